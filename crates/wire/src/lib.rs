@@ -1,1 +1,22 @@
-//! placeholder
+//! Ids, times, requests, answers and events shared by Sigilo's server, clients and tools.
+//!
+//! Nothing here performs input or output. Requests refuse unknown fields; answers tolerate them, so that an
+//! older client keeps working with a newer server.
+
+pub mod account;
+pub mod bytes;
+pub mod conversation;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod keys;
+pub mod message;
+pub mod role;
+pub mod seal;
+pub mod time;
+
+pub use bytes::{Base64, Base64Array};
+pub use error::{ErrorBody, ErrorCode};
+pub use id::*;
+pub use role::Role;
+pub use time::Timestamp;
