@@ -49,9 +49,8 @@ impl std::fmt::Display for Role {
 impl std::str::FromStr for Role {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|role| role.as_str() == text)
-            .ok_or_else(|| format!("'{text}' is not a role: patient, doctor, admin, moderator, compliance, service"))
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(|| {
+            format!("'{text}' is not a role: patient, doctor, admin, moderator, compliance, service")
+        })
     }
 }

@@ -91,7 +91,9 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(|_| serde::de::Error::custom("a time is written as RFC 3339, for example 2026-12-26T09:15:00.000000Z"))
+        text.parse().map_err(|_| {
+            serde::de::Error::custom("a time is written as RFC 3339, for example 2026-12-26T09:15:00.000000Z")
+        })
     }
 }
 

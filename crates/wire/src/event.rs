@@ -1,0 +1,140 @@
+//! WebSocket frames, and the durable events a device finds when it comes back.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    Base64, ConversationId, Timestamp, UserId,
+    message::{EnvelopeType, Message, SendMessage, words},
+};
+
+words! {
+    /// What a frame from the server is.
+    EventType {
+        /// A message with this device's envelope.
+        NewMessage = "new_message",
+        /// A recipient's device has acknowledged a message.
+        MessageDelivered = "message_delivered",
+        /// A conversation was created or changed.
+        ConversationUpdated = "conversation_updated",
+        /// A contact has a new identity key.
+        IdentityChanged = "identity_changed",
+        /// A contact or the user has a new device manifest.
+        ManifestChanged = "manifest_changed",
+        /// The device should publish more one-time keys.
+        KeysLow = "keys_low",
+        /// The device should publish a new signed prekey.
+        RotationDue = "rotation_due",
+        /// Older events were dropped after 30 days; restore by history.
+        QueueTruncated = "queue_truncated",
+        /// All that waited has been sent.
+        QueueEmpty = "queue_empty",
+        /// The token expires soon: send an `auth` frame.
+        SessionExpiring = "session_expiring",
+        /// The answer to a frame that succeeded.
+        Result = "result",
+        /// The answer to a frame that failed: `data` is an error body.
+        Error = "error",
+    }
+}
+
+/// A frame from the server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ServerFrame {
+    /// What it is.
+    pub r#type: EventType,
+    /// Its content, by type.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub data: Value,
+    /// When it was made.
+    pub timestamp: Timestamp,
+    /// The conversation it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation_id: Option<ConversationId>,
+    /// Who caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender_id: Option<UserId>,
+    /// Durable events only: opaque, ordered per device, acknowledged with an `ack` frame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
+    /// In answers: the frame's `request_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+/// A libsignal ciphertext for the receiving device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Envelope {
+    /// libsignal's message type.
+    #[cfg_attr(feature = "openapi", schema(value_type = u8, example = 3))]
+    pub r#type: EnvelopeType,
+    /// The ciphertext.
+    pub content: Base64,
+}
+
+/// `data` of `new_message`: the message plus this device's envelope (absent for the sending device).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NewMessageEvent {
+    /// The message.
+    #[serde(flatten)]
+    pub message: Message,
+    /// The message key for this device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope: Option<Envelope>,
+}
+
+/// `data` of `message_delivered`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MessageDelivered {
+    /// The message.
+    pub message_id: crate::MessageId,
+    /// The recipient whose device acknowledged it first.
+    pub user_id: UserId,
+    /// When.
+    pub delivered_at: Timestamp,
+}
+
+/// A frame from a client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ClientFrame {
+    /// Deletes these durable events.
+    Ack {
+        /// Their ids.
+        event_ids: Vec<String>,
+    },
+    /// Renews the connection's token.
+    Auth {
+        /// Answered with this.
+        #[serde(default)]
+        request_id: Option<String>,
+        /// A fresh access token of the same device.
+        token: String,
+    },
+    /// Sends a message, as POST /api/chat/conversations/{id}/messages/ does.
+    SendMessage {
+        /// Answered with this.
+        request_id: String,
+        /// Where to; may be left out on a conversation's own socket.
+        #[serde(default)]
+        conversation_id: Option<ConversationId>,
+        /// The message.
+        data: Box<SendMessage>,
+    },
+}
+
+/// GET /api/chat/events/?after=
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct EventList {
+    /// In order, oldest first.
+    pub results: Vec<ServerFrame>,
+    /// The last event's id, for the next call's `after`.
+    pub next_cursor: Option<String>,
+    /// Whether there are more.
+    pub has_more: bool,
+}
