@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod bytes;
+pub mod conflict;
 pub mod conversation;
 pub mod error;
 pub mod event;
