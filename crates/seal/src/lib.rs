@@ -1,1 +1,53 @@
-//! placeholder
+//! Message sealing, commitments, record seals and signed statements of the Sigilo protocol.
+//!
+//! One implementation for the client, the server's checks, the tests and the offline tools. Nothing here
+//! performs input or output: time and randomness are arguments, bytes go in and come out.
+//!
+//! Reading order: [`encode`] (how every statement is written), [`identity`] and [`root`] (who signs),
+//! [`manifest`] (a user's devices), [`context`] and [`message`] (one message), [`record_seal`] (how the clinic
+//! reads it in seven years), [`receipt`] (what the server promises).
+//!
+//! # What it does not protect from
+//! A device that is broken into gives away its keys and what it has shown. A participant may copy what they
+//! read. Forward secrecy ends where the duty to keep records begins: whoever holds the records key, or a
+//! participant's history key, opens every seal made for it. Secrets are wiped when dropped, but copies that
+//! the compiler or the operating system made are out of reach.
+
+mod primitives;
+
+pub mod bytes;
+pub mod content;
+pub mod context;
+pub mod ed25519;
+pub mod encode;
+pub mod fuzz;
+pub mod identity;
+pub mod key_check;
+pub mod manifest;
+pub mod message;
+pub mod padding;
+pub mod receipt;
+pub mod record_seal;
+pub mod rng09;
+pub mod root;
+pub mod secret;
+pub mod xwing;
+
+#[cfg(test)]
+mod testing;
+
+pub use bytes::{Commitment, KeyId};
+pub use content::{Content, ContentBody};
+pub use context::{Attachment, Context};
+pub use ed25519::{Ed25519Public, Ed25519Secret};
+pub use encode::DecodeError;
+pub use identity::{IdentityPublicKey, IdentitySecret, KeyError, KyberPublicKey, PreKeyPublic};
+pub use manifest::{Manifest, ManifestDevice, SignedManifest};
+pub use message::{Envelope, NotAuthentic, SealedMessage, SessionPeer};
+pub use primitives::sha256;
+pub use receipt::Receipt;
+pub use record_seal::{Member, Recipient, RecordSeal, SealHeader, SealedCopy};
+pub use rng09::Rng09;
+pub use root::{KeyPurpose, RootFingerprint, RootStatement, SignedRootStatement};
+pub use secret::{ArchiveKey, ContentKey};
+pub use xwing::{XWingPublic, XWingSecret};

@@ -1,0 +1,339 @@
+//! What a message says: the JSON inside the padded, encrypted body.
+//!
+//! `{"v":1, "checkpoint"?: "...", ...}`; the message's kind in the context decides the other fields. Unknown
+//! fields are ignored on reading, so that an older device shows what it understands of a newer one's message.
+//! `checkpoint` is the sender's newest key-transparency checkpoint: clients that talk to each other notice a
+//! server that shows them different keys.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sigilo_wire::{AppointmentId, Base64Array, FileId, Timestamp, UserId};
+use zeroize::Zeroizing;
+
+use crate::secret::{FileKey, opaque_debug};
+
+/// The version written into new content.
+pub const VERSION: u32 = 1;
+
+/// What a message says, and the sender's checkpoint.
+#[derive(Clone, PartialEq)]
+pub struct Content {
+    /// The newest key-transparency checkpoint the sender knows, as a signed note.
+    pub checkpoint: Option<String>,
+    /// What the message says.
+    pub body: ContentBody,
+}
+
+/// Content by the message's kind.
+#[derive(Clone, PartialEq)]
+pub enum ContentBody {
+    /// Kind `text`.
+    Text(Text),
+    /// Kinds `file`, `image`, `audio`, `video`.
+    File(Files),
+    /// Kind `edit`: the new text of the target.
+    Edit(Edit),
+    /// Kind `delete`: the target is to be hidden.
+    Delete,
+    /// Kind `reaction`.
+    Reaction(Reaction),
+    /// Kind `profile`: what the conversation is called.
+    Profile(Profile),
+    /// Kind `location`.
+    Location(Location),
+    /// Kind `appointment`.
+    Appointment(Appointment),
+    /// Kind `prescription`.
+    Prescription(Prescription),
+}
+
+/// Words.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Text {
+    /// What is said.
+    pub text: String,
+    /// Who is addressed by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<UserId>,
+    /// Medical terms the client marked for its own search.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub medical_terms: Vec<String>,
+}
+
+/// Files of the vault, with the keys that open them.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Files {
+    /// What is said about them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The files.
+    pub files: Vec<FileRef>,
+}
+
+/// One file of the vault.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRef {
+    /// The file.
+    pub file_id: FileId,
+    /// `FK`, which opens it.
+    #[serde(with = "file_key")]
+    pub key: FileKey,
+    /// Its name.
+    pub name: String,
+    /// Its media type.
+    pub mime: String,
+    /// Its length in bytes, unencrypted.
+    pub size: u64,
+    /// SHA-256 of its ciphertext.
+    pub sha256: Base64Array<32>,
+    /// A small picture of it, a file of the vault too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thumbnail: Option<Thumbnail>,
+}
+
+/// A small picture of a file.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thumbnail {
+    /// The file.
+    pub file_id: FileId,
+    /// `FK`, which opens it.
+    #[serde(with = "file_key")]
+    pub key: FileKey,
+    /// Its media type.
+    pub mime: String,
+    /// Its length in bytes, unencrypted.
+    pub size: u64,
+    /// SHA-256 of its ciphertext.
+    pub sha256: Base64Array<32>,
+}
+
+/// A new text for an earlier message. The earlier one stays in the record.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edit {
+    /// What is said now.
+    pub text: String,
+}
+
+/// A reaction to an earlier message.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reaction {
+    /// The reaction.
+    pub emoji: String,
+    /// Take it back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub remove: bool,
+}
+
+/// What a conversation is called.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Its title.
+    #[serde(default)]
+    pub title: String,
+    /// What it is about.
+    #[serde(default)]
+    pub description: String,
+    /// Labels.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Its picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<FileRef>,
+}
+
+/// A place.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Location {
+    /// Degrees north, WGS 84.
+    pub latitude: f64,
+    /// Degrees east, WGS 84.
+    pub longitude: f64,
+    /// How exact the position is, in metres.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_m: Option<f64>,
+    /// What the place is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+/// A word about an appointment; the appointment itself is the clinic's.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Appointment {
+    /// The clinic's appointment, when there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub appointment_id: Option<AppointmentId>,
+    /// When it begins.
+    pub starts_at: Timestamp,
+    /// When it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// A prescription, as words; the legal document travels as a file.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prescription {
+    /// What is prescribed.
+    pub medications: Vec<Medication>,
+    /// What else is to be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The legal document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<FileRef>,
+}
+
+/// One prescribed medication.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Medication {
+    /// The medication.
+    pub name: String,
+    /// How much, how often, how long, in the prescriber's words.
+    pub dosage: String,
+}
+
+// What patients write is as secret as the keys: nothing of it may reach a log through a forgotten `{:?}`.
+opaque_debug!(
+    Content,
+    ContentBody,
+    Text,
+    Files,
+    FileRef,
+    Thumbnail,
+    Edit,
+    Reaction,
+    Profile,
+    Location,
+    Appointment,
+    Prescription,
+    Medication,
+);
+
+/// Why authentic content cannot be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ContentError {
+    /// Not a JSON object with the fields of its kind.
+    #[error("the content does not have the fields of its kind")]
+    Malformed,
+    /// Written by a later version of the protocol.
+    #[error("the content was written by a later version")]
+    Version(u32),
+    /// A kind this version does not know.
+    #[error("a kind of message that this version does not know")]
+    UnknownKind,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head<T> {
+    v: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<String>,
+    #[serde(flatten)]
+    body: T,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Nothing {}
+
+impl Content {
+    /// Content without a checkpoint.
+    #[must_use]
+    pub const fn new(body: ContentBody) -> Self {
+        Self { checkpoint: None, body }
+    }
+
+    /// Plain words.
+    #[must_use]
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::new(ContentBody::Text(Text { text: text.into(), ..Text::default() }))
+    }
+
+    /// The kind a message with this content has; for files, one of `file`, `image`, `audio`, `video` fits.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match &self.body {
+            ContentBody::Text(_) => "text",
+            ContentBody::File(_) => "file",
+            ContentBody::Edit(_) => "edit",
+            ContentBody::Delete => "delete",
+            ContentBody::Reaction(_) => "reaction",
+            ContentBody::Profile(_) => "profile",
+            ContentBody::Location(_) => "location",
+            ContentBody::Appointment(_) => "appointment",
+            ContentBody::Prescription(_) => "prescription",
+        }
+    }
+
+    /// The JSON to encrypt.
+    #[must_use]
+    pub fn to_json(&self) -> Zeroizing<Vec<u8>> {
+        match &self.body {
+            ContentBody::Text(body) => self.write(body),
+            ContentBody::File(body) => self.write(body),
+            ContentBody::Edit(body) => self.write(body),
+            ContentBody::Delete => self.write(&Nothing {}),
+            ContentBody::Reaction(body) => self.write(body),
+            ContentBody::Profile(body) => self.write(body),
+            ContentBody::Location(body) => self.write(body),
+            ContentBody::Appointment(body) => self.write(body),
+            ContentBody::Prescription(body) => self.write(body),
+        }
+    }
+
+    /// Reads the JSON of a message of this kind.
+    ///
+    /// # Errors
+    /// [`ContentError`].
+    pub fn parse(kind: &str, json: &[u8]) -> Result<Self, ContentError> {
+        match kind {
+            "text" => read(json, ContentBody::Text),
+            "file" | "image" | "audio" | "video" => read(json, ContentBody::File),
+            "edit" => read(json, ContentBody::Edit),
+            "delete" => read(json, |_: Nothing| ContentBody::Delete),
+            "reaction" => read(json, ContentBody::Reaction),
+            "profile" => read(json, ContentBody::Profile),
+            "location" => read(json, ContentBody::Location),
+            "appointment" => read(json, ContentBody::Appointment),
+            "prescription" => read(json, ContentBody::Prescription),
+            _ => Err(ContentError::UnknownKind),
+        }
+    }
+
+    #[expect(clippy::expect_used, reason = "strings, numbers, lists and fixed field names are always JSON")]
+    fn write<T: Serialize>(&self, body: &T) -> Zeroizing<Vec<u8>> {
+        let head = Head { v: VERSION, checkpoint: self.checkpoint.clone(), body };
+        Zeroizing::new(serde_json::to_vec(&head).expect("content is JSON"))
+    }
+}
+
+fn read<T: DeserializeOwned>(
+    json: &[u8],
+    body: impl FnOnce(T) -> ContentBody,
+) -> Result<Content, ContentError> {
+    #[derive(Deserialize)]
+    struct Version {
+        v: u32,
+    }
+    let Version { v } = serde_json::from_slice(json).map_err(|_| ContentError::Malformed)?;
+    if v != VERSION {
+        return Err(ContentError::Version(v));
+    }
+    let head: Head<T> = serde_json::from_slice(json).map_err(|_| ContentError::Malformed)?;
+    Ok(Content { checkpoint: head.checkpoint, body: body(head.body) })
+}
+
+mod file_key {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+    use sigilo_wire::Base64Array;
+
+    use crate::secret::FileKey;
+
+    pub fn serialize<S: Serializer>(key: &FileKey, serializer: S) -> Result<S::Ok, S::Error> {
+        Base64Array(*key.as_bytes()).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<FileKey, D::Error> {
+        Base64Array::deserialize(deserializer).map(|bytes| FileKey::from_bytes(bytes.0))
+    }
+}
