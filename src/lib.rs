@@ -1,1 +1,19 @@
+//! Sigilo: end-to-end encrypted messaging for clinics. The map, in reading order.
+//!
+//! A request enters through a gateway, asks [`policy`] for a grant, and calls one capability function, which
+//! reads and writes through its own `store.rs` on [`storage`]. `docs/ARCHITECTURE.md` walks one message
+//! through all of it.
 
+pub mod app;
+pub mod audit;
+pub mod clock;
+pub mod config;
+pub mod context;
+pub mod error;
+pub mod outbox;
+pub mod policy;
+pub mod rng;
+pub mod storage;
+
+pub use context::{Actor, Caller, Ctx};
+pub use error::{Denial, Error, Result};

@@ -1,0 +1,92 @@
+//! What the server is made of, wired once at start and shared by every request.
+
+use std::sync::Arc;
+
+use sigilo_wire::{ConversationId, TenantId};
+
+use crate::{
+    Ctx, Result,
+    audit::{self, Act},
+    clock::SharedClock,
+    config::Config,
+    rng::SharedEntropy,
+    storage::{
+        Db, Tx,
+        crypter::Crypter,
+        gate::{self, Store},
+        keystore::{DataKey, KeyStore},
+    },
+};
+
+/// The parts of a running server.
+pub struct App {
+    /// The configuration, as checked at start.
+    pub config: Config,
+    /// Rows.
+    pub db: Db,
+    /// Data keys.
+    pub keystore: KeyStore,
+    /// Column encryption.
+    pub crypter: Crypter,
+    /// Time.
+    pub clock: SharedClock,
+    /// Randomness.
+    pub entropy: SharedEntropy,
+}
+
+/// An [`App`] many parts share.
+pub type SharedApp = Arc<App>;
+
+/// The retention class of clinical conversations.
+pub const CLASS_MEDICAL: &str = "medical";
+/// The retention class of what belongs to the clinic and no conversation: accounts, keys, settings.
+pub const CLASS_CLINIC: &str = "clinic";
+
+impl App {
+    /// Opens the stores of a configuration, brings them to this program's schema and wires the parts.
+    ///
+    /// # Errors
+    /// When a store cannot be opened or has another program's schema.
+    pub async fn open(config: Config, clock: SharedClock, entropy: SharedEntropy) -> Result<Self> {
+        config.prepare_data_dir()?;
+        let secrets = config.secrets(&*entropy)?;
+        let db = Db::open(&config.database_url()).await?;
+        gate::migrate(&db, Store::Main).await?;
+        let keys = Db::open(&config.keystore_url()).await?;
+        gate::migrate(&keys, Store::Keys).await?;
+        Ok(Self {
+            keystore: KeyStore::new(keys, &secrets.key_encryption_key),
+            crypter: Crypter::new(&secrets.column_keys)?,
+            config,
+            db,
+            clock,
+            entropy,
+        })
+    }
+
+    /// The data key for new rows of a conversation.
+    ///
+    /// # Errors
+    /// When the key store is away.
+    pub async fn conversation_key(&self, ctx: &Ctx, conversation: ConversationId) -> Result<DataKey> {
+        self.keystore.current(ctx.tenant, conversation.uuid(), CLASS_MEDICAL, ctx.now, &*self.entropy).await
+    }
+
+    /// The data key for new rows of a clinic that belong to no conversation.
+    ///
+    /// # Errors
+    /// When the key store is away.
+    pub async fn clinic_key(&self, ctx: &Ctx, tenant: TenantId) -> Result<DataKey> {
+        self.keystore.current(tenant, tenant.uuid(), CLASS_CLINIC, ctx.now, &*self.entropy).await
+    }
+
+    /// Writes the audit entry of an act that belongs to no conversation, in the act's own transaction. Take
+    /// `key` from [`App::clinic_key`] before the transaction begins.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn audit(&self, tx: &mut Tx, ctx: &Ctx, key: &DataKey, act: Act<'_>) -> Result<()> {
+        let entry = audit::prepare(ctx, &act, key, None, &*self.entropy)?;
+        audit::write(tx, ctx.tenant, std::slice::from_ref(&entry)).await
+    }
+}

@@ -1,0 +1,76 @@
+//! The server's own secrets: the key-encryption key of the key store and the column keys, in files with mode
+//! 0600 that the server makes at its first start.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::Path,
+};
+
+use zeroize::Zeroizing;
+
+use crate::{Error, Result, rng, rng::Entropy, storage::crypter::Key};
+
+/// Keys the server needs to start.
+pub struct Secrets {
+    /// Wraps the tenant keys of the key store.
+    pub key_encryption_key: Key,
+    /// Encrypt columns: the first encrypts, all decrypt.
+    pub column_keys: Vec<(u8, Key)>,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets")
+    }
+}
+
+impl Secrets {
+    pub(super) fn load_or_create(data: &Path, entropy: &dyn Entropy) -> Result<Self> {
+        let folder = data.join("keys");
+        private_dir(&folder)?;
+        Ok(Self {
+            key_encryption_key: load_or_create_key(&folder.join("key-encryption.key"), entropy)?,
+            column_keys: vec![(1, load_or_create_key(&folder.join("columns-1.key"), entropy)?)],
+        })
+    }
+}
+
+/// Makes a folder only this user can enter.
+pub(super) fn private_dir(path: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| Error::internal(format!("cannot make the folder {}: {error}", path.display())))
+}
+
+/// Writes a file only this user can read; it must not exist yet.
+///
+/// # Errors
+/// When it exists or cannot be written.
+pub fn write_private(path: &Path, content: &[u8]) -> Result<()> {
+    let fail = |error: std::io::Error| Error::internal(format!("cannot write {}: {error}", path.display()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(fail)?;
+    file.write_all(content).map_err(fail)?;
+    file.sync_all().map_err(fail)
+}
+
+fn load_or_create_key(path: &Path, entropy: &dyn Entropy) -> Result<Key> {
+    if !path.exists() {
+        write_private(path, rng::secret::<32>(entropy).as_slice())?;
+    }
+    let metadata = fs::metadata(path)
+        .map_err(|error| Error::internal(format!("cannot read {}: {error}", path.display())))?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        return Err(Error::internal(format!("{} is readable by others: chmod 600 it", path.display())));
+    }
+    let bytes = Zeroizing::new(
+        fs::read(path)
+            .map_err(|error| Error::internal(format!("cannot read {}: {error}", path.display())))?,
+    );
+    <[u8; 32]>::try_from(bytes.as_slice())
+        .map(Zeroizing::new)
+        .map_err(|_| Error::internal(format!("{} must hold exactly 32 bytes", path.display())))
+}

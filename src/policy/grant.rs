@@ -1,0 +1,93 @@
+//! Authorization as a value: a capability that takes a [`Grant`] cannot be called without a decision.
+
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+use sigilo_wire::{ConversationId, UserId};
+
+/// Something a person may be allowed to do. The types below are never made; they name the act in signatures.
+pub trait Action {
+    /// The act's name in policies and in the audit log.
+    const NAME: &'static str;
+    /// What the grant is for: it cannot be used for anything else.
+    type Resource: Clone + fmt::Debug + Send + Sync;
+}
+
+macro_rules! actions {
+    ($($(#[$meta:meta])* $name:ident($act:literal, $resource:ty);)*) => { $(
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug)]
+        pub enum $name {}
+        impl Action for $name {
+            const NAME: &'static str = $act;
+            type Resource = $resource;
+        }
+    )*
+        /// Every act's name, as policies write it.
+        pub const ACTION_NAMES: &[&str] = &[$($act),*];
+    };
+}
+
+actions! {
+    /// Start a conversation with these people.
+    StartConversation("start_conversation", Vec<UserId>);
+    /// Read a conversation: its details, messages, seals.
+    ReadConversation("read_conversation", ConversationId);
+    /// Send a message. The version is that of the facts the decision was made on.
+    SendMessage("send_message", SendResource);
+    /// Publish a record seal.
+    PublishSeal("publish_seal", ConversationId);
+    /// Fetch a person's key bundles.
+    FetchKeys("fetch_keys", UserId);
+    /// Read and change the own account, devices and keys.
+    ManageOwnAccount("manage_own_account", UserId);
+    /// Invite, list and change people.
+    ManagePeople("manage_people", ());
+    /// Import appointments and change relationships.
+    ManageRelationships("manage_relationships", ());
+    /// Create clinics and install their keys.
+    ManageClinic("manage_clinic", ());
+}
+
+/// Where a message goes, and the version of the facts it was decided on: the writer refuses the grant when
+/// they have changed by commit time, and the decision is made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendResource {
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// `conversations.facts_version` at the decision.
+    pub facts_version: i64,
+}
+
+/// Why something was allowed: which policies decided, of which set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Basis {
+    /// The determining policies' ids.
+    pub policies: Arc<[String]>,
+    /// SHA-256 of the policy set in force.
+    pub policy_set: [u8; 32],
+}
+
+/// Permission to do one act on one resource. Only [`crate::policy`] can make one.
+#[derive(Clone, Debug)]
+pub struct Grant<A: Action> {
+    resource: A::Resource,
+    basis: Basis,
+    action: PhantomData<fn() -> A>,
+}
+
+impl<A: Action> Grant<A> {
+    /// Only the decision makes grants.
+    pub(super) const fn new(resource: A::Resource, basis: Basis) -> Self {
+        Self { resource, basis, action: PhantomData }
+    }
+
+    /// What it is for.
+    pub const fn resource(&self) -> &A::Resource {
+        &self.resource
+    }
+
+    /// Why it was given; goes into the audit entry.
+    pub const fn basis(&self) -> &Basis {
+        &self.basis
+    }
+}

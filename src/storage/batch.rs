@@ -1,0 +1,158 @@
+//! Many rows in one statement. A statement says `$rows` where its rows go, or `$list` where a list of values
+//! goes; the text is completed here for as many as there are.
+//!
+//! Rows travel in chunks of powers of two and lists are padded to one, so that a handful of texts stay in the
+//! engines' statement caches whatever the load.
+
+use std::fmt::Write as _;
+
+/// The most rows in one statement: far below SQLite's 32,766 parameters for our widest table.
+pub const MAX_ROWS: usize = 128;
+
+/// Splits `rows` into chunks of powers of two, the largest first.
+pub fn chunks<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let size = (1 << rest.len().ilog2()).min(MAX_ROWS);
+        let (chunk, tail) = rest.split_at(size);
+        rest = tail;
+        Some(chunk)
+    })
+}
+
+/// `sql` with `$rows` replaced by `rows` tuples of `columns` parameters.
+#[must_use]
+pub fn rows_text(sql: &str, columns: usize, rows: usize) -> String {
+    let mut tuples = String::with_capacity(rows * columns * 5);
+    for row in 0..rows {
+        tuples.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 1..=columns {
+            // Writing to a String cannot fail.
+            let _ = write!(tuples, "{}${}", if column == 1 { "" } else { ", " }, row * columns + column);
+        }
+        tuples.push(')');
+    }
+    sql.replace("$rows", &tuples)
+}
+
+/// `sql` with `$list` replaced by `values` parameters, numbered after the `fixed` ones.
+#[must_use]
+pub fn list_text(sql: &str, fixed: usize, values: usize) -> String {
+    let mut list = String::with_capacity(values * 5);
+    for value in 1..=values {
+        let _ = write!(list, "{}${}", if value == 1 { "" } else { ", " }, fixed + value);
+    }
+    sql.replace("$list", &list)
+}
+
+/// How long a list of `values` is bound as: the next power of two, the last value repeated.
+#[must_use]
+pub const fn padded(values: usize) -> usize {
+    values.next_power_of_two()
+}
+
+/// A text any engine can prepare, for the test that prepares every statement: one row, one value.
+#[must_use]
+pub fn preparable(sql: &str) -> String {
+    if let Some(columns) = sql
+        .contains("$rows")
+        .then(|| sql.split_once('(').and_then(|(_, rest)| rest.split_once(')')))
+        .flatten()
+    {
+        return rows_text(sql, columns.0.split(',').count(), 1);
+    }
+    let fixed = (1..).take_while(|n| sql.contains(&format!("${n}"))).count();
+    list_text(sql, fixed, 1)
+}
+
+/// Inserts many rows: `execute_rows!(tx, SQL, &rows, row => [row.a, row.b])`. The statement's `VALUES $rows`
+/// takes the values in this order.
+#[macro_export]
+macro_rules! execute_rows {
+    (@count) => { 0usize };
+    (@count $head:expr $(, $tail:expr)*) => { 1usize + $crate::execute_rows!(@count $($tail),*) };
+    ($tx:expr, $sql:expr, $rows:expr, $row:pat => [$($value:expr),+ $(,)?]) => {
+        async {
+            const COLUMNS: usize = $crate::execute_rows!(@count $($value),+);
+            let mut touched = 0u64;
+            for chunk in $crate::storage::batch::chunks($rows) {
+                let text = sqlx::AssertSqlSafe($crate::storage::batch::rows_text($sql, COLUMNS, chunk.len()));
+                match $tx {
+                    $crate::storage::Tx::Sqlite(tx) => {
+                        let mut query = sqlx::query(text);
+                        for $row in chunk { query = query$(.bind($value))+; }
+                        touched += query.execute(&mut **tx).await?.rows_affected();
+                    }
+                    $crate::storage::Tx::Postgres(tx) => {
+                        let mut query = sqlx::query(text);
+                        for $row in chunk { query = query$(.bind($value))+; }
+                        touched += query.execute(&mut **tx).await?.rows_affected();
+                    }
+                }
+            }
+            Ok::<u64, $crate::Error>(touched)
+        }.await
+    };
+}
+
+/// Runs a query with a list: `fetch_list!(tx, Row, SQL, [fixed, ...], &values)`; fixed arguments are `$1..`,
+/// the list stands where the statement says `$list`. An empty list asks nothing and gives nothing.
+#[macro_export]
+macro_rules! fetch_list {
+    ($tx:expr, $row:ty, $sql:expr, [$($arg:expr),* $(,)?], $values:expr) => {
+        async {
+            let values = $values;
+            let mut found: Vec<$row> = Vec::new();
+            for chunk in values.chunks($crate::storage::batch::MAX_ROWS) {
+                let width = $crate::storage::batch::padded(chunk.len());
+                let padding = chunk.last().into_iter().cycle().take(width - chunk.len());
+                let text = sqlx::AssertSqlSafe($crate::storage::batch::list_text(
+                    $sql, $crate::execute_rows!(@count $($arg),*), width));
+                match $tx {
+                    $crate::storage::Tx::Sqlite(tx) => {
+                        let mut query = sqlx::query_as::<_, $row>(text)$(.bind($arg))*;
+                        for value in chunk.iter().chain(padding) { query = query.bind(value); }
+                        found.extend(query.fetch_all(&mut **tx).await?);
+                    }
+                    $crate::storage::Tx::Postgres(tx) => {
+                        let mut query = sqlx::query_as::<_, $row>(text)$(.bind($arg))*;
+                        for value in chunk.iter().chain(padding) { query = query.bind(value); }
+                        found.extend(query.fetch_all(&mut **tx).await?);
+                    }
+                }
+            }
+            Ok::<Vec<$row>, $crate::Error>(found)
+        }.await
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_travel_in_powers_of_two() {
+        let rows: Vec<u8> = vec![0; 300];
+        assert_eq!(chunks(&rows).map(<[u8]>::len).collect::<Vec<_>>(), [128, 128, 32, 8, 4]);
+    }
+
+    #[test]
+    fn texts_number_their_parameters() {
+        assert_eq!(
+            rows_text("INSERT INTO t (a, b) VALUES $rows", 2, 2),
+            "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4)"
+        );
+        assert_eq!(
+            list_text("SELECT 1 WHERE x > $1 AND y IN ($list)", 1, 2),
+            "SELECT 1 WHERE x > $1 AND y IN ($2, $3)"
+        );
+        assert_eq!(preparable("INSERT INTO t (a, b) VALUES $rows"), "INSERT INTO t (a, b) VALUES ($1, $2)");
+        assert_eq!(
+            preparable("SELECT 1 WHERE x > $1 AND y IN ($list)"),
+            "SELECT 1 WHERE x > $1 AND y IN ($2)"
+        );
+    }
+}

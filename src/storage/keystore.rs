@@ -1,0 +1,229 @@
+//! Data keys, apart from the data (docs/PROTOCOL.md, Erasure that holds in backups).
+//!
+//! Message bodies, wrapped message keys and audit salts are stored under a data key per (conversation,
+//! retention class). Data keys live in a store of their own, with backups of its own kept at most 35 days,
+//! wrapped by the clinic's tenant key, which is wrapped by the key-encryption key of the configuration. When a
+//! data key is destroyed, every row under it is unreadable, in every backup, from the day the last backup of
+//! this store is gone.
+//!
+//! A data key is committed here before the first row that uses it is written: a crash between the two leaves
+//! an unused key, never an unreadable row.
+
+use aes_gcm::Aes256Gcm;
+use moka::sync::Cache;
+use sigilo_wire::{DataKeyId, TenantId, Timestamp};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::{
+    Error, Result, execute, fetch_optional, rng,
+    rng::Entropy,
+    statements,
+    storage::{
+        Db, Tx,
+        crypter::{self, Key},
+    },
+};
+
+statements! {
+    TENANT_KEY = "SELECT epoch, wrapped FROM tenant_keys WHERE tenant_id = $1 ORDER BY epoch DESC LIMIT 1";
+    TENANT_KEY_OF_EPOCH = "SELECT epoch, wrapped FROM tenant_keys WHERE tenant_id = $1 AND epoch = $2";
+    INSERT_TENANT_KEY = "INSERT INTO tenant_keys (tenant_id, epoch, wrapped, created_at) VALUES ($1, $2, $3, $4)
+        ON CONFLICT DO NOTHING";
+    CURRENT = "SELECT data_key_id, tenant_id, tenant_epoch, wrapped FROM data_keys
+        WHERE subject_id = $1 AND retention_class = $2 ORDER BY generation DESC LIMIT 1";
+    BY_ID = "SELECT data_key_id, tenant_id, tenant_epoch, wrapped FROM data_keys WHERE data_key_id = $1";
+    INSERT = "INSERT INTO data_keys (data_key_id, tenant_id, subject_id, retention_class, generation, tenant_epoch,
+        wrapped, created_at) VALUES ($1, $2, $3, $4, 1, $5, $6, $7) ON CONFLICT DO NOTHING";
+    DESTROY = "UPDATE data_keys SET wrapped = NULL, destroyed_at = $2 WHERE data_key_id = $1 AND destroyed_at IS NULL";
+}
+
+/// The store of data keys.
+pub struct KeyStore {
+    db: Db,
+    kek: Key,
+    by_id: Cache<DataKeyId, DataKey>,
+    by_subject: Cache<(Uuid, &'static str), DataKey>,
+}
+
+/// One data key, ready to use. Cheap to clone.
+#[derive(Clone)]
+pub struct DataKey {
+    /// Its id, stored beside what is under it.
+    pub id: DataKeyId,
+    cipher: std::sync::Arc<Aes256Gcm>,
+}
+
+impl std::fmt::Debug for DataKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DataKey({})", self.id)
+    }
+}
+
+impl std::fmt::Debug for KeyStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyStore")
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct TenantKeyRow {
+    epoch: i64,
+    wrapped: Vec<u8>,
+}
+
+#[derive(sqlx::FromRow)]
+struct DataKeyRow {
+    data_key_id: DataKeyId,
+    tenant_id: TenantId,
+    tenant_epoch: i64,
+    wrapped: Option<Vec<u8>>,
+}
+
+/// How many unwrapped data keys stay in memory.
+const CACHED_KEYS: u64 = 50_000;
+
+impl DataKey {
+    /// Encrypts a value of a row: `nonce || ciphertext || tag`.
+    ///
+    /// # Errors
+    /// Only when the value is too large for the cipher.
+    pub fn seal(&self, column: &str, row: &[u8], value: &[u8], entropy: &dyn Entropy) -> Result<Vec<u8>> {
+        crypter::seal(&self.cipher, &aad(column, row), value, entropy)
+    }
+
+    /// Opens a value of a row.
+    ///
+    /// # Errors
+    /// When it was altered or belongs elsewhere.
+    pub fn open(&self, column: &str, row: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+        crypter::open(&self.cipher, &aad(column, row), sealed)
+            .ok_or_else(|| Error::internal(format!("a {column} does not decrypt under data key {}", self.id)))
+    }
+}
+
+fn aad(column: &str, row: &[u8]) -> Vec<u8> {
+    [column.as_bytes(), b"\0", row].concat()
+}
+
+impl KeyStore {
+    /// Opens the store. `kek` wraps the tenant keys.
+    #[must_use]
+    pub fn new(db: Db, kek: &Key) -> Self {
+        Self {
+            db,
+            kek: crypter::derive(kek, b"sigilo/tenant-keys"),
+            by_id: Cache::new(CACHED_KEYS),
+            by_subject: Cache::new(CACHED_KEYS),
+        }
+    }
+
+    /// The database the keys live in.
+    #[must_use]
+    pub const fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// The key for new rows of a subject (a conversation, or the clinic itself) and retention class; made
+    /// and committed on first use.
+    ///
+    /// # Errors
+    /// When the store is away, or the newest key was destroyed.
+    pub async fn current(
+        &self,
+        tenant: TenantId,
+        subject: Uuid,
+        class: &'static str,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<DataKey> {
+        if let Some(key) = self.by_subject.get(&(subject, class)) {
+            return Ok(key);
+        }
+        let mut tx = self.db.begin("keystore_current").await?;
+        let mut row = fetch_optional!(&mut tx, DataKeyRow, CURRENT, subject, class)?;
+        if row.is_none() {
+            let (epoch, tenant_key) = tenant_key(&mut tx, &self.kek, tenant, now, entropy).await?;
+            let id = DataKeyId::new(now, rng::bytes(entropy));
+            let key = rng::secret::<32>(entropy);
+            let wrapped =
+                crypter::seal(&crypter::cipher(&tenant_key), id.as_bytes(), key.as_slice(), entropy)?;
+            execute!(&mut tx, INSERT, id, tenant, subject, class, epoch, wrapped, now)?;
+            // Another node may have been first: what is stored counts.
+            row = fetch_optional!(&mut tx, DataKeyRow, CURRENT, subject, class)?;
+        }
+        let row = row.ok_or_else(|| Error::internal("a data key vanished while it was made"))?;
+        let key = self.unwrap(&mut tx, row).await?;
+        tx.commit().await?;
+        self.by_subject.insert((subject, class), key.clone());
+        Ok(key)
+    }
+
+    /// The key that rows written earlier are under.
+    ///
+    /// # Errors
+    /// `not_found` when it was destroyed: what it protected is erased.
+    pub async fn get(&self, id: DataKeyId) -> Result<DataKey> {
+        if let Some(key) = self.by_id.get(&id) {
+            return Ok(key);
+        }
+        let mut tx = self.db.read("keystore_get").await?;
+        let row = fetch_optional!(&mut tx, DataKeyRow, BY_ID, id)?.ok_or(Error::NotFound)?;
+        self.unwrap(&mut tx, row).await
+    }
+
+    /// Destroys a key. What is under it cannot be read again.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn destroy(&self, id: DataKeyId, now: Timestamp) -> Result<bool> {
+        let mut tx = self.db.begin("keystore_destroy").await?;
+        let destroyed = execute!(&mut tx, DESTROY, id, now)? == 1;
+        tx.commit().await?;
+        self.by_id.invalidate(&id);
+        self.by_subject.invalidate_all();
+        Ok(destroyed)
+    }
+
+    async fn unwrap(&self, tx: &mut Tx, row: DataKeyRow) -> Result<DataKey> {
+        let wrapped = row.wrapped.ok_or(Error::NotFound)?;
+        let tenant_key =
+            fetch_optional!(tx, TenantKeyRow, TENANT_KEY_OF_EPOCH, row.tenant_id, row.tenant_epoch)?
+                .ok_or_else(|| Error::internal("a tenant key is missing from the key store"))?;
+        let tenant_key = unwrap_tenant_key(&self.kek, row.tenant_id, &tenant_key)?;
+        let key = crypter::open(&crypter::cipher(&tenant_key), row.data_key_id.as_bytes(), &wrapped)
+            .and_then(|key| <[u8; 32]>::try_from(key.as_slice()).ok().map(Zeroizing::new))
+            .ok_or_else(|| Error::internal("a data key does not unwrap"))?;
+        let key = DataKey { id: row.data_key_id, cipher: std::sync::Arc::new(crypter::cipher(&key)) };
+        self.by_id.insert(key.id, key.clone());
+        Ok(key)
+    }
+}
+
+async fn tenant_key(
+    tx: &mut Tx,
+    kek: &Key,
+    tenant: TenantId,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<(i64, Key)> {
+    let mut row = fetch_optional!(tx, TenantKeyRow, TENANT_KEY, tenant)?;
+    if row.is_none() {
+        let key = rng::secret::<32>(entropy);
+        let wrapped = crypter::seal(&crypter::cipher(kek), &tenant_aad(tenant, 1), key.as_slice(), entropy)?;
+        execute!(tx, INSERT_TENANT_KEY, tenant, 1i64, wrapped, now)?;
+        row = fetch_optional!(tx, TenantKeyRow, TENANT_KEY, tenant)?;
+    }
+    let row = row.ok_or_else(|| Error::internal("a tenant key vanished while it was made"))?;
+    Ok((row.epoch, unwrap_tenant_key(kek, tenant, &row)?))
+}
+
+fn unwrap_tenant_key(kek: &Key, tenant: TenantId, row: &TenantKeyRow) -> Result<Key> {
+    crypter::open(&crypter::cipher(kek), &tenant_aad(tenant, row.epoch), &row.wrapped)
+        .and_then(|key| <[u8; 32]>::try_from(key.as_slice()).ok().map(Zeroizing::new))
+        .ok_or_else(|| Error::internal("a tenant key does not unwrap: is this the right key-encryption key?"))
+}
+
+fn tenant_aad(tenant: TenantId, epoch: i64) -> Vec<u8> {
+    [tenant.as_bytes().as_slice(), &epoch.to_be_bytes()].concat()
+}

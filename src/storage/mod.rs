@@ -1,0 +1,160 @@
+//! Where rows live: SQLite embedded by default, PostgreSQL to scale out, one SQL text for both.
+//!
+//! Statements are named constants of `store.rs` files ([`crate::statements!`]); they run through
+//! [`crate::execute!`] and its siblings, which bind the same arguments on either engine. Only this folder and
+//! `store.rs` files know sqlx.
+
+pub mod batch;
+pub mod crypter;
+pub mod dialect;
+pub mod error;
+pub mod gate;
+pub mod keystore;
+mod macros;
+pub mod registry;
+
+use std::{path::Path, str::FromStr as _, time::Duration};
+
+use sqlx::{
+    PgPool, Postgres, Sqlite, SqlitePool, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::Result;
+
+/// A database of either engine. Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Db {
+    /// One file, one writer, many readers.
+    Sqlite {
+        /// The only connection that writes.
+        write: SqlitePool,
+        /// Connections that read.
+        read: SqlitePool,
+    },
+    /// A server.
+    Postgres(PgPool),
+}
+
+/// A transaction of either engine. Dropped without [`Tx::commit`], it rolls back.
+#[derive(Debug)]
+pub enum Tx {
+    /// On SQLite.
+    Sqlite(Transaction<'static, Sqlite>),
+    /// On PostgreSQL.
+    Postgres(Transaction<'static, Postgres>),
+}
+
+/// How many connections PostgreSQL gives this process, and how many readers SQLite.
+const CONNECTIONS: u32 = 16;
+/// How long a caller waits for a connection before hearing `unavailable`.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Db {
+    /// Opens `sqlite://path` or `postgres://...`. A missing SQLite file is created.
+    ///
+    /// # Errors
+    /// When the address is not understood or the database cannot be reached.
+    pub async fn open(url: &str) -> Result<Self> {
+        if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            let options = PgConnectOptions::from_str(url)?.application_name("sigilo");
+            let pool = PgPoolOptions::new()
+                .max_connections(CONNECTIONS)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .connect_with(options)
+                .await?;
+            return Ok(Self::Postgres(pool));
+        }
+        let options = SqliteConnectOptions::from_str(url)?
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // FULL: a commit has reached the disk when it returns. Accepted means durable.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(ACQUIRE_TIMEOUT)
+            .pragma("secure_delete", "ON")
+            .statement_cache_capacity(512);
+        let write = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options.clone())
+            .await?;
+        let read = SqlitePoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options.pragma("query_only", "ON"))
+            .await?;
+        Ok(Self::Sqlite { write, read })
+    }
+
+    /// Opens a SQLite file by its path.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub async fn open_file(path: &Path) -> Result<Self> {
+        Self::open(&format!("sqlite://{}", path.display())).await
+    }
+
+    /// Begins a transaction that may write. The name feeds metrics.
+    ///
+    /// # Errors
+    /// When no connection is to be had.
+    pub async fn begin(&self, name: &'static str) -> Result<Tx> {
+        metrics::counter!("sigilo_transactions_total", "name" => name).increment(1);
+        Ok(match self {
+            Self::Sqlite { write, .. } => Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => {
+                Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?)
+            }
+        })
+    }
+
+    /// Begins a transaction that only reads: one snapshot, beside the writer.
+    ///
+    /// # Errors
+    /// When no connection is to be had.
+    pub async fn read(&self, name: &'static str) -> Result<Tx> {
+        metrics::counter!("sigilo_transactions_total", "name" => name).increment(1);
+        Ok(match self {
+            Self::Sqlite { read, .. } => Tx::Sqlite(read.begin().await?),
+            Self::Postgres(pool) => {
+                Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+            }
+        })
+    }
+
+    /// The engine's name.
+    #[must_use]
+    pub const fn engine(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => "sqlite",
+            Self::Postgres(_) => "postgres",
+        }
+    }
+
+    /// Closes every connection, after what is under way.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite { write, read } => {
+                read.close().await;
+                write.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Tx {
+    /// Makes the transaction's writes durable.
+    ///
+    /// # Errors
+    /// When the database refuses; then nothing was written.
+    pub async fn commit(self) -> Result<()> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await?,
+            Self::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,19 @@
+//! Every statement of the program, for the test that prepares each on each engine.
+
+use crate::{audit, outbox, storage};
+
+/// Names and texts of one store file.
+type Statements = &'static [(&'static str, &'static str)];
+
+/// Statements of the main database.
+#[must_use]
+pub fn main() -> Vec<(&'static str, &'static str)> {
+    let stores: &[Statements] = &[audit::store::ALL, outbox::store::ALL, storage::dialect::ALL];
+    stores.concat()
+}
+
+/// Statements of the key store.
+#[must_use]
+pub fn keystore() -> Vec<(&'static str, &'static str)> {
+    storage::keystore::ALL.to_vec()
+}
