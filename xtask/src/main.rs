@@ -1,1 +1,176 @@
-fn main() {}
+//! The project's own commands, run as `cargo xtask COMMAND`; `cargo xtask --help` lists them.
+//!
+//! A fresh Debian with git, curl, a C compiler and Rust is enough to start: the commands bring or install the
+//! rest, or say exactly what to install.
+//!
+//! Reading order: [`gate`] is `cargo xtask test`, phase by phase; [`process`] runs other programs;
+//! [`protoc`], [`postgres`], [`node`] and [`deny`] are the programs the phases need; [`tally`] counts tests.
+//!
+//! Exit status: 0 done, 1 a check or test failed, 2 usage, 3 something is missing that could not be installed.
+
+mod deny;
+mod gate;
+mod help;
+mod install;
+mod node;
+mod postgres;
+mod process;
+mod protoc;
+mod tally;
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::install::Missing;
+use crate::postgres::{Cluster, Durability};
+
+/// The command line was not understood; the text says why.
+#[derive(Debug)]
+struct Usage(String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            if error.downcast_ref::<Usage>().is_some() {
+                eprintln!("xtask: `cargo xtask --help` lists the commands");
+                ExitCode::from(2)
+            } else if error.downcast_ref::<Missing>().is_some() {
+                ExitCode::from(3)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn dispatch(arguments: &[OsString]) -> Result<ExitCode> {
+    let Some((command, rest)) = arguments.split_first() else {
+        print!("{}", help::OVERVIEW);
+        return Ok(ExitCode::from(2));
+    };
+    let command = command.to_str().unwrap_or_default();
+    // A program's own arguments follow `pg --`, and `demo` and `bench` pass theirs on.
+    if matches!(command, "setup" | "test" | "pg") && rest.first().is_some_and(|a| a == "--help" || a == "-h")
+    {
+        print!("{}", help::of(command));
+        return Ok(ExitCode::SUCCESS);
+    }
+    match command {
+        "setup" => setup(rest),
+        "test" => gate::run(durability(rest)?),
+        "demo" => demo(rest),
+        "bench" => bench(rest),
+        "pg" => with_postgres(rest),
+        postgres::GUARD => postgres::guard(durability(rest)?).map(|()| ExitCode::SUCCESS),
+        "--help" | "-h" | "help" => {
+            print!("{}", help::OVERVIEW);
+            Ok(ExitCode::SUCCESS)
+        }
+        unknown => Err(Usage(format!("unknown command {unknown:?}")).into()),
+    }
+}
+
+fn setup(arguments: &[OsString]) -> Result<ExitCode> {
+    if let Some(unknown) = arguments.first() {
+        return Err(Usage(format!("setup takes no argument, got {unknown:?}")).into());
+    }
+    gate::setup()?;
+    deny::tool()?;
+    println!("everything `cargo xtask test` needs is here");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the only option `test` and the guard know.
+fn durability(arguments: &[OsString]) -> Result<Durability> {
+    match arguments {
+        [] => Ok(Durability::Off),
+        [option] if option == "--durable" => Ok(Durability::On),
+        [unknown, ..] => Err(Usage(format!("unknown argument {unknown:?}")).into()),
+    }
+}
+
+/// Builds the server and becomes `sigilo demo`, so that signals and the terminal are the demo's own.
+fn demo(arguments: &[OsString]) -> Result<ExitCode> {
+    protoc::bring()?;
+    eprintln!("xtask: building sigilo; the first build takes some minutes, later ones seconds");
+    let mut cargo = process::cargo();
+    cargo.args(["run", "--locked", "--quiet", "--package", "sigilo", "--bin", "sigilo", "--", "demo"]);
+    cargo.args(arguments).stdin(Stdio::inherit());
+    Err(cargo.exec()).context("cannot start cargo")
+}
+
+/// `sigilo bench` in release, with a PostgreSQL that flushes to disk as in production.
+fn bench(arguments: &[OsString]) -> Result<ExitCode> {
+    protoc::bring()?;
+    let cluster = Cluster::start(Durability::On)?;
+    let mut cargo = process::cargo();
+    cargo.args(["run", "--locked", "--release", "--package", "sigilo", "--bin", "sigilo", "--", "bench"]);
+    cargo.args(arguments);
+    cluster.export(&mut cargo);
+    process::exit_code(&mut cargo)
+}
+
+fn with_postgres(arguments: &[OsString]) -> Result<ExitCode> {
+    let (durability, rest) = match arguments {
+        [option, rest @ ..] if option == "--durable" => (Durability::On, rest),
+        rest => (Durability::Off, rest),
+    };
+    let [separator, program, program_arguments @ ..] = rest else {
+        return Err(Usage("pg needs a command: cargo xtask pg -- psql".into()).into());
+    };
+    if separator != "--" {
+        return Err(Usage(format!("unknown argument {separator:?}; the command goes after --")).into());
+    }
+    protoc::bring()?;
+    let cluster = Cluster::start(durability)?;
+    let mut command = Command::new(program);
+    command.args(program_arguments);
+    process::forget_our_package(&mut command);
+    cluster.export(&mut command);
+    process::exit_code(&mut command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(arguments: &[&str]) -> Result<ExitCode> {
+        dispatch(&arguments.iter().map(OsString::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn what_is_not_understood_is_a_usage_error() {
+        for arguments in [
+            &["tset"][..],
+            &["test", "--fast"],
+            &["test", "--durable", "again"],
+            &["setup", "now"],
+            &["pg"],
+            &["pg", "--"],
+            &["pg", "psql", "-l"],
+        ] {
+            let error = run(arguments).expect_err("must be refused");
+            assert!(error.downcast_ref::<Usage>().is_some(), "{arguments:?}: {error:#}");
+        }
+    }
+
+    #[test]
+    fn durable_is_the_only_option() {
+        assert!(matches!(durability(&[]), Ok(Durability::Off)));
+        assert!(matches!(durability(&["--durable".into()]), Ok(Durability::On)));
+    }
+}

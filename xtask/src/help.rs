@@ -1,0 +1,66 @@
+//! The texts of `--help`.
+
+/// `cargo xtask --help`.
+pub const OVERVIEW: &str = "\
+The project's own commands.
+
+    cargo xtask demo [ARGUMENTS]    build and run the story of the README: `sigilo demo`
+    cargo xtask test [--durable]    every check and test, as continuous integration runs them
+    cargo xtask setup               bring or install what the other commands need, and nothing else
+    cargo xtask pg -- COMMAND       run a command beside a private PostgreSQL
+    cargo xtask bench [ARGUMENTS]   build for speed and run `sigilo bench` beside a private PostgreSQL
+
+Each has its own --help. Exit status: 0 done, 1 a check or test failed, 2 usage, 3 something is missing
+that could not be installed.
+";
+
+const SETUP: &str = "\
+cargo xtask setup
+
+Brings what building and testing need:
+    protoc        from the registry, to target/tools/protoc, where .cargo/config.toml points
+    PostgreSQL    14 or later, only its programs; looked for in PATH and /usr/lib/postgresql/*/bin
+    node, npm     only when tests/interop is there
+    cargo-deny    the pinned version, from PATH or built into target/tools
+As root, or with sudo that asks no password, it installs missing Debian packages with apt-get.
+Otherwise it says what to install and exits 3.
+
+Example:  cargo xtask setup
+";
+
+const TEST: &str = "\
+cargo xtask test [--durable]
+
+Setup, then formatting, clippy, documentation, the tests on SQLite and PostgreSQL, dependencies (cargo-deny:
+advisories, bans, licences, sources), generated files. Stops at the first phase that fails, says what to do,
+prints the seconds of each phase, and ends with one line: N passed, N failed.
+
+    --durable    the private PostgreSQL flushes to disk; slower. Without it, a cluster that lives only as
+                 long as the tests skips that.
+
+SIGILO_TEST_POSTGRES, when set, names a server to use instead of a private one.
+../shared/advisory-db, when there, is the advisory database; otherwise cargo-deny fetches it.
+
+Example:  cargo xtask test
+";
+
+const PG: &str = "\
+cargo xtask pg [--durable] -- COMMAND [ARGUMENTS]
+
+Starts a private PostgreSQL in a temporary folder, on a Unix socket only, runs the command with
+SIGILO_TEST_POSTGRES, PGHOST, PGUSER and PGDATABASE set, and removes the cluster afterwards, also after Ctrl-C.
+The exit status is the command's.
+
+Examples:  cargo xtask pg -- psql
+           cargo xtask pg -- cargo test -p sigilo storage
+";
+
+/// The help of one command; the overview for a command without a page of its own.
+pub fn of(command: &str) -> &'static str {
+    match command {
+        "setup" => SETUP,
+        "test" => TEST,
+        "pg" => PG,
+        _ => OVERVIEW,
+    }
+}
