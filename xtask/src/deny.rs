@@ -19,7 +19,7 @@ use crate::process;
 const VERSION: &str = "0.20.2";
 /// `db-path` of `deny.toml`.
 const DATABASES: &str = "target/advisory-db";
-/// The folder cargo-deny derives from https://github.com/RustSec/advisory-db: its last part and a hash.
+/// The folder cargo-deny derives from the URL of the RustSec database: its last part and a hash.
 const DATABASE: &str = "advisory-db-3157b0e258782691";
 /// The snapshot, relative to the workspace.
 const SNAPSHOT: &str = "../shared/advisory-db";
