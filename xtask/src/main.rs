@@ -22,7 +22,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::install::Missing;
 use crate::postgres::{Cluster, Durability};
@@ -103,13 +103,18 @@ fn durability(arguments: &[OsString]) -> Result<Durability> {
     }
 }
 
-/// Builds the server and becomes `sigilo demo`, so that signals and the terminal are the demo's own.
+/// Builds the server, showing cargo's progress, and becomes `sigilo demo`, so that signals and the terminal are
+/// the demo's own.
 fn demo(arguments: &[OsString]) -> Result<ExitCode> {
+    const SIGILO: [&str; 5] = ["--locked", "--package", "sigilo", "--bin", "sigilo"];
     protoc::bring()?;
     eprintln!("xtask: building sigilo; the first build takes some minutes, later ones seconds");
+    let built = process::cargo().arg("build").args(SIGILO).status().context("cannot start cargo")?;
+    if !built.success() {
+        bail!("sigilo was not built ({built})");
+    }
     let mut cargo = process::cargo();
-    cargo.args(["run", "--locked", "--quiet", "--package", "sigilo", "--bin", "sigilo", "--", "demo"]);
-    cargo.args(arguments).stdin(Stdio::inherit());
+    cargo.arg("run").args(SIGILO).args(["--quiet", "--", "demo"]).args(arguments).stdin(Stdio::inherit());
     Err(cargo.exec()).context("cannot start cargo")
 }
 
