@@ -15,10 +15,10 @@ use curve25519_dalek::Scalar;
 use libsignal_core::curve::{PrivateKey, PublicKey};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sigilo_wire::Base64Array;
+use sigilo_wire::{Base64Array, TenantId, UserId};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::{rng09::Rng09, secret::opaque_debug};
+use crate::{encode::Writer, rng09::Rng09, secret::opaque_debug};
 
 /// The type byte of a Curve25519 public key.
 const CURVE25519_TYPE: u8 = 0x05;
@@ -216,6 +216,15 @@ impl IdentitySecret {
         let signature = key.calculate_signature(message, &mut Rng09(rng)).expect("a well-formed key");
         signature.as_ref().try_into().expect("64 bytes")
     }
+}
+
+/// What the old identity signs when a user changes their identity key:
+/// `"sigilo/v1/identity-change" || lp(tenant) || lp(user) || lp(new identity key)`.
+#[must_use]
+pub fn change_statement(tenant: TenantId, user: UserId, new: &IdentityPublicKey) -> Vec<u8> {
+    let mut writer = Writer::statement("sigilo/v1/identity-change");
+    writer.lp(tenant.as_bytes()).lp(user.as_bytes()).lp(new.as_bytes());
+    writer.finish()
 }
 
 /// Exactly `N` bytes that begin with `expected`.

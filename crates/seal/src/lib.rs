@@ -31,10 +31,13 @@ pub mod record_seal;
 pub mod rng09;
 pub mod root;
 pub mod secret;
+pub mod wire;
 pub mod xwing;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod vectors;
 
 pub use bytes::{Commitment, KeyId};
 pub use content::{Content, ContentBody};
@@ -50,4 +53,5 @@ pub use record_seal::{Member, Recipient, RecordSeal, SealHeader, SealedCopy};
 pub use rng09::Rng09;
 pub use root::{KeyPurpose, RootFingerprint, RootStatement, SignedRootStatement};
 pub use secret::{ArchiveKey, ContentKey};
+pub use wire::Origin;
 pub use xwing::{XWingPublic, XWingSecret};
