@@ -337,3 +337,128 @@ mod file_key {
         Base64Array::deserialize(deserializer).map(|bytes| FileKey::from_bytes(bytes.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(content: &Content) -> String {
+        String::from_utf8(content.to_json().to_vec()).unwrap()
+    }
+
+    fn key() -> FileKey {
+        FileKey::from_bytes([1; 32])
+    }
+
+    fn file() -> FileRef {
+        let thumbnail = Thumbnail {
+            file_id: FileId::from_bytes([2; 16]),
+            key: key(),
+            mime: "image/jpeg".into(),
+            size: 5,
+            sha256: Base64Array([3; 32]),
+        };
+        FileRef {
+            file_id: FileId::from_bytes([4; 16]),
+            key: key(),
+            name: "lab.pdf".into(),
+            mime: "application/pdf".into(),
+            size: 6,
+            sha256: Base64Array([7; 32]),
+            thumbnail: Some(thumbnail),
+        }
+    }
+
+    fn one_of_each() -> Vec<Content> {
+        let at = Timestamp::from_micros(8);
+        [
+            ContentBody::Text(Text {
+                text: "¿Cómo está?".into(),
+                mentions: vec![UserId::from_bytes([9; 16])],
+                medical_terms: vec!["fever".into()],
+            }),
+            ContentBody::File(Files { text: Some("results".into()), files: vec![file()] }),
+            ContentBody::Edit(Edit { text: "corrected".into() }),
+            ContentBody::Delete,
+            ContentBody::Reaction(Reaction { emoji: "👍".into(), remove: true }),
+            ContentBody::Profile(Profile {
+                title: "Control".into(),
+                description: "d".into(),
+                tags: vec!["t".into()],
+                avatar: Some(file()),
+            }),
+            ContentBody::Location(Location {
+                latitude: 19.432_6,
+                longitude: -99.133_2,
+                accuracy_m: Some(12.5),
+                label: Some("clinic".into()),
+            }),
+            ContentBody::Appointment(Appointment {
+                appointment_id: Some(AppointmentId::from_bytes([10; 16])),
+                starts_at: at,
+                ends_at: Some(at),
+                text: Some("control".into()),
+            }),
+            ContentBody::Prescription(Prescription {
+                medications: vec![Medication {
+                    name: "paracetamol".into(),
+                    dosage: "500 mg every 8 h".into(),
+                }],
+                text: None,
+                document: Some(file()),
+            }),
+        ]
+        .into_iter()
+        .map(|body| Content { checkpoint: Some("checkpoint".into()), body })
+        .collect()
+    }
+
+    #[test]
+    fn every_kind_is_read_back() {
+        for content in one_of_each() {
+            assert!(
+                Content::parse(content.kind(), &content.to_json()).unwrap() == content,
+                "{}",
+                content.kind()
+            );
+            assert!(json(&content).starts_with(r#"{"v":1,"checkpoint":"checkpoint""#));
+        }
+        for kind in ["file", "image", "audio", "video"] {
+            Content::parse(kind, &one_of_each()[1].to_json()).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_shapes_are_those_of_the_protocol() {
+        assert_eq!(json(&Content::text("hola")), r#"{"v":1,"text":"hola"}"#);
+        assert_eq!(json(&Content::new(ContentBody::Delete)), r#"{"v":1}"#);
+        let reaction = ContentBody::Reaction(Reaction { emoji: "+".into(), remove: false });
+        assert_eq!(json(&Content::new(reaction)), r#"{"v":1,"emoji":"+"}"#);
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored() {
+        let content = Content::parse("text", br#"{"later":[1],"text":"hola","v":1}"#).unwrap();
+        assert!(content == Content::text("hola"));
+    }
+
+    #[test]
+    fn what_cannot_be_shown_is_refused() {
+        let refusal = |kind, json: &str| Content::parse(kind, json.as_bytes()).unwrap_err();
+        assert_eq!(refusal("text", r#"{"v":2,"text":"hola"}"#), ContentError::Version(2));
+        assert_eq!(refusal("text", r#"{"text":"hola"}"#), ContentError::Malformed);
+        assert_eq!(refusal("text", r#"{"v":1,"text":7}"#), ContentError::Malformed);
+        assert_eq!(refusal("text", r#"{"v":1,"text":"hola"} {}"#), ContentError::Malformed);
+        assert_eq!(refusal("file", r#"{"v":1,"text":"hola"}"#), ContentError::Malformed);
+        assert_eq!(refusal("system", r#"{"v":1}"#), ContentError::UnknownKind);
+        assert_eq!(refusal("text", "\u{0}"), ContentError::Malformed);
+    }
+
+    #[test]
+    fn debug_output_of_content_shows_nothing() {
+        for content in one_of_each() {
+            assert_eq!(format!("{content:?} {:?}", content.body), "Content ContentBody");
+        }
+        assert_eq!(format!("{:?}", file()), "FileRef");
+    }
+}

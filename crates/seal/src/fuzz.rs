@@ -2,6 +2,8 @@
 //! `corpus/<target>/` and random bytes. Each takes any bytes and must not panic; what parses must be written
 //! back as the same bytes, because a statement with two encodings could be signed as one and read as another.
 
+use sigilo_wire::{ConversationId, DeviceNumber, TenantId, UserId, seal::NewSeal};
+
 use crate::{
     content::{Content, ContentError},
     ed25519::Ed25519Public,
@@ -10,15 +12,18 @@ use crate::{
     message::Envelope,
     padding::{pad, unpad},
     receipt::Receipt,
+    record_seal::{CT_LENGTH, RecordSeal},
     root::RootStatement,
-    xwing::XWingPublic,
+    secret::ArchiveKey,
+    wire::Origin,
+    xwing::{XWingPublic, XWingSecret},
 };
 
 /// A parser under test.
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("root_statement", root_statement),
     ("manifest", manifest),
     ("receipt", receipt),
@@ -27,6 +32,7 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("content", content),
     ("public_keys", public_keys),
     ("xwing_public", xwing_public),
+    ("record_seal", record_seal),
 ];
 
 /// [`RootStatement::decode`].
@@ -99,3 +105,29 @@ pub fn xwing_public(data: &[u8]) {
         assert_eq!(key.as_bytes(), data);
     }
 }
+
+/// [`RecordSeal::of_new`] on the JSON of `POST conversations/{id}/seals/`, and everything that is done with a
+/// seal before its signature is known to be good.
+pub fn record_seal(data: &[u8]) {
+    let origin = Origin {
+        tenant: TenantId::from_bytes([1; 16]),
+        conversation: ConversationId::from_bytes([2; 16]),
+        sender: UserId::from_bytes([3; 16]),
+        device: DeviceNumber::FIRST,
+    };
+    let Ok(new) = serde_json::from_slice::<NewSeal>(data) else { return };
+    let Ok(seal) = RecordSeal::of_new(&origin, &new) else { return };
+    assert_eq!(seal.to_new(), new);
+    if let Some(member) = seal.members.first() {
+        let verified = seal.verify_signature(&member.identity_key);
+        assert!(verified.is_err() || seal.copies.iter().all(|copy| copy.ct.len() == CT_LENGTH));
+    }
+    let secret = XWingSecret::from_seed([4; 32]);
+    for key_id in seal.key_ids() {
+        assert!(seal.open_copy(key_id, &secret).is_err());
+    }
+    assert_eq!(seal.recheck(&ArchiveKey::from_bytes([5; 32]), &[]).is_ok(), seal.copies.is_empty());
+}
+
+#[cfg(test)]
+mod tests;

@@ -301,3 +301,6 @@ impl SealedMessage {
         if bool::from(expected.ct_eq(&self.commitment)) { Ok(()) } else { Err(NotAuthentic::Commitment) }
     }
 }
+
+#[cfg(test)]
+mod tests;

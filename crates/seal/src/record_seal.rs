@@ -27,7 +27,7 @@ use crate::{
     primitives::{hkdf, sha256},
     root::RootStatement,
     secret::ArchiveKey,
-    xwing::{RANDOMNESS_LENGTH, Sealed, XWingPublic, XWingSecret},
+    xwing::{ENC_LENGTH, RANDOMNESS_LENGTH, Sealed, XWingPublic, XWingSecret},
 };
 
 const LABEL: &str = "sigilo/v1/record-seal";
@@ -35,6 +35,8 @@ const INFO: &[u8] = b"sigilo/v1/seal";
 const ESEED_INFO: &[u8] = b"sigilo/v1/eseed";
 /// More copies or members than any conversation has; a bound for what strangers send.
 pub const MAX_COPIES: usize = 1_000;
+/// The length of a copy's ciphertext in bytes: an archive key and its tag.
+pub const CT_LENGTH: usize = 48;
 
 /// Which seal: the associated data of all its copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -310,11 +312,6 @@ impl RecordSeal {
     }
 }
 
-/// The length of an encapsulation in bytes.
-pub const ENC_LENGTH: usize = crate::xwing::ENC_LENGTH;
-/// The length of a copy's ciphertext in bytes: an archive key and its tag.
-pub const CT_LENGTH: usize = 48;
-
 fn seal_copy(archive: &ArchiveKey, aad: &[u8], recipient: &Recipient) -> Result<SealedCopy, SealError> {
     let mut name = Writer::new();
     name.lp(recipient.key_id.as_bytes());
@@ -325,3 +322,6 @@ fn seal_copy(archive: &ArchiveKey, aad: &[u8], recipient: &Recipient) -> Result<
         .map_err(|_| SealError::Recipient(recipient.key_id))?;
     Ok(SealedCopy { key_id: recipient.key_id, enc, ct })
 }
+
+#[cfg(test)]
+mod tests;
