@@ -23,7 +23,7 @@ struct Phase {
 }
 
 const PHASES: &[Phase] = &[
-    Phase { name: "setup", advice: "install what is named above and run again", work: |_| setup() },
+    Phase { name: "setup", advice: "see the message above, then run again", work: |_| setup() },
     Phase { name: "format", advice: "run `cargo fmt --all` and commit", work: |_| format() },
     Phase {
         name: "clippy",
@@ -82,7 +82,9 @@ pub fn run(durability: Durability) -> Result<ExitCode> {
         }
     }
     println!("\n{}", table(&times, failure.is_some()));
-    if let Some((phase, error)) = &failure {
+    if let Some((phase, error)) = &failure
+        && error.downcast_ref::<Missing>().is_none()
+    {
         println!("{} failed: {error:#}\nwhat to do: {}\n", phase.name, phase.advice);
     }
     if let Some(tally) = &gate.tally {
