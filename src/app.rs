@@ -9,7 +9,9 @@ use crate::{
     audit::{self, Act},
     clock::SharedClock,
     config::Config,
+    relay::{self, ReceiptKeys, hub::Hub, writer::Writer},
     rng::SharedEntropy,
+    shutdown::Shutdown,
     storage::{
         Db, Tx,
         crypter::Crypter,
@@ -32,6 +34,14 @@ pub struct App {
     pub clock: SharedClock,
     /// Randomness.
     pub entropy: SharedEntropy,
+    /// The sockets of this process.
+    pub hub: Arc<Hub>,
+    /// The way to the relay's writer.
+    pub writer: Writer,
+    /// The keys that sign receipts.
+    pub receipt_keys: ReceiptKeys,
+    /// Where the server is in its life.
+    pub shutdown: Shutdown,
 }
 
 /// An [`App`] many parts share.
@@ -47,21 +57,35 @@ impl App {
     ///
     /// # Errors
     /// When a store cannot be opened or has another program's schema.
-    pub async fn open(config: Config, clock: SharedClock, entropy: SharedEntropy) -> Result<Self> {
+    ///
+    /// The relay's writer runs until `shutdown` says stopped.
+    pub async fn open(
+        config: Config,
+        clock: SharedClock,
+        entropy: SharedEntropy,
+        shutdown: Shutdown,
+    ) -> Result<Arc<Self>> {
         config.prepare_data_dir()?;
         let secrets = config.secrets(&*entropy)?;
         let db = Db::open(&config.database_url()).await?;
         gate::migrate(&db, Store::Main).await?;
         let keys = Db::open(&config.keystore_url()).await?;
         gate::migrate(&keys, Store::Keys).await?;
-        Ok(Self {
+        let (writer, inbox) = Writer::new();
+        let app = Arc::new(Self {
             keystore: KeyStore::new(keys, &secrets.key_encryption_key),
             crypter: Crypter::new(&secrets.column_keys)?,
             config,
             db,
             clock,
             entropy,
-        })
+            hub: Arc::default(),
+            writer,
+            receipt_keys: ReceiptKeys::default(),
+            shutdown,
+        });
+        tokio::spawn(relay::writer::run(Arc::clone(&app), inbox));
+        Ok(app)
     }
 
     /// The data key for new rows of a conversation.

@@ -12,8 +12,11 @@ pub mod context;
 pub mod error;
 pub mod outbox;
 pub mod policy;
+pub mod relay;
 pub mod rng;
+pub mod shutdown;
 pub mod storage;
 
+pub use app::App;
 pub use context::{Actor, Caller, Ctx};
 pub use error::{Denial, Error, Result};

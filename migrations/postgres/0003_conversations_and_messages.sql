@@ -95,9 +95,9 @@ CREATE TABLE messages (
     receipt_key_id BYTEA NOT NULL,
     receipt_signature BYTEA NOT NULL,
     UNIQUE (conversation_id, conversation_seq),
-    UNIQUE (device_id, client_message_id)
+    UNIQUE (client_message_id, device_id)
 );
-CREATE INDEX messages_by_commitment ON messages (conversation_id, commitment);
+CREATE INDEX messages_by_commitment ON messages (commitment, conversation_id);
 
 -- The last accepted message of each device in each conversation.
 CREATE TABLE device_chains (

@@ -9,9 +9,8 @@ pub(crate) mod store;
 
 use std::collections::BTreeMap;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Serialize;
-use sha2::Sha256;
+use sigilo_seal::receipt::audit_leaf;
 use sigilo_wire::{AuditEntryId, DataKeyId, DeviceId, RequestId, TenantId, Timestamp, UserId};
 
 use crate::{
@@ -144,19 +143,6 @@ pub struct Prepared {
     pub leaf: [u8; 32],
 }
 
-/// HMAC-SHA256(salt, canonical): what enters the log's tree.
-#[must_use]
-pub fn leaf(salt: &[u8; 32], canonical: &[u8]) -> [u8; 32] {
-    match Hmac::<Sha256>::new_from_slice(salt) {
-        Ok(mut mac) => {
-            mac.update(canonical);
-            mac.finalize().into_bytes().into()
-        }
-        // HMAC takes keys of any length.
-        Err(_) => [0; 32],
-    }
-}
-
 /// Makes the entry of an act. `key` is the data key of the conversation the act belongs to, otherwise of the
 /// clinic.
 ///
@@ -202,7 +188,7 @@ pub fn prepare(
         outcome: act.outcome.as_str(),
         at: ctx.now,
         data_key: key.id,
-        leaf: leaf(&salt, &canonical),
+        leaf: audit_leaf(&salt, &canonical),
         salt: key.seal("audit_salt", entry_id.as_bytes(), salt.as_slice(), entropy)?,
         canonical,
     })

@@ -4,6 +4,9 @@ use crate::Error;
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
+        if is_conflict(&error) {
+            return Self::Unavailable(CONFLICT.to_owned());
+        }
         if is_unavailable(&error) {
             tracing::warn!(%error, "the database is away");
             return Self::Unavailable("database".to_owned());
@@ -18,6 +21,15 @@ impl From<sqlx::migrate::MigrateError> for Error {
     }
 }
 
+/// What an [`Error::Unavailable`] says when another transaction was in the way: trying again at once helps.
+pub const CONFLICT: &str = "conflict";
+
+/// PostgreSQL: serialization failure, deadlock.
+fn is_conflict(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    matches!(code.as_deref(), Some("40001" | "40P01"))
+}
+
 /// Whether trying again later may help: connections, locks, full disks, a restarting server.
 fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
@@ -30,11 +42,8 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
             Some(code) if code.chars().all(|c| c.is_ascii_digit()) && code.len() < 5 => {
                 matches!(code.parse::<u32>().unwrap_or(0) & 0xff, 5 | 6 | 10 | 13)
             }
-            // PostgreSQL: serialization, deadlock, connection, resources, operator intervention.
-            Some(code) => {
-                matches!(code, "40001" | "40P01")
-                    || ["08", "53", "57"].iter().any(|class| code.starts_with(class))
-            }
+            // PostgreSQL: connection, resources, operator intervention.
+            Some(code) => ["08", "53", "57"].iter().any(|class| code.starts_with(class)),
             None => false,
         },
         _ => false,

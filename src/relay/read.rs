@@ -1,0 +1,137 @@
+//! The history of a conversation, for its participants.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::json;
+use sigilo_wire::{
+    ConversationId, ErrorCode, MessageId, Timestamp, UserId,
+    message::{DeliveryStatus, Message, MessageKind, MessageList},
+};
+
+use super::{
+    render,
+    store::{self, Page, StoredMessage},
+};
+use crate::{
+    App, Ctx, Error, Result,
+    policy::{Grant, ReadConversation},
+    storage::Tx,
+};
+
+/// Which messages are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct MessageFilter {
+    /// Where the last page ended.
+    pub cursor: Option<i64>,
+    /// Oldest first instead of newest first.
+    pub oldest_first: bool,
+    /// Received before.
+    pub before: Option<Timestamp>,
+    /// Received after.
+    pub after: Option<Timestamp>,
+    /// Of this kind.
+    pub kind: Option<MessageKind>,
+    /// By this person.
+    pub sender: Option<UserId>,
+    /// How many, 1..=100.
+    pub page_size: usize,
+}
+
+/// A page of a conversation's messages.
+///
+/// # Errors
+/// `invalid_field` for a page size out of range.
+pub async fn list(
+    app: &App,
+    _ctx: &Ctx,
+    grant: Grant<ReadConversation>,
+    filter: &MessageFilter,
+) -> Result<MessageList> {
+    if filter.page_size == 0 || filter.page_size > 100 {
+        return Err(Error::field("page_size", "is between 1 and 100"));
+    }
+    let mut tx = app.db.read("relay_messages").await?;
+    let page = Page {
+        conversation: *grant.resource(),
+        cursor: filter.cursor,
+        newest_first: !filter.oldest_first,
+        after: filter.after,
+        before: filter.before,
+        kind: filter.kind.map(MessageKind::as_str),
+        sender: filter.sender,
+        limit: i64::try_from(filter.page_size + 1).map_err(Error::internal)?,
+    };
+    let mut rows = store::page(&mut tx, &page).await?;
+    let has_more = rows.len() > filter.page_size;
+    rows.truncate(filter.page_size);
+    let next_cursor = rows.last().filter(|_| has_more).map(|row| row.conversation_seq.to_string());
+    let results = render_all(app, tx, rows).await?;
+    Ok(MessageList { results, next_cursor, has_more })
+}
+
+/// Which conversation a message is in, so that its reading can be decided on.
+///
+/// # Errors
+/// `not_found` for unknown messages and those of other clinics.
+pub async fn conversation_of(app: &App, ctx: &Ctx, message: MessageId) -> Result<ConversationId> {
+    let mut tx = app.db.read("relay_conversation_of").await?;
+    let row = store::message(&mut tx, message).await?;
+    row.filter(|row| row.tenant_id == ctx.tenant).map(|row| row.conversation_id).ok_or(Error::NotFound)
+}
+
+/// One message.
+///
+/// # Errors
+/// `not_found` when it is not in the granted conversation.
+pub async fn get(
+    app: &App,
+    _ctx: &Ctx,
+    grant: Grant<ReadConversation>,
+    message: MessageId,
+) -> Result<Message> {
+    let mut tx = app.db.read("relay_message").await?;
+    let row = store::message(&mut tx, message).await?.filter(|row| row.conversation_id == *grant.resource());
+    let rendered = render_all(app, tx, row.into_iter().collect()).await?;
+    rendered.into_iter().next().ok_or(Error::NotFound)
+}
+
+/// The place a cursor stands for.
+///
+/// # Errors
+/// `invalid_field` for anything but a cursor this server gave.
+pub fn parse_cursor(cursor: &str) -> Result<i64> {
+    cursor.parse().ok().filter(|seq| *seq > 0).ok_or_else(|| {
+        Error::invalid(
+            ErrorCode::InvalidField,
+            json!({"field": "cursor", "problem": "is not a cursor this server gave"}),
+        )
+    })
+}
+
+async fn render_all(app: &App, mut tx: Tx, rows: Vec<StoredMessage>) -> Result<Vec<Message>> {
+    let ids: Vec<MessageId> = rows.iter().map(|row| row.message_id).collect();
+    let mut conversations: Vec<ConversationId> = rows.iter().map(|row| row.conversation_id).collect();
+    conversations.sort_unstable();
+    conversations.dedup();
+    let mut delivered: HashMap<MessageId, HashSet<UserId>> = HashMap::new();
+    for (message, user, _) in store::deliveries(&mut tx, &ids).await? {
+        delivered.entry(message).or_default().insert(user);
+    }
+    let mut members: HashMap<ConversationId, Vec<UserId>> = HashMap::new();
+    for (conversation, user) in store::recipients(&mut tx, &conversations).await? {
+        members.entry(conversation).or_default().push(user);
+    }
+    drop(tx);
+    let mut messages = Vec::with_capacity(rows.len());
+    for row in rows {
+        let reached = delivered.get(&row.message_id);
+        let everyone = members
+            .get(&row.conversation_id)
+            .into_iter()
+            .flatten()
+            .all(|user| *user == row.sender_id || reached.is_some_and(|reached| reached.contains(user)));
+        let status = if everyone { DeliveryStatus::Delivered } else { DeliveryStatus::Sent };
+        messages.push(render::message(app, row, status).await?);
+    }
+    Ok(messages)
+}

@@ -1,0 +1,96 @@
+//! Stored rows as the API shows them.
+
+use serde_json::{Value, json};
+use sigilo_wire::{
+    Base64, Base64Array,
+    event::{Envelope, EventType, NewMessageEvent, ServerFrame},
+    message::{Deliver, DeliveryStatus, EnvelopeType, Message, Sender},
+};
+
+use super::{
+    deliver::event_id,
+    store::{self, EventRow, StoredMessage},
+};
+use crate::{App, Error, Result, storage::crypter::Place};
+
+/// An event of a device's queue.
+pub(super) async fn event(app: &App, row: EventRow) -> Result<ServerFrame> {
+    let r#type: EventType = row.r#type.parse().map_err(Error::Internal)?;
+    let data = match (row.message, row.data) {
+        (Some(stored), _) => {
+            let envelope = row
+                .envelope_type
+                .and_then(|number| EnvelopeType::from_number(u8::try_from(number).ok()?))
+                .zip(row.envelope)
+                .map(|(r#type, content)| Envelope { r#type, content: Base64(content) });
+            json!(NewMessageEvent { message: message(app, stored, DeliveryStatus::Sent).await?, envelope })
+        }
+        (None, Some(data)) => serde_json::from_str(&data).map_err(Error::internal)?,
+        (None, None) => Value::Object(serde_json::Map::new()),
+    };
+    Ok(ServerFrame {
+        r#type,
+        data,
+        timestamp: row.created_at,
+        conversation_id: row.about,
+        sender_id: row.caused_by,
+        event_id: Some(event_id(row.event_seq)),
+        request_id: None,
+    })
+}
+
+/// A stored message, its body and wrapped key opened with the data key.
+pub(super) async fn message(
+    app: &App,
+    stored: StoredMessage,
+    delivery_status: DeliveryStatus,
+) -> Result<Message> {
+    let key = app.keystore.get(stored.data_key_id).await?;
+    let row = stored.message_id.as_bytes();
+    let body = key.open("body", row, &stored.body)?;
+    let wrapped_key = key.open("wrapped_key", row, &stored.wrapped_key)?;
+    let name = Place { table: "users", row: stored.sender_id.as_bytes(), column: "full_name_enc" };
+    let link = |bytes: Option<Vec<u8>>| bytes.map(|bytes| store::array::<32>(&bytes)).transpose();
+    Ok(Message {
+        id: stored.message_id,
+        conversation_id: stored.conversation_id,
+        conversation_seq: stored.conversation_seq,
+        client_message_id: stored.client_message_id,
+        sender: Sender {
+            user_id: stored.sender_id,
+            device_id: stored.device_number,
+            full_name: app.crypter.decrypt_text(name, &stored.full_name_enc)?,
+            user_type: stored.role.parse().map_err(Error::Internal)?,
+        },
+        message_type: stored.kind.parse().map_err(Error::Internal)?,
+        priority: stored.priority.parse().map_err(Error::Internal)?,
+        sent_at: stored.sent_at,
+        received_at: stored.received_at,
+        device_seq: unsigned(stored.device_seq)?,
+        prev_commitment: link(stored.prev_commitment)?,
+        seen_commitment: link(stored.seen_commitment)?,
+        target_commitment: link(stored.target_commitment)?,
+        reply_to_commitment: link(stored.reply_to_commitment)?,
+        body: Base64(body.to_vec()),
+        commitment: store::array(&stored.commitment)?,
+        signature: store::array(&stored.signature)?,
+        seal_id: stored.seal_id,
+        wrapped_key: <[u8; 48]>::try_from(wrapped_key.as_slice())
+            .map(Base64Array)
+            .map_err(|_| Error::internal("a wrapped key has the wrong length"))?,
+        attachments: Vec::new(),
+        urgent: stored.urgent,
+        deliver: stored.deliver.parse::<Deliver>().map_err(Error::Internal)?,
+        expires_in_s: unsigned(stored.expires_in_s)?,
+        delivery_status,
+        read_by: Vec::new(),
+        expires_at: stored.expires_at,
+        source: stored.source,
+        is_automated: stored.is_automated,
+        receipt: stored.receipt.receipt()?,
+    })
+}
+
+fn unsigned(value: i64) -> Result<u64> {
+    u64::try_from(value).map_err(|_| Error::internal("a stored number is negative"))
+}

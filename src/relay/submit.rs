@@ -1,0 +1,143 @@
+//! Taking one message: its shape, the sender's signature, the data key; then the writer.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use sigilo_seal::{IdentityPublicKey, Origin};
+use sigilo_wire::{
+    ConversationId, ErrorCode, MessageId, TenantId,
+    message::{Accepted, SendMessage},
+};
+use tokio::sync::oneshot;
+
+use super::{
+    receipts::ReceiptKey,
+    store,
+    validate::{self, Hashes},
+    writer::Job,
+};
+use crate::{
+    App, Caller, Ctx, Error, Result,
+    policy::{Basis, Grant, SendMessage as SendMessageAct},
+    rng,
+    storage::keystore::DataKey,
+};
+
+/// A checked message on its way to the writer.
+pub(super) struct Submission {
+    pub ctx: Ctx,
+    pub tenant: TenantId,
+    pub sender: Caller,
+    pub conversation: ConversationId,
+    pub facts_version: i64,
+    pub basis: Basis,
+    pub message: SendMessage,
+    pub hashes: Hashes,
+    pub identity_key: [u8; 33],
+    pub message_id: MessageId,
+    pub data_key: DataKey,
+    pub receipt_key: Arc<ReceiptKey>,
+    /// The body under the data key.
+    pub body: Vec<u8>,
+    /// W under the data key.
+    pub wrapped_key: Vec<u8>,
+}
+
+/// A message the writer has taken; resolves after the commit.
+pub struct Pending(oneshot::Receiver<Result<Accepted>>);
+
+impl Pending {
+    /// The answer, once the message is on the disk.
+    ///
+    /// # Errors
+    /// What refused the message, or `unavailable` when it could not be stored: then nothing was.
+    pub async fn accepted(self) -> Result<Accepted> {
+        self.0.await.unwrap_or_else(|_| Err(Error::Unavailable("relay".to_owned())))
+    }
+}
+
+/// Marks a decision made on facts that have changed since: the caller decides again.
+const FACTS_CHANGED: &str = "facts_changed";
+
+pub(super) fn facts_changed() -> Error {
+    Error::Unavailable(FACTS_CHANGED.to_owned())
+}
+
+/// Whether a message was refused only because the facts of its grant had changed by commit time. Decide again
+/// and submit again.
+#[must_use]
+pub fn is_facts_changed(error: &Error) -> bool {
+    matches!(error, Error::Unavailable(what) if what == FACTS_CHANGED)
+}
+
+/// Stores a message and queues its envelopes; answers after the commit.
+///
+/// # Errors
+/// `invalid_*` for a malformed message, `conflict` codes that say how to repair it, `unavailable` when it
+/// could not be stored.
+pub async fn submit(
+    app: &App,
+    ctx: &Ctx,
+    grant: Grant<SendMessageAct>,
+    message: SendMessage,
+) -> Result<Accepted> {
+    begin_submit(app, ctx, grant, message).await?.accepted().await
+}
+
+/// As [`submit`], but comes back as soon as the writer has the message: sockets keep the order of their
+/// messages and do not wait for one commit before reading the next.
+///
+/// # Errors
+/// Those of [`submit`] that are known before the writer sees the message.
+pub async fn begin_submit(
+    app: &App,
+    ctx: &Ctx,
+    grant: Grant<SendMessageAct>,
+    message: SendMessage,
+) -> Result<Pending> {
+    let sender = *ctx.caller()?;
+    let device = sender.device_number.ok_or_else(|| {
+        Error::conflict(ErrorCode::KeysMissing, json!({"problem": "a session device cannot send"}))
+    })?;
+    validate::check_shape(&message, ctx.now)?;
+
+    let conversation = grant.resource().conversation_id;
+    let identity = sender_identity(app, &sender).await?;
+    let origin = Origin { tenant: ctx.tenant, conversation, sender: sender.user_id, device };
+    let hashes = validate::check_signature(&origin, &identity, &message)?;
+
+    let data_key = app.conversation_key(ctx, conversation).await?;
+    let receipt_key = app.receipt_keys.get(app, ctx.tenant).await?;
+    let message_id = MessageId::new(ctx.now, rng::bytes(&*app.entropy));
+    let row = message_id.as_bytes();
+    let body = data_key.seal("body", row, &message.body, &*app.entropy)?;
+    let wrapped_key = data_key.seal("wrapped_key", row, &message.wrapped_key.0, &*app.entropy)?;
+
+    let (answer, pending) = oneshot::channel();
+    let submission = Submission {
+        ctx: ctx.clone(),
+        tenant: ctx.tenant,
+        sender,
+        conversation,
+        facts_version: grant.resource().facts_version,
+        basis: grant.basis().clone(),
+        identity_key: identity.to_bytes(),
+        message,
+        hashes,
+        message_id,
+        data_key,
+        receipt_key,
+        body,
+        wrapped_key,
+    };
+    app.writer.take(Job::Send(Box::new(submission), answer)).await?;
+    Ok(Pending(pending))
+}
+
+async fn sender_identity(app: &App, sender: &Caller) -> Result<IdentityPublicKey> {
+    let mut tx = app.db.read("relay_sender_identity").await?;
+    let key = store::identity_key(&mut tx, sender.user_id).await?;
+    let missing =
+        || Error::conflict(ErrorCode::KeysMissing, json!({"problem": "publish an identity key first"}));
+    IdentityPublicKey::parse(&key.ok_or_else(missing)?).map_err(|_| missing())
+}

@@ -1,0 +1,100 @@
+//! What can be said of a message without asking the database: its shape, its times, its signature.
+
+use std::collections::HashSet;
+
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use sigilo_seal::{Commitment, Context, IdentityPublicKey, Origin, message::verify_message};
+use sigilo_wire::{ErrorCode, Timestamp, message::SendMessage};
+
+use super::{MAX_AHEAD, MAX_ATTACHMENTS, MAX_BEHIND, MAX_BODY, MAX_ENVELOPE, MAX_EXPIRY};
+use crate::{Error, Result};
+
+/// Hashes of a message whose shape and signature are good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hashes {
+    /// SHA-256(A).
+    pub context: [u8; 32],
+    /// SHA-256(S).
+    pub signature: [u8; 32],
+    /// SHA-256(W).
+    pub wrapped_key: [u8; 32],
+}
+
+/// The content is padded to this many bytes; AES-GCM adds its tag.
+const PADDING: usize = 160;
+const TAG: usize = 16;
+
+/// Checks a message's shape and times.
+pub(super) fn check_shape(message: &SendMessage, now: Timestamp) -> Result<()> {
+    if message.body.len() > MAX_BODY {
+        return Err(Error::TooLarge { limit: MAX_BODY as u64 });
+    }
+    if message.body.len() < PADDING + TAG || (message.body.len() - TAG) % PADDING != 0 {
+        return Err(malformed("body", "must be a multiple of 160 bytes and a 16-byte tag"));
+    }
+    if message.device_seq == 0 || i64::try_from(message.device_seq).is_err() {
+        return Err(malformed("device_seq", "counts from 1"));
+    }
+    if message.message_type.needs_target() != message.target_commitment.is_some() {
+        return Err(malformed(
+            "target_commitment",
+            "is required for edit, delete and reaction, and only there",
+        ));
+    }
+    if message.attachments.len() > MAX_ATTACHMENTS {
+        return Err(malformed("attachments", "are at most 10"));
+    }
+    if let Some(attachment) = message.attachments.first() {
+        return Err(Error::invalid(
+            ErrorCode::InvalidMessage,
+            json!({"field": "attachments", "problem": "is not a file of this conversation", "file_id": attachment.file_id}),
+        ));
+    }
+    if message.expires_in_s.unwrap_or(0) > MAX_EXPIRY.as_secs() {
+        return Err(malformed("expires_in_s", "is at most 366 days"));
+    }
+    if message.sent_at > now + MAX_AHEAD || message.sent_at < now - MAX_BEHIND {
+        return Err(Error::invalid(
+            ErrorCode::InvalidMessage,
+            json!({"field": "sent_at", "problem": "is more than 2 minutes ahead or 7 days back", "server_time": now}),
+        ));
+    }
+    check_envelopes(message)
+}
+
+fn check_envelopes(message: &SendMessage) -> Result<()> {
+    let mut seen = HashSet::with_capacity(message.envelopes.len());
+    for envelope in &message.envelopes {
+        if envelope.content.is_empty() || envelope.content.len() > MAX_ENVELOPE {
+            return Err(malformed("envelopes", "hold 1 to 8,192 bytes each"));
+        }
+        if !seen.insert((envelope.user_id, envelope.device_id)) {
+            return Err(malformed("envelopes", "name a device twice"));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the signature S over A, C and W.
+pub(super) fn check_signature(
+    origin: &Origin,
+    identity: &IdentityPublicKey,
+    message: &SendMessage,
+) -> Result<Hashes> {
+    let hashes = Hashes {
+        context: Context::of_send(origin, message).digest(),
+        signature: Sha256::digest(message.signature.0).into(),
+        wrapped_key: Sha256::digest(message.wrapped_key.0).into(),
+    };
+    let commitment = Commitment(message.commitment.0);
+    if verify_message(identity, &hashes.context, &commitment, &hashes.wrapped_key, &message.signature.0) {
+        Ok(hashes)
+    } else {
+        Err(Error::invalid(ErrorCode::InvalidSignature, json!({"field": "signature"})))
+    }
+}
+
+fn malformed(field: &str, problem: &str) -> Error {
+    Error::invalid(ErrorCode::InvalidMessage, json!({"field": field, "problem": problem}))
+}
