@@ -7,6 +7,7 @@ use sigilo_wire::{ConversationId, TenantId};
 use crate::{
     Ctx, Result,
     audit::{self, Act},
+    auth::{KnownDevices, Passwords, TokenKeys},
     clock::SharedClock,
     config::Config,
     relay::{self, ReceiptKeys, hub::Hub, writer::Writer},
@@ -30,6 +31,12 @@ pub struct App {
     pub keystore: KeyStore,
     /// Column encryption.
     pub crypter: Crypter,
+    /// Keys of access tokens.
+    pub tokens: TokenKeys,
+    /// Password hashing.
+    pub passwords: Passwords,
+    /// Where devices stand.
+    pub known_devices: KnownDevices,
     /// Time.
     pub clock: SharedClock,
     /// Randomness.
@@ -71,10 +78,14 @@ impl App {
         gate::migrate(&db, Store::Main).await?;
         let keys = Db::open(&config.keystore_url()).await?;
         gate::migrate(&keys, Store::Keys).await?;
+        let crypter = Crypter::new(&secrets.column_keys)?;
         let (writer, inbox) = Writer::new();
         let app = Arc::new(Self {
             keystore: KeyStore::new(keys, &secrets.key_encryption_key),
-            crypter: Crypter::new(&secrets.column_keys)?,
+            tokens: TokenKeys::open(&db, &crypter, &*entropy, clock.now()).await?,
+            passwords: Passwords::new(&*entropy)?,
+            known_devices: KnownDevices::default(),
+            crypter,
             config,
             db,
             clock,

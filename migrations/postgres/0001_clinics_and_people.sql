@@ -103,6 +103,7 @@ CREATE INDEX invitations_by_user ON invitations (user_id);
 
 -- A messaging device has a number, keys and a place in the manifest; a session has none of these.
 -- next_event_seq gives out the order of the device's durable events while the row is locked.
+-- token_family is the family whose tokens are good: none while the device is logged out.
 CREATE TABLE devices (
     device_id UUID PRIMARY KEY,
     tenant_id UUID NOT NULL REFERENCES tenants (tenant_id),
@@ -118,6 +119,7 @@ CREATE TABLE devices (
     next_event_seq BIGINT NOT NULL DEFAULT 1,
     created_at BIGINT NOT NULL,
     last_seen_at BIGINT NOT NULL,
+    token_family UUID,
     revoked_at BIGINT,
     UNIQUE (user_id, device_number)
 );

@@ -103,6 +103,7 @@ CREATE INDEX invitations_by_user ON invitations (user_id);
 
 -- A messaging device has a number, keys and a place in the manifest; a session has none of these.
 -- next_event_seq gives out the order of the device's durable events while the row is locked.
+-- token_family is the family whose tokens are good: none while the device is logged out.
 CREATE TABLE devices (
     device_id BLOB PRIMARY KEY,
     tenant_id BLOB NOT NULL REFERENCES tenants (tenant_id),
@@ -118,6 +119,7 @@ CREATE TABLE devices (
     next_event_seq INTEGER NOT NULL DEFAULT 1,
     created_at INTEGER NOT NULL,
     last_seen_at INTEGER NOT NULL,
+    token_family BLOB,
     revoked_at INTEGER,
     UNIQUE (user_id, device_number)
 ) STRICT;

@@ -1,6 +1,6 @@
 //! Every statement of the program, for the test that prepares each on each engine.
 
-use crate::{audit, outbox, relay, storage};
+use crate::{audit, auth, outbox, relay, storage};
 
 /// Names and texts of one store file.
 type Statements = &'static [(&'static str, &'static str)];
@@ -9,7 +9,7 @@ type Statements = &'static [(&'static str, &'static str)];
 #[must_use]
 pub fn main() -> Vec<(&'static str, &'static str)> {
     let stores: &[Statements] =
-        &[audit::store::ALL, outbox::store::ALL, relay::store::ALL, storage::dialect::ALL];
+        &[audit::store::ALL, auth::store::ALL, outbox::store::ALL, relay::store::ALL, storage::dialect::ALL];
     stores.concat()
 }
 

@@ -1,0 +1,84 @@
+//! From an access token to a context: what every request with a token does first.
+
+use std::net::IpAddr;
+
+use sigilo_wire::{ErrorCode, RequestId, Timestamp};
+
+use super::{known::Standing, token_keys::Claims};
+use crate::{Actor, Caller, Ctx, Error, Result, app::App};
+
+/// Somebody known, until when.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The context of what they ask.
+    pub ctx: Ctx,
+    /// From when they must show a fresh token; sockets close then.
+    pub expires_at: Timestamp,
+}
+
+/// Who holds this access token.
+///
+/// # Errors
+/// 401: `unauthenticated` for a token that is not ours, `token_expired`, `device_revoked` when the device was
+/// removed or logged out, or the account is not active; `unavailable`.
+pub async fn authenticate(
+    app: &App,
+    token: &str,
+    request: RequestId,
+    address: Option<IpAddr>,
+) -> Result<Ctx> {
+    authenticate_session(app, token, request, address).await.map(|session| session.ctx)
+}
+
+/// Who holds this access token, and until when it is good.
+///
+/// # Errors
+/// As [`authenticate`].
+pub async fn authenticate_session(
+    app: &App,
+    token: &str,
+    request: RequestId,
+    address: Option<IpAddr>,
+) -> Result<Session> {
+    let now = app.clock.now();
+    let claims = app.tokens.verify(&app.db, &app.crypter, token, now).await?;
+    let standing = app
+        .known_devices
+        .get(&app.db, claims.did, now)
+        .await?
+        .filter(|standing| describes(standing, &claims))
+        .ok_or(Error::Unauthenticated(ErrorCode::Unauthenticated))?;
+    if standing.family != Some(claims.fam) {
+        return Err(Error::Unauthenticated(ErrorCode::DeviceRevoked));
+    }
+    Ok(Session {
+        ctx: context(&standing, request, now, address),
+        expires_at: Timestamp::from_micros(claims.exp.saturating_mul(1_000_000)),
+    })
+}
+
+/// The context of a device's request.
+pub(super) fn context(
+    standing: &Standing,
+    request: RequestId,
+    now: Timestamp,
+    address: Option<IpAddr>,
+) -> Ctx {
+    Ctx {
+        tenant: standing.tenant,
+        actor: Actor::User(Caller {
+            user_id: standing.user,
+            role: standing.role,
+            device_id: standing.device,
+            kind: standing.kind,
+            device_number: standing.number,
+        }),
+        request,
+        now,
+        address,
+    }
+}
+
+fn describes(standing: &Standing, claims: &Claims) -> bool {
+    standing.tenant == claims.tid && standing.user == claims.sub && standing.kind == claims.knd
+}

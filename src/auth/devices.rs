@@ -1,0 +1,46 @@
+//! A user's devices, and their end.
+
+use sigilo_wire::{DeviceId, account::DeviceList};
+
+use super::{known::cut_off, sessions, store};
+use crate::{
+    Ctx, Error, Result,
+    app::App,
+    audit::Act,
+    policy::{Grant, ManageOwnAccount},
+};
+
+/// The caller's devices, oldest first.
+///
+/// # Errors
+/// When the database is away.
+pub async fn list_devices(app: &App, ctx: &Ctx, grant: Grant<ManageOwnAccount>) -> Result<DeviceList> {
+    let caller = ctx.caller()?;
+    let mut tx = app.db.read("devices").await?;
+    let rows = store::devices(&mut tx, *grant.resource()).await?;
+    let results = rows.iter().map(|row| sessions::describe(app, row, Some(caller.device_id)));
+    Ok(DeviceList { results: results.collect::<Result<_>>()? })
+}
+
+/// Removes a device of the caller: its tokens, keys and waiting events are gone at once, and its number is
+/// never given again. Other devices still have to sign a manifest without it and with a new history key.
+///
+/// # Errors
+/// 404 when the caller has no such device.
+pub async fn revoke_device(
+    app: &App,
+    ctx: &Ctx,
+    grant: Grant<ManageOwnAccount>,
+    device: DeviceId,
+) -> Result<()> {
+    let key = app.clinic_key(ctx, ctx.tenant).await?;
+    let mut tx = app.db.begin("device_revoke").await?;
+    if !store::revoke_device(&mut tx, device, *grant.resource(), ctx.now).await? {
+        return Err(Error::NotFound);
+    }
+    let act = Act::done("revoke_device").object("device", device).by(grant.basis());
+    app.audit(&mut tx, ctx, &key, act).await?;
+    tx.commit().await?;
+    cut_off(app, device);
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! A password becomes tokens of a device.
+
+use sigilo_wire::{
+    ErrorCode, TenantId, UserId,
+    account::{DeviceKind, Login, NewDevice, Tokens},
+};
+
+use super::{known::cut_off, sessions, store};
+use crate::{Ctx, Error, Result, app::App, audit::Act};
+
+/// Logs in: on a new session device (the default), on a new messaging device, or on a messaging device that
+/// was logged out, by its id.
+///
+/// The answer and its time do not tell whether the clinic, the account or the password was wrong.
+///
+/// # Errors
+/// `invalid_credentials`; `device_revoked` when the account is suspended; `device_limit`; 404 when the account
+/// has no messaging device of that id; `unavailable` in a crowd.
+pub async fn login(app: &App, ctx: &Ctx, request: &Login) -> Result<Tokens> {
+    let device = request.device.clone().unwrap_or(NewDevice {
+        kind: DeviceKind::Session,
+        name: String::new(),
+        device_id: None,
+    });
+    sessions::check_name(&device.name)?;
+    if device.device_id.is_some() && device.kind != DeviceKind::Messaging {
+        return Err(Error::field("device.device_id", "only a messaging device logs in again"));
+    }
+    let (tenant, account) = find(app, request).await?;
+    let stored = account.as_ref().and_then(|account| account.password_hash.as_deref());
+    let matches = app.passwords.verify(&request.password, stored).await?;
+    // A clinic nobody knows has no audit log.
+    let Some(tenant) = tenant else { return Err(Error::Unauthenticated(ErrorCode::InvalidCredentials)) };
+    let ctx = Ctx { tenant, ..ctx.clone() };
+    let Some(account) = account else {
+        fail(app, &ctx, None, "unknown_account").await?;
+        return Err(Error::Unauthenticated(ErrorCode::InvalidCredentials));
+    };
+    if !matches {
+        fail(app, &ctx, Some(account.user_id), "wrong_password").await?;
+        return Err(Error::Unauthenticated(ErrorCode::InvalidCredentials));
+    }
+    if account.status != "active" {
+        fail(app, &ctx, Some(account.user_id), "not_active").await?;
+        return Err(Error::Unauthenticated(ErrorCode::DeviceRevoked));
+    }
+    admit(app, &ctx, account.user_id, &device).await
+}
+
+async fn find(app: &App, request: &Login) -> Result<(Option<TenantId>, Option<store::AccountRow>)> {
+    let mut tx = app.db.read("login_find").await?;
+    let Some(tenant) = store::tenant(&mut tx, &request.clinic).await? else { return Ok((None, None)) };
+    let index = app.crypter.email_index(tenant.as_bytes(), &request.email);
+    Ok((Some(tenant), store::account_by_email(&mut tx, tenant, &index).await?))
+}
+
+/// The tokens of somebody whose password was right.
+async fn admit(app: &App, ctx: &Ctx, user: UserId, device: &NewDevice) -> Result<Tokens> {
+    let key = app.clinic_key(ctx, ctx.tenant).await?;
+    let mut tx = app.db.begin("login").await?;
+    // The account may have been suspended since its password was read.
+    if store::lock_account(&mut tx, user).await? != "active" {
+        return Err(Error::Unauthenticated(ErrorCode::DeviceRevoked));
+    }
+    let tokens = match device.device_id {
+        Some(id) => sessions::log_in_again(app, &mut tx, ctx, user, (id, &device.name)).await?,
+        None => sessions::new_device(app, &mut tx, ctx, user, device).await?,
+    };
+    let act = Act::done("login").object("user", user).object("device", tokens.device.id);
+    app.audit(&mut tx, ctx, &key, act).await?;
+    tx.commit().await?;
+    cut_off(app, tokens.device.id);
+    Ok(tokens)
+}
+
+async fn fail(app: &App, ctx: &Ctx, user: Option<UserId>, reason: &'static str) -> Result<()> {
+    let key = app.clinic_key(ctx, ctx.tenant).await?;
+    let mut act = Act::failed("login").object("reason", reason);
+    if let Some(user) = user {
+        act = act.object("user", user);
+    }
+    let mut tx = app.db.begin("login_failed").await?;
+    app.audit(&mut tx, ctx, &key, act).await?;
+    tx.commit().await
+}

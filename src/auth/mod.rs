@@ -1,0 +1,62 @@
+//! Who is asking: invitations become accounts, passwords become tokens, tokens become a [`Ctx`].
+//!
+//! - An access token is an EdDSA JWT of 15 minutes, bound to a device and to the device's current *family*:
+//!   the chain of refresh tokens that began with one login. A device has one family at a time; logging out,
+//!   logging in again or removing the device ends it, and with it every access token, at once on this node and
+//!   within a second on others.
+//! - A refresh token is opaque, stored as a hash, used once. Used again, it is in two hands: the family ends.
+//! - A messaging device stays a device while it is logged out: it keeps its number, its keys and its place in
+//!   the manifest. A session ends with its tokens.
+//!
+//! Login, refresh and activation take no grant: what they are given is the authorization.
+
+mod activate;
+mod authenticate;
+mod devices;
+mod known;
+mod login;
+mod logout;
+mod opaque;
+mod password;
+mod refresh;
+mod sessions;
+pub(crate) mod store;
+mod token_keys;
+mod ws_ticket;
+
+pub use activate::activate;
+pub use authenticate::{Session, authenticate, authenticate_session};
+pub use devices::{list_devices, revoke_device};
+pub use known::KnownDevices;
+pub use login::login;
+pub use logout::logout;
+pub(crate) use opaque::Opaque;
+pub use password::Passwords;
+pub use refresh::refresh;
+pub use token_keys::{Jwk, Jwks, TokenKeys};
+pub use ws_ticket::{issue_ws_ticket, take_ws_ticket};
+
+use std::time::Duration;
+
+use sigilo_wire::account::DeviceKind;
+
+/// How long an access token is good.
+pub const ACCESS_TOKEN_LIFE: Duration = Duration::from_mins(15);
+/// How long a ticket for a WebSocket URL is good.
+pub const WS_TICKET_LIFE: Duration = Duration::from_secs(30);
+
+/// How many devices of a kind an account may have.
+const fn device_limit(kind: DeviceKind) -> i64 {
+    match kind {
+        DeviceKind::Messaging => 6,
+        DeviceKind::Session => 3,
+    }
+}
+
+/// How long a device of a kind may be idle before its tokens end: the life of a refresh token.
+const fn idle_limit(kind: DeviceKind) -> Duration {
+    match kind {
+        DeviceKind::Messaging => Duration::from_hours(30 * 24),
+        DeviceKind::Session => Duration::from_mins(30),
+    }
+}
