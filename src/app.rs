@@ -10,6 +10,7 @@ use crate::{
     auth::{KnownDevices, Passwords, TokenKeys},
     clock::SharedClock,
     config::Config,
+    policy::Policy,
     relay::{self, ReceiptKeys, hub::Hub, writer::Writer},
     rng::SharedEntropy,
     shutdown::Shutdown,
@@ -41,6 +42,8 @@ pub struct App {
     pub clock: SharedClock,
     /// Randomness.
     pub entropy: SharedEntropy,
+    /// The clinic's rules.
+    pub policy: Policy,
     /// The sockets of this process.
     pub hub: Arc<Hub>,
     /// The way to the relay's writer.
@@ -72,6 +75,7 @@ impl App {
         entropy: SharedEntropy,
         shutdown: Shutdown,
     ) -> Result<Arc<Self>> {
+        let policy = Policy::load(None)?;
         config.prepare_data_dir()?;
         let secrets = config.secrets(&*entropy)?;
         let db = Db::open(&config.database_url()).await?;
@@ -90,6 +94,7 @@ impl App {
             db,
             clock,
             entropy,
+            policy,
             hub: Arc::default(),
             writer,
             receipt_keys: ReceiptKeys::default(),

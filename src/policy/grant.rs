@@ -2,23 +2,26 @@
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
-use sigilo_wire::{ConversationId, UserId};
+use sigilo_wire::{ConversationId, ErrorCode, UserId};
 
 /// Something a person may be allowed to do. The types below are never made; they name the act in signatures.
 pub trait Action {
     /// The act's name in policies and in the audit log.
     const NAME: &'static str;
+    /// The code of the answer when it is denied, unless the rule names one.
+    const DENIED: ErrorCode;
     /// What the grant is for: it cannot be used for anything else.
     type Resource: Clone + fmt::Debug + Send + Sync;
 }
 
 macro_rules! actions {
-    ($($(#[$meta:meta])* $name:ident($act:literal, $resource:ty);)*) => { $(
+    ($($(#[$meta:meta])* $name:ident($act:literal, $resource:ty, $denied:ident);)*) => { $(
         $(#[$meta])*
         #[derive(Clone, Copy, Debug)]
         pub enum $name {}
         impl Action for $name {
             const NAME: &'static str = $act;
+            const DENIED: ErrorCode = ErrorCode::$denied;
             type Resource = $resource;
         }
     )*
@@ -29,23 +32,27 @@ macro_rules! actions {
 
 actions! {
     /// Start a conversation with these people.
-    StartConversation("start_conversation", Vec<UserId>);
+    StartConversation("start_conversation", Vec<UserId>, ConversationNotAllowed);
     /// Read a conversation: its details, messages, seals.
-    ReadConversation("read_conversation", ConversationId);
+    ReadConversation("read_conversation", ConversationId, Forbidden);
     /// Send a message. The version is that of the facts the decision was made on.
-    SendMessage("send_message", SendResource);
+    SendMessage("send_message", SendResource, MessageNotAllowed);
     /// Publish a record seal.
-    PublishSeal("publish_seal", ConversationId);
+    PublishSeal("publish_seal", ConversationId, MessageNotAllowed);
     /// Fetch a person's key bundles.
-    FetchKeys("fetch_keys", UserId);
+    FetchKeys("fetch_keys", UserId, Forbidden);
     /// Read and change the own account, devices and keys.
-    ManageOwnAccount("manage_own_account", UserId);
+    ManageOwnAccount("manage_own_account", UserId, Forbidden);
+    /// List the own conversations.
+    ListConversations("list_conversations", UserId, Forbidden);
+    /// List the people one may start a conversation with.
+    ListContacts("list_contacts", UserId, Forbidden);
     /// Invite, list and change people.
-    ManagePeople("manage_people", ());
+    ManagePeople("manage_people", (), Forbidden);
     /// Import appointments and change relationships.
-    ManageRelationships("manage_relationships", ());
+    ManageRelationships("manage_relationships", (), Forbidden);
     /// Create clinics and install their keys.
-    ManageClinic("manage_clinic", ());
+    ManageClinic("manage_clinic", (), Forbidden);
 }
 
 /// Where a message goes, and the version of the facts it was decided on: the writer refuses the grant when

@@ -1,5 +1,65 @@
 //! The clinic's rules: Cedar policies decide, and a decision to allow is a [`Grant`] the capabilities ask for.
+//!
+//! `policies/` holds the rules, one a file, and the schema of what they may speak of. [`facts`] says, for each
+//! act, which facts of the database a decision needs; loading them is the work of the capability's own
+//! `authorize_*` function. A decision is pure: no clock, no database. What no rule permits is denied, and what
+//! any rule forbids is denied whatever permits it.
 
+pub mod cases;
+mod engine;
+pub mod facts;
 mod grant;
+mod question;
+pub mod source;
 
+pub use engine::{DEFAULT_DENY, Policy, Verdict};
+pub use facts::{Decide, Person};
 pub use grant::*;
+pub use question::{Fact, Object, Question, Subject};
+
+use crate::{App, Ctx, Denial, Error, Result, audit::Act};
+use sigilo_wire::UserId;
+
+/// The grant to manage the caller's own account, devices and keys.
+///
+/// # Errors
+/// `unauthenticated` when the caller is not a person.
+pub fn own_account(app: &App, ctx: &Ctx) -> Result<Grant<ManageOwnAccount>> {
+    app.policy.decide::<ManageOwnAccount>(ctx, &facts::OwnAccount::of(ctx)?)
+}
+
+/// Passes a decision on; when it is a denial, the audit log gets an entry first. `patient` is whom it concerns.
+///
+/// # Errors
+/// The decision's own, or the database's.
+pub async fn audited<A: Decide>(
+    app: &App,
+    ctx: &Ctx,
+    decision: Result<Grant<A>>,
+    patient: Option<UserId>,
+    objects: &[(&'static str, String)],
+) -> Result<Grant<A>> {
+    if let Err(Error::Denied(denial)) = &decision {
+        audit_denial(app, ctx, A::NAME, denial, patient, objects).await?;
+    }
+    decision
+}
+
+async fn audit_denial(
+    app: &App,
+    ctx: &Ctx,
+    act: &str,
+    denial: &Denial,
+    patient: Option<UserId>,
+    objects: &[(&'static str, String)],
+) -> Result<()> {
+    let basis = Basis { policies: denial.policies.clone().into(), policy_set: app.policy.set_hash() };
+    let mut act = Act::denied(act).patient(patient).by(&basis);
+    for (kind, id) in objects {
+        act = act.object(kind, id);
+    }
+    let key = app.clinic_key(ctx, ctx.tenant).await?;
+    let mut tx = app.db.begin("audit_denial").await?;
+    app.audit(&mut tx, ctx, &key, act).await?;
+    tx.commit().await
+}

@@ -1,0 +1,161 @@
+//! The decision itself.
+
+use std::{collections::BTreeSet, collections::HashMap, path::Path};
+
+use cedar_policy::{Authorizer, Decision, PolicyId, PolicySet, Schema};
+use serde_json::json;
+use sigilo_wire::ErrorCode;
+
+use super::{
+    Basis, Decide, Grant, Object, Question, Subject,
+    question::Names,
+    source::{Checked, Source},
+};
+use crate::{Ctx, Denial, Error, Result};
+
+/// Stands for the determining policies when no rule permits.
+pub const DEFAULT_DENY: &str = "default-deny";
+
+/// The rules in force. Cheap to share, never changes: a new set is a new value.
+#[derive(Debug)]
+pub struct Policy {
+    authorizer: Authorizer,
+    policies: PolicySet,
+    schema: Schema,
+    names: Names,
+    rules: HashMap<PolicyId, RuleInfo>,
+    hash: [u8; 32],
+}
+
+/// What a rule says about itself in its annotations.
+#[derive(Debug)]
+struct RuleInfo {
+    rank: usize,
+    code: Option<ErrorCode>,
+    reason: Option<String>,
+    suggestion: Option<String>,
+}
+
+/// What the rules say to one question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Yes or no.
+    pub allowed: bool,
+    /// The ids of the rules that decided, in order; [`DEFAULT_DENY`] when none did.
+    pub policies: Vec<String>,
+}
+
+impl Policy {
+    /// The program's rules with those of a folder, checked.
+    ///
+    /// # Errors
+    /// When a rule is not valid, with file, line and reason.
+    pub fn load(dir: Option<&Path>) -> Result<Self> {
+        let source = match dir {
+            Some(dir) => Source::embedded().with_dir(dir)?,
+            None => Source::embedded(),
+        };
+        Self::new(&source)
+    }
+
+    /// These rules, checked.
+    ///
+    /// # Errors
+    /// As [`Policy::load`].
+    pub fn new(source: &Source) -> Result<Self> {
+        let Checked { schema, policies } = source.check().map_err(|problems| {
+            let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            Error::internal(format!("the policies are not valid:\n{}", list.join("\n")))
+        })?;
+        let mut rules = HashMap::new();
+        for (rank, rule) in source.rules.iter().enumerate() {
+            let id = PolicyId::new(&rule.id);
+            let says = |key: &str| policies.annotation(&id, key).map(str::to_owned);
+            let code = says("code").map(|word| code(&word, &rule.file)).transpose()?;
+            let info = RuleInfo { rank, code, reason: says("reason"), suggestion: says("suggestion") };
+            rules.insert(id, info);
+        }
+        Ok(Self {
+            authorizer: Authorizer::new(),
+            policies,
+            schema,
+            names: Names::new()?,
+            rules,
+            hash: source.hash(),
+        })
+    }
+
+    /// SHA-256 of the rules in force ([`Source::hash`]).
+    #[must_use]
+    pub const fn set_hash(&self) -> [u8; 32] {
+        self.hash
+    }
+
+    /// What the rules say to one question.
+    ///
+    /// # Errors
+    /// Only when the question does not fit the schema, or a rule fails on it: a fault, and no permission.
+    pub fn evaluate(&self, question: &Question<'_>) -> Result<Verdict> {
+        // Every question is made of typed facts; that these fit the schema is checked where tests run, and
+        // costs more than the decision itself.
+        let schema = cfg!(debug_assertions).then_some(&self.schema);
+        let (request, entities) = question.to_cedar(&self.names, schema)?;
+        let response = self.authorizer.is_authorized(&request, &self.policies, &entities);
+        // INVARIANT: a rule that fails is skipped by Cedar. A skipped forbid would be a permission nobody gave.
+        if let Some(error) = response.diagnostics().errors().next() {
+            return Err(Error::internal(format!("policy: {error}")));
+        }
+        let mut determining: Vec<&PolicyId> = response.diagnostics().reason().collect();
+        determining.sort_by_key(|id| self.rules.get(id).map(|info| info.rank));
+        let mut policies: Vec<String> = determining.iter().map(ToString::to_string).collect();
+        if policies.is_empty() {
+            policies.push(DEFAULT_DENY.to_owned());
+        }
+        Ok(Verdict { allowed: response.decision() == Decision::Allow, policies })
+    }
+
+    /// Decides an act on facts.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] with the reason, what the person can do, and the determining policies;
+    /// `unauthenticated` when a person is needed.
+    pub fn decide<A: Decide>(&self, ctx: &Ctx, facts: &A::Facts) -> Result<Grant<A>> {
+        let mut determining = BTreeSet::new();
+        for question in A::questions(ctx, facts)? {
+            let verdict = self.evaluate(&question)?;
+            if !verdict.allowed {
+                return Err(Error::Denied(Box::new(self.denial::<A>(&question, verdict))));
+            }
+            determining.extend(verdict.policies);
+        }
+        if determining.is_empty() {
+            return Err(Error::internal(format!("{} was decided without a question", A::NAME)));
+        }
+        let basis = Basis { policies: determining.into_iter().collect(), policy_set: self.hash };
+        Ok(Grant::new(A::resource(facts), basis))
+    }
+
+    fn denial<A: Decide>(&self, question: &Question<'_>, verdict: Verdict) -> Denial {
+        let first = verdict.policies.first().and_then(|id| self.rules.get(&PolicyId::new(id)));
+        let reason = first.and_then(|info| info.reason.as_deref()).unwrap_or("not_permitted");
+        let mut details = json!({"reason": reason});
+        if let Some(suggestion) = first.and_then(|info| info.suggestion.as_deref()) {
+            details["suggestion"] = json!(suggestion);
+        }
+        if let (Subject::User(caller), Object::User(target)) = (question.principal, question.resource)
+            && caller.id != target.id
+        {
+            details["target_user_id"] = json!(target.id);
+        }
+        let code = first.and_then(|info| info.code).unwrap_or(A::DENIED);
+        Denial { code, details, policies: verdict.policies }
+    }
+}
+
+fn code(word: &str, file: &str) -> Result<ErrorCode> {
+    ErrorCode::ALL
+        .iter()
+        .copied()
+        .find(|code| code.as_str() == word)
+        .ok_or_else(|| Error::internal(format!("{file}: @code(\"{word}\") is not a code of the API")))
+}

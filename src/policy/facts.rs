@@ -1,0 +1,351 @@
+//! For each act, the facts of the database a decision needs.
+
+use std::collections::HashSet;
+
+use sigilo_wire::{
+    ConversationId, Role, TenantId, UserId,
+    account::DeviceKind,
+    conversation::{ConversationStatus, ConversationType},
+};
+
+use super::{
+    Action, Fact, FetchKeys, ListContacts, ListConversations, ManageClinic, ManageOwnAccount, ManagePeople,
+    ManageRelationships, Object, PublishSeal, Question, ReadConversation, SendMessage, SendResource,
+    StartConversation, Subject,
+};
+use crate::{Actor, Ctx, Error, Result};
+use sigilo_wire::ErrorCode;
+
+/// An act the rules can decide.
+pub trait Decide: Action + Sized {
+    /// What the decision needs to know.
+    type Facts;
+
+    /// The questions whose answers must all be yes; at least one.
+    ///
+    /// # Errors
+    /// `unauthenticated` when the caller is not one who can ask.
+    fn questions(ctx: &Ctx, facts: &Self::Facts) -> Result<Vec<Question<'static>>>;
+
+    /// What the grant will be for.
+    fn resource(facts: &Self::Facts) -> Self::Resource;
+}
+
+/// A person, as far as rules care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// Who.
+    pub id: UserId,
+    /// Their clinic.
+    pub tenant: TenantId,
+    /// Their role in it.
+    pub role: Role,
+    /// Whether they have an account that is not suspended.
+    pub active: bool,
+}
+
+impl Person {
+    /// The caller, authenticated a moment ago and so taken to be active.
+    ///
+    /// # Errors
+    /// `unauthenticated` when the caller is not a person.
+    pub fn caller(ctx: &Ctx) -> Result<Self> {
+        let caller = ctx.caller()?;
+        Ok(Self { id: caller.user_id, tenant: ctx.tenant, role: caller.role, active: true })
+    }
+}
+
+/// What matters about the people of a conversation together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct People {
+    /// How many are patients.
+    pub patients: usize,
+    /// How many are clinic staff.
+    pub admins: usize,
+    /// Whether every patient among them has a care relationship with every clinician among them.
+    pub related: bool,
+    /// Whether somebody but the caller has an active account.
+    pub reachable: bool,
+}
+
+impl People {
+    /// Of these people, the caller among them; `related` are the pairs (patient, clinician) in care.
+    #[must_use]
+    pub fn of(caller: UserId, people: &[Person], related: &HashSet<(UserId, UserId)>) -> Self {
+        let count = |role| people.iter().filter(|person| person.role == role).count();
+        let who = |role| people.iter().filter(move |person| person.role == role).map(|person| person.id);
+        Self {
+            patients: count(Role::Patient),
+            admins: count(Role::Admin),
+            related: who(Role::Patient)
+                .all(|patient| who(Role::Doctor).all(|doctor| related.contains(&(patient, doctor)))),
+            reachable: people.iter().any(|person| person.id != caller && person.active),
+        }
+    }
+
+    fn fact(self) -> Fact<'static> {
+        let count = |n: usize| Fact::Long(i64::try_from(n).unwrap_or(i64::MAX));
+        Fact::Record(vec![
+            ("patients", count(self.patients)),
+            ("admins", count(self.admins)),
+            ("related", Fact::Bool(self.related)),
+            ("reachable", Fact::Bool(self.reachable)),
+        ])
+    }
+}
+
+/// Facts of [`StartConversation`].
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The caller.
+    pub caller: Person,
+    /// The type wanted.
+    pub kind: ConversationType,
+    /// The other people.
+    pub targets: Vec<Person>,
+    /// All of them together.
+    pub people: People,
+}
+
+/// Facts of the acts inside a conversation.
+#[derive(Clone, Copy, Debug)]
+pub struct InConversation {
+    /// The caller.
+    pub caller: Person,
+    /// The conversation.
+    pub id: ConversationId,
+    /// Its clinic.
+    pub tenant: TenantId,
+    /// Its type.
+    pub kind: ConversationType,
+    /// Whether it takes new messages.
+    pub status: ConversationStatus,
+    /// `conversations.facts_version` when these facts were read.
+    pub facts_version: i64,
+    /// Whether the caller takes part.
+    pub member: bool,
+    /// Those who take part.
+    pub people: People,
+}
+
+/// Facts of [`FetchKeys`].
+#[derive(Clone, Copy, Debug)]
+pub struct Keys {
+    /// The caller.
+    pub caller: Person,
+    /// Whose keys.
+    pub target: Person,
+    /// Whether both are in one active conversation.
+    pub shares_conversation: bool,
+    /// Whether the caller may start a direct conversation with them.
+    pub may_start: bool,
+    /// The two of them.
+    pub people: People,
+}
+
+/// Facts of what everyone may do with what is their own.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnAccount {
+    /// The caller.
+    pub caller: Person,
+    /// Whose account.
+    pub owner: Person,
+}
+
+impl OwnAccount {
+    /// The caller's own.
+    ///
+    /// # Errors
+    /// `unauthenticated` when the caller is not a person.
+    pub fn of(ctx: &Ctx) -> Result<Self> {
+        let caller = Person::caller(ctx)?;
+        Ok(Self { caller, owner: caller })
+    }
+}
+
+/// Facts of managing a clinic.
+#[derive(Clone, Copy, Debug)]
+pub struct Clinic {
+    /// The clinic.
+    pub tenant: TenantId,
+}
+
+fn device(ctx: &Ctx) -> Result<(&'static str, Fact<'static>)> {
+    let word = match ctx.caller()?.kind {
+        DeviceKind::Messaging => "messaging",
+        DeviceKind::Session => "session",
+    };
+    Ok(("device", Fact::Text(word)))
+}
+
+impl Decide for StartConversation {
+    type Facts = Start;
+
+    fn questions(ctx: &Ctx, facts: &Start) -> Result<Vec<Question<'static>>> {
+        let device = device(ctx)?;
+        let about = |target: &Person| {
+            // Each of them must be reachable, not just one.
+            let people = People { reachable: target.active, ..facts.people };
+            let kind = Fact::Text(facts.kind.as_str());
+            Question {
+                principal: Subject::User(facts.caller),
+                action: Self::NAME,
+                resource: Object::User(*target),
+                context: vec![device.clone(), ("kind", kind), ("people", people.fact())],
+            }
+        };
+        Ok(facts.targets.iter().map(about).collect())
+    }
+
+    fn resource(facts: &Start) -> Vec<UserId> {
+        facts.targets.iter().map(|target| target.id).collect()
+    }
+}
+
+fn in_conversation(
+    ctx: &Ctx,
+    facts: &InConversation,
+    action: &'static str,
+    with_people: bool,
+) -> Result<Vec<Question<'static>>> {
+    let InConversation { id, tenant, kind, status, .. } = *facts;
+    let mut context = vec![device(ctx)?, ("member", Fact::Bool(facts.member))];
+    if with_people {
+        context.push(("people", facts.people.fact()));
+    }
+    let resource = Object::Conversation { id, tenant, kind, status };
+    Ok(vec![Question { principal: Subject::User(facts.caller), action, resource, context }])
+}
+
+impl Decide for SendMessage {
+    type Facts = InConversation;
+
+    fn questions(ctx: &Ctx, facts: &InConversation) -> Result<Vec<Question<'static>>> {
+        in_conversation(ctx, facts, Self::NAME, true)
+    }
+
+    fn resource(facts: &InConversation) -> SendResource {
+        SendResource { conversation_id: facts.id, facts_version: facts.facts_version }
+    }
+}
+
+impl Decide for PublishSeal {
+    type Facts = InConversation;
+
+    fn questions(ctx: &Ctx, facts: &InConversation) -> Result<Vec<Question<'static>>> {
+        in_conversation(ctx, facts, Self::NAME, true)
+    }
+
+    fn resource(facts: &InConversation) -> ConversationId {
+        facts.id
+    }
+}
+
+impl Decide for ReadConversation {
+    type Facts = InConversation;
+
+    fn questions(ctx: &Ctx, facts: &InConversation) -> Result<Vec<Question<'static>>> {
+        in_conversation(ctx, facts, Self::NAME, false)
+    }
+
+    fn resource(facts: &InConversation) -> ConversationId {
+        facts.id
+    }
+}
+
+impl Decide for FetchKeys {
+    type Facts = Keys;
+
+    fn questions(ctx: &Ctx, facts: &Keys) -> Result<Vec<Question<'static>>> {
+        Ok(vec![Question {
+            principal: Subject::User(facts.caller),
+            action: Self::NAME,
+            resource: Object::User(facts.target),
+            context: vec![
+                device(ctx)?,
+                ("shares_conversation", Fact::Bool(facts.shares_conversation)),
+                ("may_start", Fact::Bool(facts.may_start)),
+                ("people", facts.people.fact()),
+            ],
+        }])
+    }
+
+    fn resource(facts: &Keys) -> UserId {
+        facts.target.id
+    }
+}
+
+macro_rules! own {
+    ($($action:ident),*) => { $(
+        impl Decide for $action {
+            type Facts = OwnAccount;
+
+            fn questions(ctx: &Ctx, facts: &OwnAccount) -> Result<Vec<Question<'static>>> {
+                Ok(vec![Question {
+                    principal: Subject::User(facts.caller),
+                    action: Self::NAME,
+                    resource: Object::User(facts.owner),
+                    context: vec![device(ctx)?],
+                }])
+            }
+
+            fn resource(facts: &OwnAccount) -> UserId {
+                facts.owner.id
+            }
+        }
+    )* };
+}
+
+own!(ManageOwnAccount, ListConversations, ListContacts);
+
+macro_rules! managing {
+    ($($action:ident),*) => { $(
+        impl Decide for $action {
+            type Facts = Clinic;
+
+            fn questions(ctx: &Ctx, facts: &Clinic) -> Result<Vec<Question<'static>>> {
+                let principal = match ctx.actor {
+                    Actor::User(_) => Subject::User(Person::caller(ctx)?),
+                    Actor::Operator => Subject::Operator,
+                    Actor::Anonymous => return Err(Error::Unauthenticated(ErrorCode::Unauthenticated)),
+                };
+                let resource = Object::Clinic(facts.tenant);
+                Ok(vec![Question { principal, action: Self::NAME, resource, context: Vec::new() }])
+            }
+
+            fn resource(_: &Clinic) {}
+        }
+    )* };
+}
+
+managing!(ManagePeople, ManageRelationships, ManageClinic);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn person(n: u8, role: Role, active: bool) -> Person {
+        Person { id: UserId::from_bytes([n; 16]), tenant: TenantId::from_bytes([1; 16]), role, active }
+    }
+
+    #[test]
+    fn everyone_in_care_means_every_pair() {
+        let (ana, luis) = (person(1, Role::Patient, true), person(2, Role::Doctor, true));
+        let eva = person(3, Role::Doctor, true);
+        let care = HashSet::from([(ana.id, luis.id)]);
+        assert!(People::of(ana.id, &[ana, luis], &care).related);
+        assert!(!People::of(ana.id, &[ana, eva], &care).related);
+        assert!(!People::of(luis.id, &[ana, luis, eva], &care).related);
+        assert!(People::of(luis.id, &[luis, eva], &care).related);
+        // The pair has a direction: the clinician is not the patient's patient.
+        assert!(!People::of(ana.id, &[ana, luis], &HashSet::from([(luis.id, ana.id)])).related);
+    }
+
+    #[test]
+    fn reachable_is_somebody_else() {
+        let (ana, luis) = (person(1, Role::Patient, true), person(2, Role::Doctor, false));
+        let none = HashSet::new();
+        assert!(!People::of(ana.id, &[ana, luis], &none).reachable);
+        assert!(People::of(luis.id, &[ana, luis], &none).reachable);
+    }
+}
