@@ -1,8 +1,9 @@
 //! What the server is made of, wired once at start and shared by every request.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sigilo_wire::{ConversationId, TenantId};
+use tokio::task::JoinHandle;
 
 use crate::{
     Ctx, Result,
@@ -13,7 +14,7 @@ use crate::{
     policy::Policy,
     relay::{self, ReceiptKeys, hub::Hub, writer::Writer},
     rng::SharedEntropy,
-    shutdown::Shutdown,
+    shutdown::{Shutdown, Tracker},
     storage::{
         Db, Tx,
         crypter::Crypter,
@@ -52,6 +53,9 @@ pub struct App {
     pub receipt_keys: ReceiptKeys,
     /// Where the server is in its life.
     pub shutdown: Shutdown,
+    /// The open sockets: each holds a guard, and a stopping server waits for them.
+    pub sockets: Tracker,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// An [`App`] many parts share.
@@ -78,9 +82,9 @@ impl App {
         let policy = Policy::load(None)?;
         config.prepare_data_dir()?;
         let secrets = config.secrets(&*entropy)?;
-        let db = Db::open(&config.database_url()).await?;
+        let db = Db::open(&config.database_url()?).await?;
         gate::migrate(&db, Store::Main).await?;
-        let keys = Db::open(&config.keystore_url()).await?;
+        let keys = Db::open(&config.keystore_url()?).await?;
         gate::migrate(&keys, Store::Keys).await?;
         let crypter = Crypter::new(&secrets.column_keys)?;
         let (writer, inbox) = Writer::new();
@@ -99,9 +103,28 @@ impl App {
             writer,
             receipt_keys: ReceiptKeys::default(),
             shutdown,
+            sockets: Tracker::default(),
+            tasks: Mutex::default(),
         });
-        tokio::spawn(relay::writer::run(Arc::clone(&app), inbox));
+        app.keep(tokio::spawn(relay::writer::run(Arc::clone(&app), inbox)));
         Ok(app)
+    }
+
+    /// Keeps a task that flushes and ends once the server has stopped; [`App::close`] waits for it.
+    pub fn keep(&self, task: JoinHandle<()>) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+    }
+
+    /// Waits for the kept tasks, which end when the phase is stopped, and closes the stores.
+    pub async fn close(&self) {
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a background task failed");
+            }
+        }
+        self.db.close().await;
+        self.keystore.db().close().await;
     }
 
     /// The data key for new rows of a conversation.

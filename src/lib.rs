@@ -7,16 +7,20 @@
 pub mod app;
 pub mod audit;
 pub mod auth;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod context;
 pub mod error;
+pub mod gateway;
 pub mod outbox;
 pub mod policy;
 pub mod relay;
 pub mod rng;
+pub mod server;
 pub mod shutdown;
 pub mod storage;
+pub mod telemetry;
 
 pub use app::App;
 pub use context::{Actor, Caller, Ctx};

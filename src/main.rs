@@ -1,1 +1,5 @@
-fn main() {}
+//! The one executable; see `sigilo --help`.
+
+fn main() -> std::process::ExitCode {
+    sigilo::cli::run()
+}

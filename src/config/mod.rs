@@ -1,46 +1,68 @@
-//! The configuration: `sigilo.toml`, overridden by `SIGILO__SECTION__KEY`. Every value has a default that
-//! works on one machine.
+//! The configuration: `sigilo.toml`, each value also as `SIGILO__SECTION__KEY`. Every value has a default that
+//! works on one machine. Secrets come from the environment or from files (`..._file`), nowhere else.
 
+mod limits;
+mod load;
+mod log;
+mod relay;
 mod secrets;
+mod server;
+mod storage;
+mod tls;
 
-use std::path::PathBuf;
+use std::path::Path;
 
-pub use secrets::Secrets;
+pub use limits::Limits;
+pub use load::{Overrides, load};
+pub use log::{Log, LogFormat};
+pub use relay::Relay;
+pub use secrets::{Secrets, write_private};
+use serde::Deserialize;
+pub use server::Server;
+pub use storage::Storage;
+pub use tls::Tls;
 
-use crate::{Result, rng::Entropy};
+use crate::{Error, Result, rng::Entropy};
 
-/// All settings.
-#[derive(Clone, Debug)]
+/// All settings, a section a field.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The folder for everything the server keeps in files.
-    pub data: PathBuf,
-    /// `sqlite://...` or `postgres://...`; by default `sigilo.db` in the data folder.
-    pub database_url: Option<String>,
-    /// The store of data keys; by default `keystore.db` in the data folder.
-    pub keystore_url: Option<String>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { data: PathBuf::from("./data"), database_url: None, keystore_url: None }
-    }
+    /// Where rows, keys and files are.
+    pub storage: Storage,
+    /// Where the server listens and whom it answers.
+    pub server: Server,
+    /// Certificates, when the server itself ends TLS.
+    pub tls: Tls,
+    /// Sizes and times a request may take.
+    pub limits: Limits,
+    /// The relay's queues and its writer.
+    pub relay: Relay,
+    /// What is logged and how.
+    pub log: Log,
 }
 
 impl Config {
-    /// The database's address.
+    /// The defaults, with everything the server keeps in this folder.
     #[must_use]
-    pub fn database_url(&self) -> String {
-        self.database_url
-            .clone()
-            .unwrap_or_else(|| format!("sqlite://{}", self.data.join("sigilo.db").display()))
+    pub fn for_data(data: &Path) -> Self {
+        Self { storage: Storage { data: data.to_owned(), ..Storage::default() }, ..Self::default() }
+    }
+
+    /// The database's address.
+    ///
+    /// # Errors
+    /// When `database_url_file` cannot be read.
+    pub fn database_url(&self) -> Result<String> {
+        self.storage.database_url()
     }
 
     /// The key store's address.
-    #[must_use]
-    pub fn keystore_url(&self) -> String {
-        self.keystore_url
-            .clone()
-            .unwrap_or_else(|| format!("sqlite://{}", self.data.join("keystore.db").display()))
+    ///
+    /// # Errors
+    /// When `keystore_url_file` cannot be read.
+    pub fn keystore_url(&self) -> Result<String> {
+        self.storage.keystore_url()
     }
 
     /// Makes the data folder, readable by this user alone.
@@ -48,7 +70,7 @@ impl Config {
     /// # Errors
     /// When it cannot be made.
     pub fn prepare_data_dir(&self) -> Result<()> {
-        secrets::private_dir(&self.data)
+        secrets::private_dir(&self.storage.data)
     }
 
     /// The server's own secrets: read from their files, made with mode 0600 at the first start.
@@ -56,6 +78,24 @@ impl Config {
     /// # Errors
     /// When a file cannot be read or written, or is readable by others.
     pub fn secrets(&self, entropy: &dyn Entropy) -> Result<Secrets> {
-        Secrets::load_or_create(&self.data, entropy)
+        Secrets::load_or_create(&self.storage, entropy)
+    }
+
+    /// Refuses settings that contradict each other or that would be unsafe.
+    ///
+    /// # Errors
+    /// With the setting and what to do.
+    pub fn check(&self) -> Result<()> {
+        self.tls.check()?;
+        self.limits.check()?;
+        self.relay.check()?;
+        if !self.server.listen.ip().is_loopback() && !self.tls.is_on() && !self.server.behind_proxy {
+            return Err(Error::internal(format!(
+                "server.listen = {} is reachable from other machines without TLS: set tls.certificate_file and \
+                 tls.private_key_file, or server.behind_proxy = true when a proxy ends TLS in front of it",
+                self.server.listen
+            )));
+        }
+        Ok(())
     }
 }

@@ -10,6 +10,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
+use super::Storage;
 use crate::{Error, Result, rng, rng::Entropy, storage::crypter::Key};
 
 /// Keys the server needs to start.
@@ -27,13 +28,22 @@ impl std::fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    pub(super) fn load_or_create(data: &Path, entropy: &dyn Entropy) -> Result<Self> {
-        let folder = data.join("keys");
+    pub(super) fn load_or_create(storage: &Storage, entropy: &dyn Entropy) -> Result<Self> {
+        let folder = storage.data.join("keys");
         private_dir(&folder)?;
-        Ok(Self {
-            key_encryption_key: load_or_create_key(&folder.join("key-encryption.key"), entropy)?,
-            column_keys: vec![(1, load_or_create_key(&folder.join("columns-1.key"), entropy)?)],
-        })
+        let key_encryption_key = match &storage.key_encryption_key_file {
+            Some(file) => load_key(file)?,
+            None => load_or_create_key(&folder.join("key-encryption.key"), entropy)?,
+        };
+        let mut column_keys = Vec::with_capacity(1);
+        for (number, file) in (1u8..).zip(&storage.column_key_files) {
+            // The newest, which is the last, encrypts: it goes first.
+            column_keys.insert(0, (number, load_key(file)?));
+        }
+        if column_keys.is_empty() {
+            column_keys.push((1, load_or_create_key(&folder.join("columns-1.key"), entropy)?));
+        }
+        Ok(Self { key_encryption_key, column_keys })
     }
 }
 
@@ -61,6 +71,10 @@ fn load_or_create_key(path: &Path, entropy: &dyn Entropy) -> Result<Key> {
     if !path.exists() {
         write_private(path, rng::secret::<32>(entropy).as_slice())?;
     }
+    load_key(path)
+}
+
+fn load_key(path: &Path) -> Result<Key> {
     let metadata = fs::metadata(path)
         .map_err(|error| Error::internal(format!("cannot read {}: {error}", path.display())))?;
     if metadata.permissions().mode() & 0o077 != 0 {

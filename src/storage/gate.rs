@@ -112,7 +112,13 @@ pub async fn require_current(db: &Db, store: Store) -> Result<()> {
 }
 
 fn refusal(schema: &Schema) -> Error {
-    Error::Internal(match schema {
+    Error::Internal(explain(schema))
+}
+
+/// How a schema stands, and what to do about it.
+#[must_use]
+pub fn explain(schema: &Schema) -> String {
+    match schema {
         Schema::Current => "the schema is current".to_owned(),
         Schema::Behind(missing) => format!("the database lacks migrations {missing:?}: run 'sigilo migrate'"),
         Schema::Ahead(newer) => {
@@ -130,5 +136,5 @@ fn refusal(schema: &Schema) -> Error {
                 "migration {version} differs from the one that was applied: this program was built from altered migrations"
             )
         }
-    })
+    }
 }

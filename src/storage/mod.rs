@@ -46,6 +46,7 @@ pub enum Tx {
     Postgres(Transaction<'static, Postgres>),
 }
 
+const PING: &str = "SELECT 1";
 /// How many connections PostgreSQL gives this process, and how many readers SQLite.
 const CONNECTIONS: u32 = 16;
 /// How long a caller waits for a connection before hearing `unavailable`.
@@ -88,6 +89,20 @@ impl Db {
         Ok(Self::Sqlite { write, read })
     }
 
+    /// Opens a database that must exist: no SQLite file is created.
+    ///
+    /// # Errors
+    /// When it does not exist, or as [`Db::open`].
+    pub async fn open_existing(url: &str) -> Result<Self> {
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path).split('?').next().unwrap_or_default();
+            if !Path::new(path).exists() {
+                return Err(crate::Error::internal(format!("there is no database at {path}")));
+            }
+        }
+        Self::open(url).await
+    }
+
     /// Opens a SQLite file by its path.
     ///
     /// # Errors
@@ -122,6 +137,18 @@ impl Db {
                 Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
             }
         })
+    }
+
+    /// Asks the database to answer.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<()> {
+        match self {
+            Self::Sqlite { write, .. } => sqlx::query(PING).execute(write).await.map(drop)?,
+            Self::Postgres(pool) => sqlx::query(PING).execute(pool).await.map(drop)?,
+        }
+        Ok(())
     }
 
     /// The engine's name.

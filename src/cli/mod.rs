@@ -1,0 +1,113 @@
+//! The command line. One file a command; exit status 0: done, 1: the answer is no, 2: usage, 3: could not run.
+
+mod doctor;
+mod migrate;
+mod serve;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    Error, Result,
+    config::{self, Config, Overrides},
+};
+
+/// End-to-end encrypted messaging for clinics.
+#[derive(Debug, Parser)]
+#[command(name = "sigilo", version, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the server.
+    #[command(after_help = "Example: sigilo serve --listen 127.0.0.1:8000 --data ./data")]
+    Serve(serve::Serve),
+    /// Brings the databases to this program's schema.
+    #[command(after_help = "Example: sigilo migrate --check && echo current")]
+    Migrate(migrate::Migrate),
+    /// Checks configuration, databases, keys, clock and disk, and says what to do.
+    #[command(after_help = "Example: sigilo doctor --json")]
+    Doctor(doctor::Doctor),
+}
+
+/// How a command ended when it ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done, or the answer is yes. Exit status 0.
+    Done,
+    /// The answer is no: a check failed, a rule denied. Exit status 1.
+    No,
+}
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArgs {
+    /// The configuration file [default: sigilo.toml when there is one].
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where to listen, over server.listen.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// The data folder, over storage.data.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The database, over storage.database_url; without a password.
+    #[arg(long, value_name = "URL")]
+    pub database_url: Option<String>,
+}
+
+impl ConfigArgs {
+    /// The configuration: file, environment, command line.
+    ///
+    /// # Errors
+    /// As [`config::load`].
+    pub fn load(&self) -> Result<Config> {
+        let overrides = Overrides {
+            listen: self.listen,
+            data: self.data.clone(),
+            database_url: self.database_url.clone(),
+        };
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        config::load(self.config.as_deref(), environment, overrides)
+    }
+}
+
+/// Runs the program.
+#[must_use]
+pub fn run() -> ExitCode {
+    // Usage errors end here with status 2, help with 0.
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&Error::internal(error)),
+    };
+    match runtime.block_on(dispatch(cli.command)) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::No) => ExitCode::from(1),
+        Err(error) => failed(&error),
+    }
+}
+
+async fn dispatch(command: Command) -> Result<Outcome> {
+    match command {
+        Command::Serve(command) => command.run().await,
+        Command::Migrate(command) => command.run().await,
+        Command::Doctor(command) => command.run().await,
+    }
+}
+
+/// Says why a command could not run. Denials are an answer, everything else is not.
+#[expect(clippy::print_stderr, reason = "the command line speaks to its user")]
+fn failed(error: &Error) -> ExitCode {
+    let text = match error {
+        Error::Internal(text) => text.clone(),
+        other => other.to_string(),
+    };
+    eprintln!("sigilo: {text}");
+    ExitCode::from(if matches!(error, Error::Denied(_)) { 1 } else { 3 })
+}

@@ -1,0 +1,65 @@
+//! `sigilo serve`
+
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{ConfigArgs, Outcome};
+use crate::{
+    Error, Result,
+    app::App,
+    clock::SystemClock,
+    rng::SystemEntropy,
+    server::{self, Running},
+    shutdown, telemetry,
+};
+
+/// Runs the server until SIGTERM or SIGINT. SIGHUP reads the certificates again.
+#[derive(Debug, Args)]
+pub struct Serve {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Result<Outcome> {
+        let config = self.config.load()?;
+        telemetry::start_logs(&config.log)?;
+        telemetry::metrics()?;
+        // Before the listeners, so that no signal is lost between the two.
+        let mut terminate = signal(SignalKind::terminate()).map_err(Error::internal)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::internal)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(Error::internal)?;
+        let (phase, shutdown) = shutdown::channel();
+        let app = App::open(config, Arc::new(SystemClock), Arc::new(SystemEntropy), shutdown).await?;
+        let running = server::start(Arc::clone(&app), phase)?;
+        announce(&app, &running);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => match running.reload_certificates() {
+                    Ok(()) => tracing::info!("read the certificates again"),
+                    Err(error) => tracing::error!(%error, "kept the old certificates"),
+                },
+            }
+        }
+        tracing::info!("stopping");
+        running.stop().await;
+        tracing::info!("stopped");
+        Ok(Outcome::Done)
+    }
+}
+
+/// One line that says where: programs that start the server read it.
+fn announce(app: &App, running: &Running) {
+    tracing::info!(
+        address = %running.address,
+        metrics_address = %running.metrics_address,
+        tls = app.config.tls.is_on(),
+        database = app.db.engine(),
+        version = env!("CARGO_PKG_VERSION"),
+        "listening"
+    );
+}

@@ -1,0 +1,72 @@
+//! `[limits]`
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::{Error, Result};
+
+/// Sizes and times a request may take.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// A JSON body, in bytes.
+    pub request_bytes: usize,
+    /// The body of a send, with an envelope for every device, in bytes.
+    pub send_bytes: usize,
+    /// A WebSocket frame, in bytes.
+    pub frame_bytes: usize,
+    /// How long a body may take to arrive, in seconds.
+    pub body_timeout_s: u64,
+    /// How long an answer may take, in seconds.
+    pub request_timeout_s: u64,
+    /// How long a stopping server waits for what is under way, in seconds.
+    pub drain_s: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_bytes: 1024 * 1024,
+            send_bytes: 4 * 1024 * 1024,
+            frame_bytes: 4 * 1024 * 1024,
+            body_timeout_s: 30,
+            request_timeout_s: 60,
+            drain_s: 10,
+        }
+    }
+}
+
+impl Limits {
+    /// How long a body may take to arrive.
+    #[must_use]
+    pub const fn body_timeout(&self) -> Duration {
+        Duration::from_secs(self.body_timeout_s)
+    }
+
+    /// How long an answer may take.
+    #[must_use]
+    pub const fn request_timeout(&self) -> Duration {
+        Duration::from_secs(self.request_timeout_s)
+    }
+
+    /// How long a stopping server waits for what is under way.
+    #[must_use]
+    pub const fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_s)
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let zero = [
+            ("request_bytes", self.request_bytes == 0),
+            ("send_bytes", self.send_bytes == 0),
+            ("frame_bytes", self.frame_bytes == 0),
+            ("body_timeout_s", self.body_timeout_s == 0),
+            ("request_timeout_s", self.request_timeout_s == 0),
+        ];
+        match zero.iter().find(|(_, wrong)| *wrong) {
+            Some((key, _)) => Err(Error::internal(format!("limits.{key} must be above 0"))),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Whether the process lives, and whether it can serve.
+
+use std::collections::BTreeMap;
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{app::SharedApp, storage::Db};
+
+/// GET /health
+#[derive(Debug, Serialize, ToSchema)]
+struct Health {
+    /// Always `ok`: a process that answers lives.
+    status: &'static str,
+    /// The program's version.
+    version: &'static str,
+}
+
+/// GET /ready
+#[derive(Debug, Serialize, ToSchema)]
+struct Ready {
+    /// `ready`, `not_ready`, or `stopping`.
+    status: &'static str,
+    /// What the server needs, by name: `ok` or `unavailable`.
+    dependencies: BTreeMap<&'static str, &'static str>,
+}
+
+/// Routes of this file.
+pub(super) fn routes() -> OpenApiRouter<SharedApp> {
+    OpenApiRouter::new().routes(routes!(health)).routes(routes!(ready))
+}
+
+/// Whether the process lives.
+#[utoipa::path(get, path = "/health", tag = "operation", security(()),
+    responses((status = 200, description = "The process answers.", body = Health)))]
+async fn health() -> Json<Health> {
+    Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
+}
+
+/// Whether the server can serve: each thing it needs, by name.
+#[utoipa::path(get, path = "/ready", tag = "operation", security(()),
+    responses((status = 200, description = "Everything needed is there.", body = Ready),
+              (status = 503, description = "Something needed is away, or the server is stopping.", body = Ready)))]
+async fn ready(State(app): State<SharedApp>) -> (StatusCode, Json<Ready>) {
+    let (database, keystore) = tokio::join!(state(&app.db), state(app.keystore.db()));
+    let dependencies = BTreeMap::from([("database", database), ("keystore", keystore)]);
+    let status = if app.shutdown.borrow().is_draining() {
+        "stopping"
+    } else if dependencies.values().all(|state| *state == "ok") {
+        "ready"
+    } else {
+        "not_ready"
+    };
+    let code = if status == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(Ready { status, dependencies }))
+}
+
+async fn state(db: &Db) -> &'static str {
+    match db.ping().await {
+        Ok(()) => "ok",
+        Err(_) => "unavailable",
+    }
+}

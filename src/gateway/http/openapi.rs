@@ -1,0 +1,69 @@
+//! The API's description, from the code, and a page to browse it.
+
+use axum::{
+    Json, Router,
+    extract::Request,
+    http::{HeaderValue, header},
+    middleware::{self, Next},
+    response::Response,
+    routing::get,
+};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        OpenApi as Document,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::app::SharedApp;
+
+/// Where the description is.
+pub(super) const DESCRIPTION: &str = "/api/openapi.json";
+/// Where the page is.
+pub(super) const PAGE: &str = "/api/docs";
+
+/// What the whole API has in common.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Sigilo",
+        description = "End-to-end encrypted messaging for clinics. Conventions, the protocol and the meaning of \
+                       every signed field: docs/API.md and docs/PROTOCOL.md.",
+        license(name = "AGPL-3.0-only", identifier = "AGPL-3.0-only")
+    ),
+    components(schemas(sigilo_wire::ErrorBody, sigilo_wire::ErrorCode)),
+    security(("bearer" = [])),
+    modifiers(&Bearer)
+)]
+pub(super) struct Api;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut Document) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        let components = document.components.get_or_insert_default();
+        components.security_schemes.insert("bearer".to_owned(), SecurityScheme::Http(scheme).into());
+    }
+}
+
+/// The page loads its own scripts and styles and nothing else.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
+                           img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'";
+
+/// Serves the description and the page.
+pub(super) fn routes(document: &Document) -> Router<SharedApp> {
+    let description = document.clone();
+    let page = SwaggerUi::new(PAGE).config(utoipa_swagger_ui::Config::from(DESCRIPTION));
+    Router::from(page)
+        .layer(middleware::from_fn(page_policy))
+        .route(DESCRIPTION, get(async move || Json(description.clone())))
+}
+
+async fn page_policy(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+    response
+}

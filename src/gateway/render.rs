@@ -1,0 +1,88 @@
+//! Errors as callers see them, the same on every gateway.
+
+use serde_json::json;
+use sigilo_wire::{ErrorBody, ErrorCode, RequestId};
+
+use super::{language::Language, messages};
+use crate::Error;
+
+/// Seconds after which trying again may help when a part of the server is away.
+const UNAVAILABLE_RETRY_S: u64 = 2;
+
+/// The body of an error answer.
+#[must_use]
+pub fn error_body(error: &Error, request_id: RequestId, language: Language) -> ErrorBody {
+    let code = error.code();
+    let mut details = error.details();
+    if let Error::RateLimited { retry_after_s, .. } = error
+        && let Some(details) = details.as_object_mut()
+    {
+        details.entry("retry_after_s").or_insert(json!(retry_after_s));
+    }
+    ErrorBody {
+        error: code,
+        message: messages::text(code, language).to_owned(),
+        details,
+        policies: error.policies().to_vec(),
+        request_id,
+    }
+}
+
+/// The HTTP status of an error.
+#[must_use]
+pub fn status(error: &Error) -> u16 {
+    match error {
+        Error::Invalid { code, .. } => match code {
+            ErrorCode::InvalidJson
+            | ErrorCode::UnknownField
+            | ErrorCode::InvalidField
+            | ErrorCode::EncryptedField
+            | ErrorCode::UnknownFrame => 400,
+            ErrorCode::MethodNotAllowed => 405,
+            ErrorCode::UnsupportedMediaType => 415,
+            _ => 422,
+        },
+        Error::Unauthenticated(_) => 401,
+        Error::Denied(_) => 403,
+        Error::NotFound => 404,
+        Error::Conflict { .. } => 409,
+        Error::TooLarge { .. } => 413,
+        Error::RateLimited { .. } => 429,
+        Error::Unavailable(_) => 503,
+        Error::Internal(_) => 500,
+    }
+}
+
+/// How long to wait before trying again, in seconds, when that may help.
+#[must_use]
+pub const fn retry_after_s(error: &Error) -> Option<u64> {
+    match error {
+        Error::RateLimited { retry_after_s, .. } => Some(*retry_after_s),
+        Error::Unavailable(_) => Some(UNAVAILABLE_RETRY_S),
+        _ => None,
+    }
+}
+
+/// Writes what callers must not see to the log, once, at the boundary.
+pub fn log_fault(error: &Error, request_id: RequestId) {
+    match error {
+        Error::Internal(fault) => tracing::error!(%request_id, fault, "a request failed"),
+        Error::Unavailable(part) => tracing::warn!(%request_id, part, "a request met a part that is away"),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sigilo_wire::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_fault_keeps_its_text_from_the_caller() {
+        let id = RequestId::new(Timestamp::from_micros(0), [0; 10]);
+        let body = error_body(&Error::internal("the password of the database"), id, Language::English);
+        assert!(!serde_json::to_string(&body).unwrap().contains("password"));
+        assert_eq!(body.error, ErrorCode::Internal);
+    }
+}
