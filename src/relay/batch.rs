@@ -44,13 +44,13 @@ pub(super) async fn commit(app: &App, jobs: &[Job]) -> Result<Outcome> {
         .iter()
         .filter_map(|job| match job {
             Job::Send(submission, _) => Some(&**submission),
-            Job::Acknowledge(..) => None,
+            Job::Acknowledge(_) => None,
         })
         .collect();
     let acks: Vec<&Acknowledgement> = jobs
         .iter()
         .filter_map(|job| match job {
-            Job::Acknowledge(ack, _) => Some(ack),
+            Job::Acknowledge(ack) => Some(ack),
             Job::Send(..) => None,
         })
         .collect();
@@ -202,16 +202,10 @@ async fn write(tx: &mut Tx, writes: Writes, now: Timestamp) -> Result<()> {
 pub(super) fn answer(app: &App, jobs: Vec<Job>, outcome: Outcome) {
     let mut sends = outcome.sends.into_iter();
     for job in jobs {
-        // A caller that has gone away is not told; what it sent is stored all the same.
-        match job {
-            Job::Send(_, caller) => {
-                let answer =
-                    sends.next().unwrap_or_else(|| Err(Error::internal("a message lost its answer")));
-                let _ = caller.send(answer);
-            }
-            Job::Acknowledge(_, caller) => {
-                let _ = caller.send(Ok(()));
-            }
+        if let Job::Send(_, caller) = job {
+            let answer = sends.next().unwrap_or_else(|| Err(Error::internal("a message lost its answer")));
+            // A caller that has gone away is not told; what it sent is stored all the same.
+            let _ = caller.send(answer);
         }
     }
     app.hub.wake(&outcome.wake);
@@ -225,9 +219,8 @@ pub(super) fn fail(jobs: Vec<Job>, error: &Error) {
             Error::Unavailable(what) => Error::Unavailable(what.clone()),
             other => Error::internal(other),
         };
-        match job {
-            Job::Send(_, caller) => drop(caller.send(Err(error))),
-            Job::Acknowledge(_, caller) => drop(caller.send(Err(error))),
+        if let Job::Send(_, caller) = job {
+            let _ = caller.send(Err(error));
         }
     }
 }

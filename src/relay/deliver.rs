@@ -10,7 +10,6 @@ use sigilo_wire::{
     ConversationId, DeviceId, MessageId, Timestamp, UserId,
     event::{EventList, EventType, MessageDelivered, ServerFrame},
 };
-use tokio::sync::oneshot;
 
 use super::{MAX_IN_FLIGHT, render, store, writer::Job};
 use crate::{
@@ -97,18 +96,16 @@ pub async fn events_after(app: &App, ctx: &Ctx, after: Option<&str>, page_size: 
     Ok(EventList { results: frames.into_iter().map(|queued| queued.frame).collect(), next_cursor, has_more })
 }
 
-/// Deletes acknowledged events for good and tells the senders; answers after the commit. Ids that are not
-/// in the queue (any more) are passed over.
+/// Hands acknowledged events to the writer, which deletes them for good and tells the senders. Ids that are not
+/// in the queue (any more) are passed over. A crash before the deletion only sends them once more.
 ///
 /// # Errors
-/// `unavailable` when it could not be stored.
+/// `unavailable` when the server is stopping.
 pub async fn acknowledge(app: &App, acknowledgement: Acknowledgement) -> Result<()> {
     if acknowledgement.events.is_empty() {
         return Ok(());
     }
-    let (answer, done) = oneshot::channel();
-    app.writer.take(Job::Acknowledge(acknowledgement, answer)).await?;
-    done.await.unwrap_or_else(|_| Err(Error::Unavailable("relay".to_owned())))
+    app.writer.take(Job::Acknowledge(acknowledgement)).await
 }
 
 /// Takes the acknowledgements of a batch: deletes the events, notes first deliveries, and gives the

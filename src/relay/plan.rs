@@ -313,3 +313,7 @@ pub(super) fn accepted(
 ) -> Accepted {
     Accepted { message_id, conversation_seq, received_at, receipt }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -141,3 +141,50 @@ async fn sender_identity(app: &App, sender: &Caller) -> Result<IdentityPublicKey
         || Error::conflict(ErrorCode::KeysMissing, json!({"problem": "publish an identity key first"}));
     IdentityPublicKey::parse(&key.ok_or_else(missing)?).map_err(|_| missing())
 }
+
+#[cfg(test)]
+impl Submission {
+    /// A submission as the plan sees it, decided on facts of version 5; keys and hashes are made up.
+    pub(super) fn for_tests(
+        tenant: TenantId,
+        conversation: ConversationId,
+        device_id: sigilo_wire::DeviceId,
+        user_id: sigilo_wire::UserId,
+        device_number: sigilo_wire::DeviceNumber,
+        message: SendMessage,
+    ) -> Self {
+        let sender = Caller {
+            user_id,
+            role: sigilo_wire::Role::Patient,
+            device_id,
+            kind: sigilo_wire::account::DeviceKind::Messaging,
+            device_number: Some(device_number),
+        };
+        let now = message.sent_at;
+        Self {
+            ctx: Ctx {
+                tenant,
+                actor: crate::Actor::User(sender),
+                request: sigilo_wire::RequestId::new(now, [0; 10]),
+                now,
+                address: None,
+            },
+            tenant,
+            sender,
+            conversation,
+            facts_version: 5,
+            basis: Basis { policies: [].into(), policy_set: [0; 32] },
+            identity_key: [user_id.as_bytes()[0]; 33],
+            message,
+            hashes: Hashes { context: [0; 32], signature: [0; 32], wrapped_key: [0; 32] },
+            message_id: MessageId::new(now, [0; 10]),
+            data_key: DataKey::for_tests(),
+            receipt_key: Arc::new(ReceiptKey {
+                secret: sigilo_seal::Ed25519Secret::from_seed([1; 32]),
+                key_id: sigilo_seal::KeyId([0; 16]),
+            }),
+            body: Vec::new(),
+            wrapped_key: Vec::new(),
+        }
+    }
+}

@@ -16,8 +16,8 @@ use crate::{App, Error, Result, shutdown::Shutdown, storage::error::CONFLICT};
 pub(super) enum Job {
     /// A message.
     Send(Box<Submission>, oneshot::Sender<Result<Accepted>>),
-    /// Acknowledged events.
-    Acknowledge(Acknowledgement, oneshot::Sender<Result<()>>),
+    /// Acknowledged events. Nobody waits: until they are gone they are only sent once more.
+    Acknowledge(Acknowledgement),
 }
 
 /// The way to the writer.

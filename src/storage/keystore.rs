@@ -84,6 +84,13 @@ struct DataKeyRow {
 const CACHED_KEYS: u64 = 50_000;
 
 impl DataKey {
+    /// A key that is in no store.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        let cipher = std::sync::Arc::new(crypter::cipher(&Zeroizing::new([1; 32])));
+        Self { id: DataKeyId::from_bytes([1; 16]), cipher }
+    }
+
     /// Encrypts a value of a row: `nonce || ciphertext || tag`.
     ///
     /// # Errors

@@ -1,0 +1,159 @@
+//! `/api/chat/conversations/{id}/messages/`, `/api/chat/messages/{id}/`, `/api/chat/events/`
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::Deserialize;
+use sigilo_wire::{
+    ConversationId, ErrorBody, ErrorCode, MessageId, Timestamp, UserId,
+    event::EventList,
+    message::{Accepted, Message, MessageKind, MessageList, SendMessage},
+};
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    Error,
+    app::SharedApp,
+    conversations,
+    gateway::http::{
+        error::ApiResult,
+        extract::{ApiPath, ApiQuery, Authenticated, SendJson},
+    },
+    relay::{self, read, submit},
+};
+
+/// The area's routes.
+pub fn routes() -> OpenApiRouter<SharedApp> {
+    OpenApiRouter::new()
+        .routes(routes!(list_messages, send_message))
+        .routes(routes!(get_message))
+        .routes(routes!(list_events))
+}
+
+/// How often a decision is made again because its facts changed before the commit.
+const DECISIONS: usize = 3;
+const DEFAULT_PAGE: usize = 50;
+const MAX_PAGE: usize = 100;
+
+/// Send a message.
+///
+/// Answered after the message is on the disk. The same message sent again gets the first answer.
+#[utoipa::path(post, path = "/api/chat/conversations/{conversation_id}/messages/", tag = "Messages",
+    params(("conversation_id" = ConversationId, Path)), request_body = SendMessage,
+    responses((status = 201, body = Accepted), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "device_mismatch, seal_stale, seal_unknown, chain_gap, device_keys_expired, idempotency_conflict"),
+        (status = 413, body = ErrorBody), (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
+async fn send_message(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+    ApiPath(conversation): ApiPath<ConversationId>,
+    SendJson(message): SendJson<SendMessage>,
+) -> ApiResult<(StatusCode, Json<Accepted>)> {
+    for _ in 1..DECISIONS {
+        let grant = conversations::authorize_send(&app, &ctx, conversation).await?;
+        match relay::submit(&app, &ctx, grant, message.clone()).await {
+            Err(error) if submit::is_facts_changed(&error) => {}
+            answer => return Ok((StatusCode::CREATED, Json(answer?))),
+        }
+    }
+    let grant = conversations::authorize_send(&app, &ctx, conversation).await?;
+    Ok((StatusCode::CREATED, Json(relay::submit(&app, &ctx, grant, message).await?)))
+}
+
+/// Which messages.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct MessageQuery {
+    /// Where the last page ended.
+    cursor: Option<String>,
+    /// 1 to 100, 50 by default.
+    page_size: Option<usize>,
+    /// Received before this time.
+    before: Option<Timestamp>,
+    /// Received after this time.
+    after: Option<Timestamp>,
+    /// Of this kind.
+    message_type: Option<MessageKind>,
+    /// By this person.
+    sender: Option<UserId>,
+    /// `-conversation_seq` (newest first, the default) or `conversation_seq`.
+    ordering: Option<String>,
+    /// Refused: the server cannot see the text.
+    #[param(ignore)]
+    search: Option<String>,
+}
+
+/// A conversation's messages, newest first.
+#[utoipa::path(get, path = "/api/chat/conversations/{conversation_id}/messages/", tag = "Messages",
+    params(("conversation_id" = ConversationId, Path), MessageQuery),
+    responses((status = 200, body = MessageList), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+async fn list_messages(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+    ApiPath(conversation): ApiPath<ConversationId>,
+    ApiQuery(query): ApiQuery<MessageQuery>,
+) -> ApiResult<Json<MessageList>> {
+    let filter = filter(query)?;
+    let grant = conversations::authorize_read(&app, &ctx, conversation).await?;
+    Ok(Json(read::list(&app, &ctx, grant, &filter).await?))
+}
+
+fn filter(query: MessageQuery) -> Result<read::MessageFilter, Error> {
+    if query.search.is_some() {
+        return Err(Error::invalid(ErrorCode::EncryptedField, serde_json::json!({"field": "search"})));
+    }
+    let oldest_first = match query.ordering.as_deref() {
+        None | Some("-conversation_seq" | "-timestamp") => false,
+        Some("conversation_seq" | "timestamp") => true,
+        Some(_) => return Err(Error::field("ordering", "is -conversation_seq or conversation_seq")),
+    };
+    Ok(read::MessageFilter {
+        cursor: query.cursor.as_deref().map(read::parse_cursor).transpose()?,
+        oldest_first,
+        before: query.before,
+        after: query.after,
+        kind: query.message_type,
+        sender: query.sender,
+        page_size: query.page_size.unwrap_or(DEFAULT_PAGE),
+    })
+}
+
+/// One message.
+#[utoipa::path(get, path = "/api/chat/messages/{message_id}/", tag = "Messages",
+    params(("message_id" = MessageId, Path)),
+    responses((status = 200, body = Message), (status = 404, body = ErrorBody)))]
+async fn get_message(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+    ApiPath(message): ApiPath<MessageId>,
+) -> ApiResult<Json<Message>> {
+    let conversation = read::conversation_of(&app, &ctx, message).await?;
+    let grant = conversations::authorize_read(&app, &ctx, conversation).await?;
+    Ok(Json(read::get(&app, &ctx, grant, message).await?))
+}
+
+/// From where.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct EventQuery {
+    /// An event's id; events after it are given.
+    after: Option<String>,
+    /// 1 to 100, 50 by default.
+    page_size: Option<usize>,
+}
+
+/// What the calling device has missed, oldest first. Reading acknowledges nothing.
+#[utoipa::path(get, path = "/api/chat/events/", tag = "Messages", params(EventQuery),
+    responses((status = 200, body = EventList), (status = 400, body = ErrorBody)))]
+async fn list_events(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+    ApiQuery(query): ApiQuery<EventQuery>,
+) -> ApiResult<Json<EventList>> {
+    let page_size = query.page_size.unwrap_or(DEFAULT_PAGE);
+    if page_size == 0 || page_size > MAX_PAGE {
+        return Err(Error::field("page_size", "is between 1 and 100").into());
+    }
+    Ok(Json(relay::events_after(&app, &ctx, query.after.as_deref(), page_size).await?))
+}

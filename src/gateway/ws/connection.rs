@@ -1,0 +1,340 @@
+//! One socket's life: the backlog, what comes live, acknowledgements, sends, and why it ends.
+//!
+//! The queue is in the database. The socket remembers how far it has sent and what is not acknowledged yet, at
+//! most 256 events; everything else waits in the queue, so a slow or absent client costs no memory.
+
+use std::{collections::BTreeSet, pin::Pin, time::Duration};
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use serde_json::json;
+use sigilo_wire::{
+    ConversationId, ErrorCode, RequestId,
+    event::{ClientFrame, EventType, ServerFrame},
+    message::{Accepted, SendMessage},
+};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+
+use super::frames::{self, Received};
+use crate::{
+    Ctx, Error, Result,
+    app::SharedApp,
+    auth::{self, Session},
+    conversations,
+    gateway::language::Language,
+    relay::{
+        self, MAX_IN_FLIGHT, MAX_SEND_REQUEST, Pending,
+        deliver::{self, Acknowledgement},
+        hub::{CloseReason, Registration},
+    },
+    rng,
+};
+
+/// How long a client may take to make room for a frame before it counts as slow.
+const SLOW: Duration = Duration::from_secs(10);
+/// How long a closing socket may take to say so.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// How often the server asks whether the client is there.
+const PING: Duration = Duration::from_secs(30);
+/// How long before its token ends a client is told.
+const EXPIRY_NOTICE: Duration = Duration::from_secs(60);
+/// How many sends of one socket are on their way to the disk before it is read further.
+const MAX_PENDING_SENDS: usize = 64;
+
+/// Why a socket ends.
+enum End {
+    /// The server closes it.
+    Close(CloseReason),
+    /// A frame was too large to be read.
+    TooLarge,
+    /// The client has gone.
+    Gone,
+}
+
+type Sending = Pin<Box<dyn Future<Output = (RequestId, String, Result<Accepted>)> + Send>>;
+
+struct Connection {
+    app: SharedApp,
+    session: Session,
+    conversation: Option<ConversationId>,
+    socket: WebSocket,
+    /// The last event sent.
+    sent: i64,
+    /// Sent and not acknowledged.
+    in_flight: BTreeSet<i64>,
+    /// Whether what waited at the beginning has been sent.
+    caught_up: bool,
+    told_expiry: bool,
+    heard_since_ping: bool,
+    sends: FuturesUnordered<Sending>,
+}
+
+/// Serves a socket until it ends.
+pub(super) async fn run(
+    app: SharedApp,
+    session: Session,
+    conversation: Option<ConversationId>,
+    mut registration: Registration,
+    socket: WebSocket,
+) {
+    metrics::gauge!("sigilo_sockets").increment(1.0);
+    let mut connection = Connection {
+        app,
+        session,
+        conversation,
+        socket,
+        sent: 0,
+        in_flight: BTreeSet::new(),
+        caught_up: false,
+        told_expiry: false,
+        heard_since_ping: true,
+        sends: FuturesUnordered::new(),
+    };
+    let end = match connection.serve(&mut registration).await {
+        Ok(never) => match never {},
+        Err(end) => end,
+    };
+    drop(registration);
+    connection.farewell(end).await;
+    metrics::gauge!("sigilo_sockets").decrement(1.0);
+}
+
+impl Connection {
+    async fn serve(&mut self, registration: &mut Registration) -> Result<std::convert::Infallible, End> {
+        if let Err(error) = deliver::truncate_old(&self.app, &self.session.ctx).await {
+            tracing::warn!(%error, "an old queue could not be shortened");
+        }
+        self.fill().await?;
+        let mut ping = ping_timer();
+        let mut clock = interval_at(Instant::now() + Duration::from_secs(1), Duration::from_secs(1));
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let room = self.in_flight.len() < MAX_IN_FLIGHT;
+            tokio::select! {
+                changed = registration.close.changed() => {
+                    let reason = *registration.close.borrow();
+                    if changed.is_err() || reason.is_some() {
+                        return Err(End::Close(reason.unwrap_or(CloseReason::Restart)));
+                    }
+                }
+                Some((request, id, result)) = self.sends.next(), if !self.sends.is_empty() => {
+                    self.answer(request, Some(id), result).await?;
+                }
+                () = registration.wake.notified(), if room => self.fill().await?,
+                frame = self.socket.recv(), if self.sends.len() < MAX_PENDING_SENDS => self.receive(frame).await?,
+                _ = ping.tick() => self.ping().await?,
+                _ = clock.tick() => self.check_expiry().await?,
+            }
+        }
+    }
+
+    /// Sends what waits, as far as there is room in flight.
+    async fn fill(&mut self) -> Result<(), End> {
+        loop {
+            let room = MAX_IN_FLIGHT - self.in_flight.len();
+            if room == 0 {
+                return Ok(());
+            }
+            let ctx = self.ctx();
+            let queued = match deliver::pending(&self.app, &ctx, self.conversation, self.sent, room).await {
+                Ok(queued) => queued,
+                Err(error) => {
+                    tracing::warn!(%error, "a queue could not be read; the client will come back");
+                    return Err(End::Close(CloseReason::Restart));
+                }
+            };
+            let all = queued.len() < room;
+            for event in queued {
+                self.sent = event.seq;
+                self.in_flight.insert(event.seq);
+                self.send(&event.frame).await?;
+            }
+            if all {
+                if !self.caught_up {
+                    self.caught_up = true;
+                    self.send(&frames::transient(EventType::QueueEmpty, json!({}), ctx.now, None)).await?;
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    async fn receive(&mut self, frame: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+        self.heard_since_ping = true;
+        match frame {
+            Some(Ok(Message::Text(text))) => self.handle(frames::parse(&text)).await,
+            Some(Ok(Message::Binary(_))) => {
+                let error = Error::invalid(ErrorCode::InvalidJson, json!({"problem": "frames are JSON text"}));
+                self.answer(self.request(), None, Err::<(), _>(error)).await
+            }
+            // axum answers pings itself; pongs only show that the client is there.
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+            Some(Ok(Message::Close(_))) | None => Err(End::Gone),
+            Some(Err(error)) if is_too_large(&error) => Err(End::TooLarge),
+            Some(Err(_)) => Err(End::Gone),
+        }
+    }
+
+    async fn handle(&mut self, Received { frame, request_id }: Received) -> Result<(), End> {
+        let request = self.request();
+        match frame {
+            Ok(ClientFrame::Ack { event_ids }) => match self.acknowledge(&event_ids).await {
+                Ok(()) => self.fill().await,
+                Err(error) => self.answer(request, request_id, Err::<(), _>(error)).await,
+            },
+            Ok(ClientFrame::Auth { token, .. }) => {
+                let renewed = self.renew(&token, request).await;
+                self.answer(request, request_id, renewed).await
+            }
+            Ok(ClientFrame::SendMessage { request_id, conversation_id, data }) => {
+                let ctx = Ctx { request, ..self.ctx() };
+                match self.begin_send(&ctx, conversation_id, *data).await {
+                    Ok(pending) => {
+                        self.sends.push(Box::pin(async move { (request, request_id, pending.accepted().await) }));
+                        Ok(())
+                    }
+                    Err(error) => self.answer(request, Some(request_id), Err::<(), _>(error)).await,
+                }
+            }
+            Err(error) => self.answer(request, request_id, Err::<(), _>(error)).await,
+        }
+    }
+
+    /// Hands the acknowledged events to the writer; their deletion is durable soon after. A crash before that
+    /// only sends them again.
+    async fn acknowledge(&mut self, event_ids: &[String]) -> Result<()> {
+        let mut events = Vec::with_capacity(event_ids.len());
+        for id in event_ids {
+            events.push(deliver::parse_event_id("event_ids", id)?);
+        }
+        let caller = self.session.ctx.caller()?;
+        let (user, device) = (caller.user_id, caller.device_id);
+        relay::acknowledge(&self.app, Acknowledgement { user, device, events: events.clone() }).await?;
+        for event in events {
+            self.in_flight.remove(&event);
+        }
+        Ok(())
+    }
+
+    async fn renew(&mut self, token: &str, request: RequestId) -> Result<serde_json::Value> {
+        let renewed = auth::authenticate_session(&self.app, token, request, self.session.ctx.address).await?;
+        if renewed.ctx.caller()?.device_id != self.session.ctx.caller()?.device_id {
+            return Err(Error::Unauthenticated(ErrorCode::Unauthenticated));
+        }
+        self.session = renewed;
+        self.told_expiry = false;
+        Ok(json!({"expires_at": self.session.expires_at}))
+    }
+
+    /// Decides on a message and gives it to the writer. Done before the next frame is read, so that a device's
+    /// messages keep their order.
+    async fn begin_send(&self, ctx: &Ctx, named: Option<ConversationId>, message: SendMessage) -> Result<Pending> {
+        let conversation = match (self.conversation, named) {
+            (Some(own), None) => own,
+            (Some(own), Some(named)) if own != named => {
+                return Err(Error::field("conversation_id", "is not this socket's conversation"));
+            }
+            (_, Some(named)) => named,
+            (None, None) => return Err(Error::field("conversation_id", "is missing")),
+        };
+        let grant = conversations::authorize_send(&self.app, ctx, conversation).await?;
+        relay::begin_submit(&self.app, ctx, grant, message).await
+    }
+
+    async fn answer<T: serde::Serialize>(
+        &mut self,
+        request: RequestId,
+        request_id: Option<String>,
+        result: Result<T>,
+    ) -> Result<(), End> {
+        let now = self.app.clock.now();
+        let frame = match result {
+            Ok(data) => frames::transient(EventType::Result, data, now, request_id),
+            Err(error) => frames::failure(&error, request, Language::English, now, request_id),
+        };
+        self.send(&frame).await
+    }
+
+    async fn ping(&mut self) -> Result<(), End> {
+        if !self.heard_since_ping {
+            return Err(End::Gone);
+        }
+        self.heard_since_ping = false;
+        self.write(Message::Ping(Vec::new().into())).await
+    }
+
+    async fn check_expiry(&mut self) -> Result<(), End> {
+        let now = self.app.clock.now();
+        let expires_at = self.session.expires_at;
+        if now >= expires_at {
+            return Err(End::Close(CloseReason::Unauthenticated));
+        }
+        if now + EXPIRY_NOTICE >= expires_at && !self.told_expiry {
+            self.told_expiry = true;
+            let data = json!({"expires_at": expires_at});
+            self.send(&frames::transient(EventType::SessionExpiring, data, now, None)).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, frame: &ServerFrame) -> Result<(), End> {
+        // A frame is a plain structure: it always has a JSON form.
+        let text = serde_json::to_string(frame).unwrap_or_default();
+        self.write(Message::Text(text.into())).await
+    }
+
+    async fn write(&mut self, message: Message) -> Result<(), End> {
+        match timeout(SLOW, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => Err(End::Close(CloseReason::Slow)),
+        }
+    }
+
+    /// Says why, if anybody still listens. Sends under way are stored all the same; the client finds out by
+    /// sending them again.
+    async fn farewell(mut self, end: End) {
+        let (code, reason) = match end {
+            End::Gone => return,
+            End::Close(reason) => (reason.code(), reason.as_str()),
+            End::TooLarge => {
+                let error = Error::TooLarge { limit: MAX_SEND_REQUEST as u64 };
+                let request = self.request();
+                if self.answer(request, None, Err::<(), _>(error)).await.is_err() {
+                    return;
+                }
+                (axum::extract::ws::close_code::SIZE, "frame too large")
+            }
+        };
+        while let Ok(Some((request, id, result))) = timeout(FAREWELL, self.sends.next()).await {
+            if self.answer(request, Some(id), result).await.is_err() {
+                return;
+            }
+        }
+        let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+        if timeout(FAREWELL, self.socket.send(close)).await.is_ok() {
+            // The closing handshake: the client answers with its own close frame.
+            while let Ok(Some(Ok(_))) = timeout(FAREWELL, self.socket.recv()).await {}
+        }
+    }
+
+    /// The context of what happens now.
+    fn ctx(&self) -> Ctx {
+        Ctx { now: self.app.clock.now(), ..self.session.ctx.clone() }
+    }
+
+    fn request(&self) -> RequestId {
+        RequestId::new(self.app.clock.now(), rng::bytes(&*self.app.entropy))
+    }
+}
+
+fn ping_timer() -> Interval {
+    let mut ping = interval_at(Instant::now() + PING, PING);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ping
+}
+
+/// Whether a frame was refused for its size, which leaves the rest of the stream unreadable.
+fn is_too_large(error: &axum::Error) -> bool {
+    error.to_string().contains("too long") || error.to_string().contains("too big")
+}

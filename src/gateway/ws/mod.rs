@@ -1,0 +1,97 @@
+//! The WebSocket gateway: `GET /ws/chat/` (everything for the device) and `/ws/chat/{conversation_id}/` (one
+//! conversation). Frames are JSON text; what they carry is parsed, decided on and stored by the same
+//! capability functions as over HTTP.
+
+mod connection;
+mod frames;
+
+use axum::{
+    Router,
+    extract::{
+        FromRequestParts, State,
+        ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
+    },
+    http::request::Parts,
+    response::Response,
+    routing::get,
+};
+use serde::Deserialize;
+use serde_json::json;
+use sigilo_wire::{ConversationId, ErrorCode};
+
+use crate::{
+    Error, Result,
+    app::SharedApp,
+    auth::{self, Session},
+    conversations,
+    gateway::http::{
+        error::ApiError,
+        extract::{ApiPath, ApiQuery, address, arrival, bearer},
+    },
+    relay::{MAX_SEND_REQUEST, hub::Registration},
+};
+
+/// A frame may be a little larger than the largest send: it also names itself.
+const MAX_FRAME: usize = MAX_SEND_REQUEST + 4 * 1024;
+
+/// The gateway's routes.
+pub fn routes() -> Router<SharedApp> {
+    Router::new().route("/ws/chat/", get(all)).route("/ws/chat/{conversation_id}/", get(one))
+}
+
+/// The caller of a socket, by token or ticket.
+struct SocketCaller(Session);
+
+/// `?token=`: a ticket of `POST /api/auth/ws-ticket/`, for callers that cannot send a header.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ticket {
+    token: Option<String>,
+}
+
+impl FromRequestParts<SharedApp> for SocketCaller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
+        let request = arrival(parts)?.request;
+        let address = address(parts, app);
+        if let Some(token) = bearer(&parts.headers) {
+            return Ok(Self(auth::authenticate_session(app, token, request, address).await?));
+        }
+        let ApiQuery(ticket) = ApiQuery::<Ticket>::from_request_parts(parts, app).await?;
+        let ticket = ticket.token.ok_or(Error::Unauthenticated(ErrorCode::Unauthenticated))?;
+        Ok(Self(auth::take_ws_ticket(app, &ticket, request, address).await?))
+    }
+}
+
+type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
+async fn all(State(app): State<SharedApp>, SocketCaller(session): SocketCaller, upgrade: Upgrade) -> Result<Response, ApiError> {
+    open(app, session, None, upgrade)
+}
+
+async fn one(
+    State(app): State<SharedApp>,
+    SocketCaller(session): SocketCaller,
+    ApiPath(conversation): ApiPath<ConversationId>,
+    upgrade: Upgrade,
+) -> Result<Response, ApiError> {
+    conversations::authorize_read(&app, &session.ctx, conversation).await?;
+    open(app, session, Some(conversation), upgrade)
+}
+
+fn open(app: SharedApp, session: Session, conversation: Option<ConversationId>, upgrade: Upgrade) -> Result<Response, ApiError> {
+    let device = session.ctx.caller()?.device_id;
+    if app.shutdown.borrow().is_draining() {
+        return Err(ApiError(Error::Unavailable("the server is restarting".to_owned())));
+    }
+    let upgrade = upgrade.map_err(|rejection| {
+        let problem = json!({"field": "upgrade", "problem": rejection.body_text()});
+        Error::invalid(ErrorCode::InvalidField, problem)
+    })?;
+    let registration: Registration = app.hub.register(device, conversation);
+    Ok(upgrade
+        .max_message_size(MAX_FRAME)
+        .max_frame_size(MAX_FRAME)
+        .on_upgrade(move |socket| connection::run(app, session, conversation, registration, socket)))
+}
