@@ -1,0 +1,78 @@
+//! A server in this process, listening on loopback.
+
+use std::sync::Arc;
+
+use sigilo::{
+    App,
+    config::Config,
+    rng::SystemEntropy,
+    server::{self, Running},
+    shutdown,
+};
+
+use super::{Database, Engine, TestClock};
+
+/// A server that answers on `url`.
+pub struct TestServer {
+    pub app: Arc<App>,
+    pub url: String,
+    pub metrics_url: String,
+    pub clock: Arc<TestClock>,
+    pub client: reqwest::Client,
+    pub database: Database,
+    config: Config,
+    running: Running,
+}
+
+impl TestServer {
+    /// Starts one on fresh databases.
+    pub async fn start(engine: Engine) -> Self {
+        Self::start_with(engine, &|_: &mut Config| {}).await
+    }
+
+    /// Starts one with other settings.
+    pub async fn start_with(engine: Engine, settings: &impl Fn(&mut Config)) -> Self {
+        let database = Database::create(engine).await;
+        let mut config = database.config();
+        settings(&mut config);
+        Self::on(database, config, Arc::new(TestClock::default())).await
+    }
+
+    /// Stops it as SIGTERM would and starts it again on the same databases, with the same clock.
+    pub async fn restart(self) -> Self {
+        let Self { database, config, clock, running, .. } = self;
+        assert!(running.stop().await, "the server drains");
+        Self::on(database, config, clock).await
+    }
+
+    /// Stops it and removes its databases.
+    pub async fn finish(self) {
+        let Self { database, running, app, client, .. } = self;
+        drop((app, client));
+        assert!(running.stop().await, "the server drains");
+        database.drop().await;
+    }
+
+    async fn on(database: Database, config: Config, clock: Arc<TestClock>) -> Self {
+        let (phase, shutdown) = shutdown::channel();
+        let app = App::open(config.clone(), clock.clone(), Arc::new(SystemEntropy), shutdown).await.unwrap();
+        let running = server::start(Arc::clone(&app), phase).unwrap();
+        Self {
+            url: format!("http://{}", running.address),
+            metrics_url: format!("http://{}/metrics", running.metrics_address),
+            client: client(),
+            app,
+            clock,
+            database,
+            config,
+            running,
+        }
+    }
+}
+
+/// A client that follows no redirects and keeps no cookies.
+pub fn client() -> reqwest::Client {
+    // Whichever test is first installs it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+}
