@@ -13,6 +13,7 @@ pub mod config;
 pub mod context;
 pub mod error;
 pub mod gateway;
+pub mod keys;
 pub mod outbox;
 pub mod policy;
 pub mod relay;

@@ -22,6 +22,7 @@ pub mod ed25519;
 pub mod encode;
 pub mod fuzz;
 pub mod identity;
+pub mod identity_change;
 pub mod key_check;
 pub mod manifest;
 pub mod message;

@@ -48,3 +48,11 @@ pub struct ChainState {
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = Byte))]
     pub commitment: Option<CommitmentBytes>,
 }
+
+/// Details of 409 `manifest_conflict`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ManifestConflict {
+    /// The newest version the server has; 0 when there is none.
+    pub current_version: u32,
+}

@@ -98,6 +98,46 @@ pub struct MessageDelivered {
     pub delivered_at: Timestamp,
 }
 
+/// `data` of `identity_changed`. A hint: the device fetches and checks for itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct IdentityChanged {
+    /// Who has a new identity key.
+    pub user_id: UserId,
+    /// Counts the user's identities from 1.
+    pub identity_seq: u32,
+}
+
+/// `data` of `manifest_changed`. A hint: the device fetches and checks for itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ManifestChanged {
+    /// Who has a new manifest.
+    pub user_id: UserId,
+    /// Its version.
+    pub version: u32,
+}
+
+/// `data` of `keys_low`: what is left of the device's one-time keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct KeysLow {
+    /// One-time EC prekeys left.
+    pub pre_key_count: u32,
+    /// One-time Kyber prekeys left.
+    pub kyber_pre_key_count: u32,
+}
+
+/// `data` of `rotation_due`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RotationDue {
+    /// When the device's signed prekey was published.
+    pub signed_pre_key_at: Timestamp,
+    /// When senders stop getting it, and the device can no longer send.
+    pub expires_at: Timestamp,
+}
+
 /// A frame from a client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]

@@ -28,6 +28,19 @@ pub struct PutIdentity {
     pub signature_by_previous: Option<SignatureBytes>,
 }
 
+/// The answer of PUT /api/keys/identity/
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Identity {
+    /// Whose.
+    pub user_id: UserId,
+    /// The identity key in force.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub identity_key: IdentityKeyBytes,
+    /// Counts the user's identities from 1.
+    pub identity_seq: u32,
+}
+
 /// A signed EC prekey.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -123,6 +136,20 @@ pub struct SignedManifest {
     /// The identity key's XEdDSA signature of the statement.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
     pub signature: SignatureBytes,
+}
+
+/// GET /api/keys/{user_id}/manifest/ and the answer of PUT /api/devices/manifest/: who somebody's devices are,
+/// without taking one-time keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UserManifest {
+    /// Whose devices these are.
+    pub user_id: UserId,
+    /// The user's identity key.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub identity_key: IdentityKeyBytes,
+    /// The user's newest manifest.
+    pub manifest: SignedManifest,
 }
 
 /// GET /api/keys/{user_id}/{device_id or *}/

@@ -1,0 +1,142 @@
+//! Handing out key bundles. Each one-time key leaves once.
+
+use sigilo_wire::{
+    Base64Array, DeviceNumber, UserId,
+    keys::{DeviceBundle, KeyBundles, KyberPreKey, PreKey, SignedPreKey},
+};
+
+use super::{
+    KEYS_EXPIRE_AFTER, keys_missing,
+    manifest::read_manifest,
+    notify,
+    store::{self, ManifestDeviceRow},
+};
+use crate::{
+    Caller, Ctx, Error, Result,
+    app::App,
+    audit::Act,
+    policy::{FetchKeys, Grant},
+    storage::{
+        Tx,
+        dialect::{OneTimePreKey, take_one_time_pre_key},
+    },
+};
+
+/// Which devices' bundles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All of the user's, but the calling one.
+    All,
+    /// One.
+    One(DeviceNumber),
+}
+
+/// Takes what the caller needs to open sessions with a person's devices: those of the newest manifest whose
+/// signed prekey is at most [`KEYS_EXPIRE_AFTER`] old. The transaction that returns a one-time key deletes it:
+/// nobody else gets it, and when the transaction fails it stays. Devices that run low are told.
+///
+/// # Errors
+/// 409 `keys_missing` without identity or manifest, or when the one device asked for has only expired keys;
+/// `not_found` when the manifest does not name it.
+pub async fn fetch(app: &App, ctx: &Ctx, grant: Grant<FetchKeys>, which: Which) -> Result<KeyBundles> {
+    let caller = ctx.caller()?;
+    let user = *grant.resource();
+    let key = app.clinic_key(ctx, ctx.tenant).await?;
+    let mut tx = app.db.begin("keys_fetch").await?;
+    let row = store::user(&mut tx, ctx.tenant, user).await?;
+    let published = read_manifest(&mut tx, user, &row).await?;
+    let devices = choose(store::manifest_devices(&mut tx, user).await?, ctx, caller, user, which)?;
+    let mut bundles = Vec::with_capacity(devices.len());
+    for device in &devices {
+        bundles.push(take(&mut tx, device).await?);
+    }
+    let woken = notify::running_low(&mut tx, ctx, &devices).await?;
+    let numbers: Vec<String> = bundles.iter().map(|bundle| bundle.device_id.to_string()).collect();
+    let act = Act::done("fetch_keys")
+        .object("user", user)
+        .object("devices", numbers.join(","))
+        .patient(
+            notify::patient(&row.role, user)
+                .or_else(|| notify::patient(caller.role.as_str(), caller.user_id)),
+        )
+        .by(grant.basis());
+    app.audit(&mut tx, ctx, &key, act).await?;
+    tx.commit().await?;
+    notify::wake(app, &woken);
+    bundles.sort_by_key(|bundle| bundle.device_id);
+    Ok(KeyBundles {
+        user_id: user,
+        identity_key: published.identity_key,
+        manifest: published.manifest,
+        devices: bundles,
+    })
+}
+
+fn choose(
+    devices: Vec<ManifestDeviceRow>,
+    ctx: &Ctx,
+    caller: &Caller,
+    user: UserId,
+    which: Which,
+) -> Result<Vec<ManifestDeviceRow>> {
+    let fresh =
+        |device: &ManifestDeviceRow| ctx.now.since(device.keys.signed_pre_key_at) <= KEYS_EXPIRE_AFTER;
+    match which {
+        Which::All => Ok(devices
+            .into_iter()
+            .filter(|device| fresh(device) && device.device_id != caller.device_id)
+            .collect()),
+        Which::One(number) => {
+            let device = devices.into_iter().find(|d| d.device_number == number).ok_or(Error::NotFound)?;
+            if device.device_id == caller.device_id {
+                return Err(Error::field("device_id", "a device needs no session with itself"));
+            }
+            if fresh(&device) { Ok(vec![device]) } else { Err(keys_missing(user, "fresh_signed_pre_key")) }
+        }
+    }
+}
+
+async fn take(tx: &mut Tx, device: &ManifestDeviceRow) -> Result<DeviceBundle> {
+    let keys = &device.keys;
+    let pre_key = take_one_time_pre_key(tx, device.device_id, store::EC).await?;
+    let kyber = take_one_time_pre_key(tx, device.device_id, store::KYBER).await?;
+    let kyber_is_last_resort = kyber.is_none();
+    let kyber = kyber.unwrap_or_else(|| OneTimePreKey {
+        key_id: keys.last_resort_key_id,
+        public_key: keys.last_resort_key.clone(),
+        signature: Some(keys.last_resort_signature.clone()),
+    });
+    Ok(DeviceBundle {
+        device_id: device.device_number,
+        registration_id: number(device.registration_id)?,
+        signed_pre_key: SignedPreKey {
+            key_id: number(keys.signed_pre_key_id)?,
+            public_key: array(&keys.signed_pre_key)?,
+            signature: array(&keys.signed_pre_key_signature)?,
+        },
+        kyber_pre_key: KyberPreKey {
+            key_id: number(kyber.key_id)?,
+            public_key: array(&kyber.public_key)?,
+            signature: array(kyber.signature.as_deref().unwrap_or_default())?,
+        },
+        pre_key: pre_key
+            .map(|key| {
+                Ok::<_, Error>(PreKey { key_id: number(key.key_id)?, public_key: array(&key.public_key)? })
+            })
+            .transpose()?,
+        kyber_is_last_resort,
+    })
+}
+
+/// A number of a stored key. What is stored was checked.
+fn number(stored: i64) -> Result<u32> {
+    u32::try_from(stored).map_err(Error::internal)
+}
+
+/// Bytes of a stored key. What is stored was checked.
+fn array<const N: usize>(stored: &[u8]) -> Result<Base64Array<N>> {
+    stored
+        .try_into()
+        .map(Base64Array)
+        .map_err(|_| Error::internal(format!("a stored key is {} bytes, not {N}", stored.len())))
+}

@@ -1,0 +1,119 @@
+//! Publishing and changing the identity key.
+
+use sigilo_seal::{IdentityPublicKey, identity_change};
+use sigilo_wire::{
+    Base64Array, ErrorCode,
+    event::EventType,
+    keys::{Identity, PutIdentity},
+};
+
+use super::{messaging_caller, notify, store, verify};
+use crate::{
+    Ctx, Error, Result,
+    app::App,
+    audit::Act,
+    outbox::{self, Fact},
+    policy::{Grant, ManageOwnAccount},
+    storage::Tx,
+};
+
+/// Publishes the caller's identity key. The first is simply taken; a change needs the signature of the one in
+/// force, makes every prekey and the manifest invalid (the old key signed them), and is told to the user's
+/// other devices and to everybody who shares a conversation. The key in force is accepted again without effect.
+///
+/// # Errors
+/// 403 on a session device, 409 `identity_exists` for a change without signature, 422 `invalid_key` for an
+/// unsafe key or one that was an identity before, 422 `invalid_signature`.
+pub async fn put_identity(
+    app: &App,
+    ctx: &Ctx,
+    grant: Grant<ManageOwnAccount>,
+    request: PutIdentity,
+) -> Result<Identity> {
+    let caller = messaging_caller(ctx)?;
+    let user = *grant.resource();
+    let new = verify::identity_key(request.identity_key.as_slice())?;
+    let key = app.clinic_key(ctx, ctx.tenant).await?;
+    let mut tx = app.db.begin("keys_put_identity").await?;
+    let row = store::lock_user(&mut tx, ctx.tenant, user).await?;
+    let answer = |seq: i64| {
+        Ok(Identity {
+            user_id: user,
+            identity_key: Base64Array(new.to_bytes()),
+            identity_seq: u32::try_from(seq).map_err(Error::internal)?,
+        })
+    };
+    let current = row.identity_key.as_deref().map(current_identity).transpose()?;
+    if current == Some(new) {
+        return answer(row.identity_seq);
+    }
+    let seq = row.identity_seq + 1;
+    check_change(&mut tx, ctx, &grant, current.as_ref(), &new, &request).await?;
+    let identity = store::NewIdentity {
+        tenant: ctx.tenant,
+        user,
+        seq,
+        key: new.as_bytes(),
+        signature_by_previous: request.signature_by_previous.as_ref().map(|signature| signature.as_slice()),
+    };
+    store::put_identity(&mut tx, &identity, ctx.now).await?;
+    let mut act = Act::done("publish_identity");
+    let mut woken = Vec::new();
+    let answer = answer(seq)?;
+    if current.is_some() {
+        store::bump_conversations(&mut tx, user).await?;
+        store::forget_signed(&mut tx, user).await?;
+        let data = notify::json(&sigilo_wire::event::IdentityChanged {
+            user_id: user,
+            identity_seq: answer.identity_seq,
+        })?;
+        woken =
+            notify::contacts(&mut tx, ctx, user, caller.device_id, EventType::IdentityChanged, &data).await?;
+        let fact = Fact { topic: "identity.changed", data };
+        outbox::publish(&mut tx, ctx.tenant, &[fact], ctx.now).await?;
+        act = Act::done("change_identity");
+    }
+    let act = act.object("user", user).object("identity_key", request.identity_key).by(grant.basis());
+    app.audit(&mut tx, ctx, &key, act.patient(notify::patient(&row.role, user))).await?;
+    tx.commit().await?;
+    notify::wake(app, &woken);
+    Ok(answer)
+}
+
+/// The identity of a user's row. What is stored was checked.
+pub(super) fn current_identity(bytes: &[u8]) -> Result<IdentityPublicKey> {
+    IdentityPublicKey::parse(bytes)
+        .map_err(|error| Error::internal(format!("a stored identity key: {error}")))
+}
+
+async fn check_change(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    grant: &Grant<ManageOwnAccount>,
+    current: Option<&IdentityPublicKey>,
+    new: &IdentityPublicKey,
+    request: &PutIdentity,
+) -> Result<()> {
+    let user = *grant.resource();
+    let Some(current) = current else {
+        return match request.signature_by_previous {
+            None => Ok(()),
+            Some(_) => Err(Error::field("signature_by_previous", "there is no previous identity key")),
+        };
+    };
+    let Some(signature) = &request.signature_by_previous else {
+        return Err(Error::conflict(
+            ErrorCode::IdentityExists,
+            serde_json::json!({"identity_key": Base64Array(current.to_bytes())}),
+        ));
+    };
+    if !current.verify(&identity_change::statement(ctx.tenant, user, new), signature) {
+        return Err(verify::Name("signature_by_previous", None)
+            .invalid_signature("the identity key in force did not sign this change"));
+    }
+    // The change statement has no number: a key in force a second time would make old signatures valid again.
+    if store::identity_was_used(tx, user, new.as_bytes()).await? {
+        return Err(verify::Name("identity_key", None).invalid_key("it was this user's identity key before"));
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! The key server: identities, device manifests and prekeys.
+//!
+//! Devices publish; contacts fetch what they need to open a session. The server takes only what every client
+//! would accept: exact lengths, canonical points of the prime-order group, each signature verified, manifests
+//! that continue their chain. A one-time key leaves exactly once: the fetch that returns it has deleted it in
+//! the same transaction. The server is not trusted for any of it: clients check the same again, and pin.
+//!
+//! Rows are locked in one order, so that no two acts wait for each other: the user, conversations, one-time
+//! keys, device keys, devices (their events), and last the clinic's sequences (outbox, audit).
+
+mod check;
+mod fetch;
+mod identity;
+mod manifest;
+mod notify;
+mod publish;
+pub(crate) mod store;
+#[cfg(test)]
+mod tests {}
+mod verify;
+
+use std::time::Duration;
+
+use serde_json::json;
+use sigilo_wire::{ErrorCode, account::DeviceKind};
+
+pub use check::check;
+pub use fetch::{Which, fetch};
+pub use identity::put_identity;
+pub use manifest::{get_manifest, put_manifest};
+pub use notify::remind_of_rotation;
+pub use publish::{counts, publish};
+
+use crate::{Caller, Ctx, Denial, Error, Result};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// From this age of its signed prekey on, a device hears once a day that it should publish a new one.
+pub const ROTATION_DUE_AFTER: Duration = DAY.saturating_mul(30);
+/// From this age of its signed prekey on, a device is not written to and cannot send.
+pub const KEYS_EXPIRE_AFTER: Duration = DAY.saturating_mul(45);
+/// The most one-time keys of a kind a device may publish at once.
+pub const MAX_ONE_TIME_KEYS: usize = 100;
+/// With fewer one-time keys of a kind, a device hears that it should publish more.
+pub const LOW_KEYS: u32 = 20;
+/// The largest registration id libsignal gives (14 bits, without the last three).
+pub const MAX_REGISTRATION_ID: u32 = 16_380;
+
+/// The caller, who must be on a messaging device: others have no keys.
+fn messaging_caller(ctx: &Ctx) -> Result<&Caller> {
+    let caller = ctx.caller()?;
+    if caller.kind == DeviceKind::Messaging {
+        return Ok(caller);
+    }
+    Err(Error::Denied(Box::new(Denial {
+        code: ErrorCode::Forbidden,
+        details: json!({
+            "reason": "messaging_device_required",
+            "suggestion": "Log in on a messaging device: sessions have no keys.",
+        }),
+        policies: Vec::new(),
+    })))
+}
+
+/// 409: this person has not published these keys yet.
+fn keys_missing(user: sigilo_wire::UserId, what: &str) -> Error {
+    Error::conflict(ErrorCode::KeysMissing, json!({"user_id": user, "missing": what}))
+}

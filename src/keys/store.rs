@@ -1,0 +1,309 @@
+//! The rows of identities, manifests and prekeys.
+
+use sigilo_wire::{ConversationId, DeviceId, DeviceNumber, TenantId, Timestamp, UserId};
+
+use super::verify::OneTimeKey;
+use crate::{
+    Error, Result, execute, execute_rows, fetch_all, fetch_one, fetch_optional, statements, storage::Tx,
+};
+
+statements! {
+    USER = "SELECT role, identity_key, identity_seq, manifest_version FROM users WHERE user_id = $1 AND tenant_id = $2";
+    /// Changes nothing, but holds the row until the commit: acts on one user's keys happen one after another.
+    LOCK_USER = "UPDATE users SET identity_seq = identity_seq WHERE user_id = $1 AND tenant_id = $2
+        RETURNING role, identity_key, identity_seq, manifest_version";
+    SET_IDENTITY = "UPDATE users SET identity_key = $2, identity_seq = $3 WHERE user_id = $1";
+    IDENTITY_USED = "SELECT COUNT(*) FROM identity_keys WHERE user_id = $1 AND identity_key = $2";
+    INSERT_IDENTITY = "INSERT INTO identity_keys (user_id, identity_seq, tenant_id, identity_key, signature_by_previous,
+        created_at) VALUES ($1, $2, $3, $4, $5, $6)";
+
+    MANIFEST = "SELECT identity_seq, history_key_id, statement, signature FROM manifests WHERE user_id = $1 AND version = $2";
+    HISTORY_KEY_USED = "SELECT COUNT(*) FROM manifests WHERE user_id = $1 AND history_key_id = $2";
+    INSERT_MANIFEST = "INSERT INTO manifests (user_id, version, tenant_id, identity_seq, history_key_id,
+        history_public_key, statement, signature, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    SET_MANIFEST = "UPDATE users SET manifest_version = $2, history_key_id = $3 WHERE user_id = $1";
+    LEAVE_MANIFEST = "UPDATE devices SET in_manifest = 0 WHERE user_id = $1 AND in_manifest = 1";
+    JOIN_MANIFEST = "UPDATE devices SET in_manifest = 1, added_at = $3 WHERE user_id = $1 AND device_number = $2";
+    PUBLISHED_DEVICES = "SELECT d.device_number, d.registration_id FROM devices d
+        JOIN device_keys k ON k.device_id = d.device_id
+        WHERE d.user_id = $1 AND d.kind = 'messaging' AND d.revoked_at IS NULL ORDER BY d.device_number";
+
+    DEVICE = "SELECT registration_id, added_at FROM devices WHERE device_id = $1 AND revoked_at IS NULL";
+    SET_REGISTRATION = "UPDATE devices SET registration_id = $2 WHERE device_id = $1";
+    DEVICE_KEYS = "SELECT signed_pre_key_id, signed_pre_key, signed_pre_key_signature, signed_pre_key_at,
+        last_resort_key_id, last_resort_key, last_resort_signature, last_resort_at FROM device_keys WHERE device_id = $1";
+    PUT_DEVICE_KEYS = "INSERT INTO device_keys (device_id, signed_pre_key_id, signed_pre_key, signed_pre_key_signature,
+        signed_pre_key_at, last_resort_key_id, last_resort_key, last_resort_signature, last_resort_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        ON CONFLICT (device_id) DO UPDATE SET signed_pre_key_id = excluded.signed_pre_key_id,
+        signed_pre_key = excluded.signed_pre_key, signed_pre_key_signature = excluded.signed_pre_key_signature,
+        signed_pre_key_at = excluded.signed_pre_key_at, last_resort_key_id = excluded.last_resort_key_id,
+        last_resort_key = excluded.last_resort_key, last_resort_signature = excluded.last_resort_signature,
+        last_resort_at = excluded.last_resort_at, rotation_told_at = NULL, low_told_at = NULL";
+    FORGET_DEVICE_KEYS = "DELETE FROM device_keys WHERE device_id IN (SELECT device_id FROM devices WHERE user_id = $1)";
+    FORGET_ONE_TIME_KEYS = "DELETE FROM one_time_pre_keys WHERE device_id IN
+        (SELECT device_id FROM devices WHERE user_id = $1)";
+    CLEAR_ONE_TIME_KEYS = "DELETE FROM one_time_pre_keys WHERE device_id = $1 AND kind = $2";
+    INSERT_ONE_TIME_KEYS = "INSERT INTO one_time_pre_keys (device_id, kind, key_id, public_key, signature) VALUES $rows";
+    ONE_TIME_KEY_EXISTS = "SELECT COUNT(*) FROM one_time_pre_keys WHERE device_id = $1 AND kind = $2 AND key_id = $3";
+    COUNTS = "SELECT kind, COUNT(*) FROM one_time_pre_keys WHERE device_id = $1 GROUP BY kind";
+
+    MANIFEST_DEVICES = "SELECT d.device_id, d.device_number, d.registration_id, k.signed_pre_key_id, k.signed_pre_key,
+        k.signed_pre_key_signature, k.signed_pre_key_at, k.last_resort_key_id, k.last_resort_key, k.last_resort_signature,
+        k.last_resort_at FROM devices d JOIN device_keys k ON k.device_id = d.device_id
+        WHERE d.user_id = $1 AND d.in_manifest = 1 AND d.revoked_at IS NULL ORDER BY d.device_id";
+    TELL_LOW = "UPDATE device_keys SET low_told_at = $2 WHERE device_id = $1
+        AND (low_told_at IS NULL OR low_told_at <= $3)";
+    TELL_ROTATION = "UPDATE device_keys SET rotation_told_at = $2 WHERE device_id = $1
+        AND (rotation_told_at IS NULL OR rotation_told_at <= $3)";
+    TELL_ALL_ROTATION = "UPDATE device_keys SET rotation_told_at = $1 WHERE signed_pre_key_at <= $2
+        AND (rotation_told_at IS NULL OR rotation_told_at <= $3)
+        AND device_id IN (SELECT device_id FROM devices WHERE in_manifest = 1 AND revoked_at IS NULL)
+        RETURNING device_id, signed_pre_key_at";
+
+    BUMP_CONVERSATIONS = "UPDATE conversations SET facts_version = facts_version + 1 WHERE conversation_id IN
+        (SELECT conversation_id FROM participants WHERE user_id = $1 AND left_at IS NULL)";
+    SHARED_CONVERSATIONS = "SELECT a.conversation_id FROM participants a
+        JOIN participants b ON b.conversation_id = a.conversation_id
+        WHERE a.user_id = $1 AND b.user_id = $2 AND a.left_at IS NULL AND b.left_at IS NULL";
+    CONTACT_DEVICES = "SELECT d.device_id FROM devices d WHERE d.kind = 'messaging' AND d.revoked_at IS NULL
+        AND d.device_id <> $2 AND (d.user_id = $1 OR d.user_id IN (SELECT theirs.user_id FROM participants mine
+        JOIN participants theirs ON theirs.conversation_id = mine.conversation_id
+        WHERE mine.user_id = $1 AND mine.left_at IS NULL AND theirs.left_at IS NULL)) ORDER BY d.device_id";
+}
+
+/// `one_time_pre_keys.kind` of elliptic-curve keys.
+pub(super) const EC: &str = "ec";
+/// `one_time_pre_keys.kind` of Kyber keys.
+pub(super) const KYBER: &str = "kyber";
+
+/// What the key server knows of a user.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(super) struct UserRow {
+    pub(super) role: String,
+    pub(super) identity_key: Option<Vec<u8>>,
+    pub(super) identity_seq: i64,
+    pub(super) manifest_version: i64,
+}
+
+/// A manifest as accepted.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(super) struct ManifestRow {
+    pub(super) identity_seq: i64,
+    pub(super) history_key_id: Vec<u8>,
+    pub(super) statement: Vec<u8>,
+    pub(super) signature: Vec<u8>,
+}
+
+/// The keys of a device that are not used up.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub(super) struct DeviceKeysRow {
+    pub(super) signed_pre_key_id: i64,
+    pub(super) signed_pre_key: Vec<u8>,
+    pub(super) signed_pre_key_signature: Vec<u8>,
+    pub(super) signed_pre_key_at: Timestamp,
+    pub(super) last_resort_key_id: i64,
+    pub(super) last_resort_key: Vec<u8>,
+    pub(super) last_resort_signature: Vec<u8>,
+    pub(super) last_resort_at: Timestamp,
+}
+
+/// A device of the newest manifest, with its keys.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(super) struct ManifestDeviceRow {
+    pub(super) device_id: DeviceId,
+    pub(super) device_number: DeviceNumber,
+    pub(super) registration_id: i64,
+    #[sqlx(flatten)]
+    pub(super) keys: DeviceKeysRow,
+}
+
+pub(super) async fn user(tx: &mut Tx, tenant: TenantId, user: UserId) -> Result<UserRow> {
+    fetch_optional!(tx, UserRow, USER, user, tenant)?.ok_or(Error::NotFound)
+}
+
+pub(super) async fn lock_user(tx: &mut Tx, tenant: TenantId, user: UserId) -> Result<UserRow> {
+    fetch_optional!(tx, UserRow, LOCK_USER, user, tenant)?.ok_or(Error::NotFound)
+}
+
+pub(super) async fn identity_was_used(tx: &mut Tx, user: UserId, key: &[u8]) -> Result<bool> {
+    Ok(fetch_one!(tx, (i64,), IDENTITY_USED, user, key)?.0 > 0)
+}
+
+/// An identity about to be written.
+pub(super) struct NewIdentity<'a> {
+    pub(super) tenant: TenantId,
+    pub(super) user: UserId,
+    pub(super) seq: i64,
+    pub(super) key: &'a [u8],
+    pub(super) signature_by_previous: Option<&'a [u8]>,
+}
+
+pub(super) async fn put_identity(tx: &mut Tx, new: &NewIdentity<'_>, now: Timestamp) -> Result<()> {
+    execute!(tx, SET_IDENTITY, new.user, new.key, new.seq)?;
+    execute!(tx, INSERT_IDENTITY, new.user, new.seq, new.tenant, new.key, new.signature_by_previous, now)?;
+    Ok(())
+}
+
+/// Forgets what the previous identity signed: prekeys, and the places in its manifest.
+pub(super) async fn forget_signed(tx: &mut Tx, user: UserId) -> Result<()> {
+    execute!(tx, FORGET_ONE_TIME_KEYS, user)?;
+    execute!(tx, FORGET_DEVICE_KEYS, user)?;
+    execute!(tx, LEAVE_MANIFEST, user)?;
+    Ok(())
+}
+
+pub(super) async fn manifest(tx: &mut Tx, user: UserId, version: i64) -> Result<Option<ManifestRow>> {
+    fetch_optional!(tx, ManifestRow, MANIFEST, user, version)
+}
+
+pub(super) async fn history_key_was_used(tx: &mut Tx, user: UserId, key_id: &[u8]) -> Result<bool> {
+    Ok(fetch_one!(tx, (i64,), HISTORY_KEY_USED, user, key_id)?.0 > 0)
+}
+
+/// A manifest about to be written.
+pub(super) struct NewManifest<'a> {
+    pub(super) manifest: &'a sigilo_seal::Manifest,
+    pub(super) signed: &'a sigilo_seal::SignedManifest,
+    pub(super) identity_seq: i64,
+}
+
+pub(super) async fn put_manifest(tx: &mut Tx, new: &NewManifest<'_>, now: Timestamp) -> Result<()> {
+    let manifest = new.manifest;
+    let key_id = manifest.history_key_id();
+    execute!(
+        tx,
+        INSERT_MANIFEST,
+        manifest.user,
+        i64::from(manifest.version),
+        manifest.tenant,
+        new.identity_seq,
+        key_id.as_bytes().as_slice(),
+        manifest.history_public_key.as_bytes().as_slice(),
+        new.signed.statement.as_slice(),
+        new.signed.signature.as_slice(),
+        now
+    )?;
+    execute!(tx, SET_MANIFEST, manifest.user, i64::from(manifest.version), key_id.as_bytes().as_slice())?;
+    execute!(tx, LEAVE_MANIFEST, manifest.user)?;
+    for device in &manifest.devices {
+        execute!(tx, JOIN_MANIFEST, manifest.user, device.device, device.added_at)?;
+    }
+    Ok(())
+}
+
+/// The messaging devices that have published keys, with their registration ids.
+pub(super) async fn published_devices(tx: &mut Tx, user: UserId) -> Result<Vec<(DeviceNumber, i64)>> {
+    fetch_all!(tx, (DeviceNumber, i64), PUBLISHED_DEVICES, user)
+}
+
+/// The device's registration id, and when it first entered a manifest.
+pub(super) async fn device(tx: &mut Tx, device: DeviceId) -> Result<(Option<i64>, Option<Timestamp>)> {
+    fetch_optional!(tx, (Option<i64>, Option<Timestamp>), DEVICE, device)?.ok_or(Error::NotFound)
+}
+
+pub(super) async fn set_registration(tx: &mut Tx, device: DeviceId, registration: u32) -> Result<()> {
+    execute!(tx, SET_REGISTRATION, device, i64::from(registration)).map(drop)
+}
+
+pub(super) async fn device_keys(tx: &mut Tx, device: DeviceId) -> Result<Option<DeviceKeysRow>> {
+    fetch_optional!(tx, DeviceKeysRow, DEVICE_KEYS, device)
+}
+
+pub(super) async fn put_device_keys(tx: &mut Tx, device: DeviceId, keys: &DeviceKeysRow) -> Result<()> {
+    execute!(
+        tx,
+        PUT_DEVICE_KEYS,
+        device,
+        keys.signed_pre_key_id,
+        keys.signed_pre_key.as_slice(),
+        keys.signed_pre_key_signature.as_slice(),
+        keys.signed_pre_key_at,
+        keys.last_resort_key_id,
+        keys.last_resort_key.as_slice(),
+        keys.last_resort_signature.as_slice(),
+        keys.last_resort_at
+    )
+    .map(drop)
+}
+
+pub(super) async fn replace_one_time_keys(
+    tx: &mut Tx,
+    device: DeviceId,
+    kind: &str,
+    keys: &[OneTimeKey],
+) -> Result<()> {
+    execute!(tx, CLEAR_ONE_TIME_KEYS, device, kind)?;
+    execute_rows!(tx, INSERT_ONE_TIME_KEYS, keys, key => [
+        device, kind, i64::from(key.key_id), key.public_key.as_slice(), key.signature.as_deref(),
+    ])?;
+    Ok(())
+}
+
+pub(super) async fn one_time_key_exists(
+    tx: &mut Tx,
+    device: DeviceId,
+    kind: &str,
+    key_id: i64,
+) -> Result<bool> {
+    Ok(fetch_one!(tx, (i64,), ONE_TIME_KEY_EXISTS, device, kind, key_id)?.0 > 0)
+}
+
+/// How many one-time keys are left: elliptic-curve ones and Kyber ones.
+pub(super) async fn counts(tx: &mut Tx, device: DeviceId) -> Result<(u32, u32)> {
+    let rows = fetch_all!(tx, (String, i64), COUNTS, device)?;
+    let of = |kind: &str| {
+        rows.iter().find(|(k, _)| k == kind).map_or(0, |(_, n)| u32::try_from(*n).unwrap_or(u32::MAX))
+    };
+    Ok((of(EC), of(KYBER)))
+}
+
+/// The devices of the user's newest manifest that have keys, in the order of their ids.
+pub(super) async fn manifest_devices(tx: &mut Tx, user: UserId) -> Result<Vec<ManifestDeviceRow>> {
+    fetch_all!(tx, ManifestDeviceRow, MANIFEST_DEVICES, user)
+}
+
+/// Marks the device as told that its keys are low, unless it was told after `before`.
+pub(super) async fn tell_low(
+    tx: &mut Tx,
+    device: DeviceId,
+    now: Timestamp,
+    before: Timestamp,
+) -> Result<bool> {
+    Ok(execute!(tx, TELL_LOW, device, now, before)? == 1)
+}
+
+/// Marks the device as told that a rotation is due, unless it was told after `before`.
+pub(super) async fn tell_rotation(
+    tx: &mut Tx,
+    device: DeviceId,
+    now: Timestamp,
+    before: Timestamp,
+) -> Result<bool> {
+    Ok(execute!(tx, TELL_ROTATION, device, now, before)? == 1)
+}
+
+/// The same for every device whose signed prekey was published before `due`: those that are to be told now.
+pub(super) async fn tell_all_rotation(
+    tx: &mut Tx,
+    now: Timestamp,
+    due: Timestamp,
+    before: Timestamp,
+) -> Result<Vec<(DeviceId, Timestamp)>> {
+    fetch_all!(tx, (DeviceId, Timestamp), TELL_ALL_ROTATION, now, due, before)
+}
+
+/// Makes the relay decide again on sends that were decided on the user's earlier devices.
+pub(super) async fn bump_conversations(tx: &mut Tx, user: UserId) -> Result<()> {
+    execute!(tx, BUMP_CONVERSATIONS, user).map(drop)
+}
+
+/// The messaging devices of the user and of everybody who shares a conversation with them, but one.
+pub(super) async fn contact_devices(tx: &mut Tx, user: UserId, except: DeviceId) -> Result<Vec<DeviceId>> {
+    Ok(fetch_all!(tx, (DeviceId,), CONTACT_DEVICES, user, except)?.into_iter().map(|(id,)| id).collect())
+}
+
+/// Conversations in which both take part.
+pub(super) async fn shared_conversations(tx: &mut Tx, a: UserId, b: UserId) -> Result<Vec<ConversationId>> {
+    Ok(fetch_all!(tx, (ConversationId,), SHARED_CONVERSATIONS, a, b)?.into_iter().map(|(id,)| id).collect())
+}
