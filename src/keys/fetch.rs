@@ -1,5 +1,6 @@
 //! Handing out key bundles. Each one-time key leaves once.
 
+use serde::Deserialize;
 use sigilo_wire::{
     Base64Array, DeviceNumber, UserId,
     keys::{DeviceBundle, KeyBundles, KyberPreKey, PreKey, SignedPreKey},
@@ -22,13 +23,22 @@ use crate::{
     },
 };
 
-/// Which devices' bundles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which devices' bundles: `*` or a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Which {
     /// All of the user's, but the calling one.
     All,
     /// One.
     One(DeviceNumber),
+}
+
+impl TryFrom<String> for Which {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        if text == "*" { Ok(Self::All) } else { text.parse().map(Self::One) }
+    }
 }
 
 /// Takes what the caller needs to open sessions with a person's devices: those of the newest manifest whose

@@ -84,7 +84,9 @@ pub async fn remind_of_rotation(app: &App, now: Timestamp) -> Result<usize> {
 }
 
 /// Lets connected devices fetch what was queued, after the commit.
-pub(super) fn wake(_app: &App, _devices: &[DeviceId]) {}
+pub(super) fn wake(app: &App, devices: &[DeviceId]) {
+    app.hub.wake(devices);
+}
 
 /// The patient an act on this user's keys concerns: the user, if they are one.
 pub(super) fn patient(role: &str, user: UserId) -> Option<UserId> {

@@ -22,8 +22,8 @@ statements! {
     INSERT_MANIFEST = "INSERT INTO manifests (user_id, version, tenant_id, identity_seq, history_key_id,
         history_public_key, statement, signature, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     SET_MANIFEST = "UPDATE users SET manifest_version = $2, history_key_id = $3 WHERE user_id = $1";
-    LEAVE_MANIFEST = "UPDATE devices SET in_manifest = 0 WHERE user_id = $1 AND in_manifest = 1";
-    JOIN_MANIFEST = "UPDATE devices SET in_manifest = 1, added_at = $3 WHERE user_id = $1 AND device_number = $2";
+    LEAVE_MANIFEST = "UPDATE devices SET in_manifest = FALSE WHERE user_id = $1 AND in_manifest";
+    JOIN_MANIFEST = "UPDATE devices SET in_manifest = TRUE, added_at = $3 WHERE user_id = $1 AND device_number = $2";
     PUBLISHED_DEVICES = "SELECT d.device_number, d.registration_id FROM devices d
         JOIN device_keys k ON k.device_id = d.device_id
         WHERE d.user_id = $1 AND d.kind = 'messaging' AND d.revoked_at IS NULL ORDER BY d.device_number";
@@ -51,25 +51,25 @@ statements! {
     MANIFEST_DEVICES = "SELECT d.device_id, d.device_number, d.registration_id, k.signed_pre_key_id, k.signed_pre_key,
         k.signed_pre_key_signature, k.signed_pre_key_at, k.last_resort_key_id, k.last_resort_key, k.last_resort_signature,
         k.last_resort_at FROM devices d JOIN device_keys k ON k.device_id = d.device_id
-        WHERE d.user_id = $1 AND d.in_manifest = 1 AND d.revoked_at IS NULL ORDER BY d.device_id";
+        WHERE d.user_id = $1 AND d.in_manifest AND d.revoked_at IS NULL ORDER BY d.device_id";
     TELL_LOW = "UPDATE device_keys SET low_told_at = $2 WHERE device_id = $1
         AND (low_told_at IS NULL OR low_told_at <= $3)";
     TELL_ROTATION = "UPDATE device_keys SET rotation_told_at = $2 WHERE device_id = $1
         AND (rotation_told_at IS NULL OR rotation_told_at <= $3)";
     TELL_ALL_ROTATION = "UPDATE device_keys SET rotation_told_at = $1 WHERE signed_pre_key_at <= $2
         AND (rotation_told_at IS NULL OR rotation_told_at <= $3)
-        AND device_id IN (SELECT device_id FROM devices WHERE in_manifest = 1 AND revoked_at IS NULL)
+        AND device_id IN (SELECT device_id FROM devices WHERE in_manifest AND revoked_at IS NULL)
         RETURNING device_id, signed_pre_key_at";
 
     BUMP_CONVERSATIONS = "UPDATE conversations SET facts_version = facts_version + 1 WHERE conversation_id IN
-        (SELECT conversation_id FROM participants WHERE user_id = $1 AND left_at IS NULL)";
+        (SELECT conversation_id FROM participants WHERE user_id = $1 AND status = 'active')";
     SHARED_CONVERSATIONS = "SELECT a.conversation_id FROM participants a
         JOIN participants b ON b.conversation_id = a.conversation_id
-        WHERE a.user_id = $1 AND b.user_id = $2 AND a.left_at IS NULL AND b.left_at IS NULL";
+        WHERE a.user_id = $1 AND b.user_id = $2 AND a.status = 'active' AND b.status = 'active'";
     CONTACT_DEVICES = "SELECT d.device_id FROM devices d WHERE d.kind = 'messaging' AND d.revoked_at IS NULL
         AND d.device_id <> $2 AND (d.user_id = $1 OR d.user_id IN (SELECT theirs.user_id FROM participants mine
         JOIN participants theirs ON theirs.conversation_id = mine.conversation_id
-        WHERE mine.user_id = $1 AND mine.left_at IS NULL AND theirs.left_at IS NULL)) ORDER BY d.device_id";
+        WHERE mine.user_id = $1 AND mine.status = 'active' AND theirs.status = 'active')) ORDER BY d.device_id";
 }
 
 /// `one_time_pre_keys.kind` of elliptic-curve keys.
