@@ -8,11 +8,11 @@ use sigilo_wire::{
 };
 use subtle::ConstantTimeEq as _;
 
-use super::{identity::current_identity, messaging_caller, publish::read_counts, store};
+use super::{identity::current_identity, publish::read_counts, store};
 use crate::{
     Ctx, Error, Result,
     app::App,
-    policy::{Grant, ManageOwnAccount},
+    policy::{Grant, PublishKeys},
     storage::Tx,
 };
 
@@ -20,14 +20,9 @@ use crate::{
 /// counts.
 ///
 /// # Errors
-/// 403 on a session device, 409 `keys_differ`.
-pub async fn check(
-    app: &App,
-    ctx: &Ctx,
-    grant: Grant<ManageOwnAccount>,
-    request: CheckKeys,
-) -> Result<KeyCounts> {
-    let device = messaging_caller(ctx)?.device_id;
+/// 409 `keys_differ`.
+pub async fn check(app: &App, ctx: &Ctx, grant: Grant<PublishKeys>, request: CheckKeys) -> Result<KeyCounts> {
+    let device = ctx.caller()?.device_id;
     let mut tx = app.db.read("keys_check").await?;
     let identity = store::user(&mut tx, ctx.tenant, *grant.resource()).await?.identity_key;
     let stored = match identity {

@@ -7,13 +7,13 @@ use sigilo_wire::{
     keys::{Identity, PutIdentity},
 };
 
-use super::{messaging_caller, notify, store, verify};
+use super::{notify, store, verify};
 use crate::{
     Ctx, Error, Result,
     app::App,
     audit::Act,
     outbox::{self, Fact},
-    policy::{Grant, ManageOwnAccount},
+    policy::{Grant, PublishKeys},
     storage::Tx,
 };
 
@@ -22,15 +22,15 @@ use crate::{
 /// other devices and to everybody who shares a conversation. The key in force is accepted again without effect.
 ///
 /// # Errors
-/// 403 on a session device, 409 `identity_exists` for a change without signature, 422 `invalid_key` for an
+/// 409 `identity_exists` for a change without signature, 422 `invalid_key` for an
 /// unsafe key or one that was an identity before, 422 `invalid_signature`.
 pub async fn put_identity(
     app: &App,
     ctx: &Ctx,
-    grant: Grant<ManageOwnAccount>,
+    grant: Grant<PublishKeys>,
     request: PutIdentity,
 ) -> Result<Identity> {
-    let caller = messaging_caller(ctx)?;
+    let caller = ctx.caller()?;
     let user = *grant.resource();
     let new = verify::identity_key(request.identity_key.as_slice())?;
     let key = app.clinic_key(ctx, ctx.tenant).await?;
@@ -89,7 +89,7 @@ pub(super) fn current_identity(bytes: &[u8]) -> Result<IdentityPublicKey> {
 async fn check_change(
     tx: &mut Tx,
     ctx: &Ctx,
-    grant: &Grant<ManageOwnAccount>,
+    grant: &Grant<PublishKeys>,
     current: Option<&IdentityPublicKey>,
     new: &IdentityPublicKey,
     request: &PutIdentity,

@@ -11,7 +11,7 @@ use sigilo_wire::{
 
 use super::{
     identity::current_identity,
-    keys_missing, messaging_caller, notify,
+    keys_missing, notify,
     store::{self, ManifestRow, UserRow},
     verify,
 };
@@ -20,7 +20,7 @@ use crate::{
     app::App,
     audit::Act,
     outbox::{self, Fact},
-    policy::{FetchKeys, Grant, ManageOwnAccount},
+    policy::{FetchKeys, Grant, PublishKeys},
     storage::Tx,
 };
 
@@ -32,16 +32,16 @@ const CLOCK_TOLERANCE: std::time::Duration = std::time::Duration::from_secs(120)
 /// without effect.
 ///
 /// # Errors
-/// 403 on a session device, 409 `keys_missing` before the identity key, 409 `manifest_conflict` with the
+/// 409 `keys_missing` before the identity key, 409 `manifest_conflict` with the
 /// current version, 422 `invalid_signature`, 422 `invalid_manifest` when it is malformed, another user's, names
 /// other devices than those with published keys, or keeps a history key that a removed device knows.
 pub async fn put_manifest(
     app: &App,
     ctx: &Ctx,
-    grant: Grant<ManageOwnAccount>,
+    grant: Grant<PublishKeys>,
     request: SignedManifest,
 ) -> Result<UserManifest> {
-    let caller = messaging_caller(ctx)?;
+    let caller = ctx.caller()?;
     let user = *grant.resource();
     let key = app.clinic_key(ctx, ctx.tenant).await?;
     let mut tx = app.db.begin("keys_put_manifest").await?;

@@ -7,7 +7,7 @@
 //!
 //! Rows are locked in one order, so that no two acts wait for each other: the user, conversations, one-time
 //! keys, device keys, devices (their events), and last the clinic's sequences (outbox, audit).
-
+mod authorize;
 mod check;
 mod fetch;
 mod identity;
@@ -15,15 +15,14 @@ mod manifest;
 mod notify;
 mod publish;
 pub(crate) mod store;
-#[cfg(test)]
-mod tests {}
 mod verify;
 
 use std::time::Duration;
 
 use serde_json::json;
-use sigilo_wire::{ErrorCode, account::DeviceKind};
+use sigilo_wire::ErrorCode;
 
+pub use authorize::{authorize_fetch, authorize_own};
 pub use check::check;
 pub use fetch::{Which, fetch};
 pub use identity::put_identity;
@@ -31,7 +30,7 @@ pub use manifest::{get_manifest, put_manifest};
 pub use notify::remind_of_rotation;
 pub use publish::{counts, publish};
 
-use crate::{Caller, Ctx, Denial, Error, Result};
+use crate::Error;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// From this age of its signed prekey on, a device hears once a day that it should publish a new one.
@@ -44,22 +43,6 @@ pub const MAX_ONE_TIME_KEYS: usize = 100;
 pub const LOW_KEYS: u32 = 20;
 /// The largest registration id libsignal gives (14 bits, without the last three).
 pub const MAX_REGISTRATION_ID: u32 = 16_380;
-
-/// The caller, who must be on a messaging device: others have no keys.
-fn messaging_caller(ctx: &Ctx) -> Result<&Caller> {
-    let caller = ctx.caller()?;
-    if caller.kind == DeviceKind::Messaging {
-        return Ok(caller);
-    }
-    Err(Error::Denied(Box::new(Denial {
-        code: ErrorCode::Forbidden,
-        details: json!({
-            "reason": "messaging_device_required",
-            "suggestion": "Log in on a messaging device: sessions have no keys.",
-        }),
-        policies: Vec::new(),
-    })))
-}
 
 /// 409: this person has not published these keys yet.
 fn keys_missing(user: sigilo_wire::UserId, what: &str) -> Error {

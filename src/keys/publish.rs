@@ -6,29 +6,24 @@ use sigilo_wire::{
 };
 
 use super::{
-    DAY, identity::current_identity, keys_missing, messaging_caller, notify, store, store::DeviceKeysRow,
-    verify, verify::VerifiedKeys,
+    DAY, identity::current_identity, keys_missing, notify, store, store::DeviceKeysRow, verify,
+    verify::VerifiedKeys,
 };
 use crate::{
     Ctx, Error, Result,
     app::App,
     audit::Act,
-    policy::{Grant, ManageOwnAccount},
+    policy::{Grant, PublishKeys},
     storage::Tx,
 };
 
 /// Publishes prekeys of the calling device. A list that is there replaces its set; what is absent stays.
 ///
 /// # Errors
-/// 403 on a session device, 409 `keys_missing` before the identity key, 400 `invalid_field` and 422 as
+/// 409 `keys_missing` before the identity key, 400 `invalid_field` and 422 as
 /// [`verify::verify`]. Nothing is written unless all is.
-pub async fn publish(
-    app: &App,
-    ctx: &Ctx,
-    grant: Grant<ManageOwnAccount>,
-    request: PutKeys,
-) -> Result<KeyCounts> {
-    let device = messaging_caller(ctx)?.device_id;
+pub async fn publish(app: &App, ctx: &Ctx, grant: Grant<PublishKeys>, request: PutKeys) -> Result<KeyCounts> {
+    let device = ctx.caller()?.device_id;
     let user = *grant.resource();
     let mut tx = app.db.read("keys_identity").await?;
     let before = store::user(&mut tx, ctx.tenant, user).await?;
@@ -65,9 +60,9 @@ pub async fn publish(
 /// What is left of the calling device's one-time keys, and how old its signed prekey is.
 ///
 /// # Errors
-/// 403 on a session device.
-pub async fn counts(app: &App, ctx: &Ctx, _grant: Grant<ManageOwnAccount>) -> Result<KeyCounts> {
-    let device = messaging_caller(ctx)?.device_id;
+/// When the database is away.
+pub async fn counts(app: &App, ctx: &Ctx, _grant: Grant<PublishKeys>) -> Result<KeyCounts> {
+    let device = ctx.caller()?.device_id;
     let mut tx = app.db.read("keys_counts").await?;
     read_counts(&mut tx, device, ctx.now).await
 }

@@ -10,8 +10,8 @@ use sigilo_wire::{
 
 use super::{
     Action, Fact, FetchKeys, ListContacts, ListConversations, ManageClinic, ManageOwnAccount, ManagePeople,
-    ManageRelationships, Object, PublishSeal, Question, ReadConversation, SendMessage, SendResource,
-    StartConversation, Subject,
+    ManageRelationships, Object, PublishKeys, PublishSeal, Question, ReadConversation, SendMessage,
+    SendResource, StartConversation, Subject,
 };
 use crate::{Actor, Ctx, Error, Result};
 use sigilo_wire::ErrorCode;
@@ -296,7 +296,7 @@ macro_rules! own {
     )* };
 }
 
-own!(ManageOwnAccount, ListConversations, ListContacts);
+own!(PublishKeys, ManageOwnAccount, ListConversations, ListContacts);
 
 macro_rules! managing {
     ($($action:ident),*) => { $(

@@ -41,7 +41,9 @@ actions! {
     PublishSeal("publish_seal", ConversationId, MessageNotAllowed);
     /// Fetch a person's key bundles.
     FetchKeys("fetch_keys", UserId, Forbidden);
-    /// Read and change the own account, devices and keys.
+    /// Publish the own identity, manifest and prekeys.
+    PublishKeys("publish_keys", UserId, Forbidden);
+    /// Read and change the own account and devices.
     ManageOwnAccount("manage_own_account", UserId, Forbidden);
     /// List the own conversations.
     ListConversations("list_conversations", UserId, Forbidden);

@@ -1,6 +1,6 @@
 //! Every statement of the program, for the test that prepares each on each engine.
 
-use crate::{audit, auth, outbox, relay, storage};
+use crate::{audit, auth, keys, outbox, relay, storage};
 
 /// Names and texts of one store file.
 type Statements = &'static [(&'static str, &'static str)];
@@ -8,8 +8,14 @@ type Statements = &'static [(&'static str, &'static str)];
 /// Statements of the main database.
 #[must_use]
 pub fn main() -> Vec<(&'static str, &'static str)> {
-    let stores: &[Statements] =
-        &[audit::store::ALL, auth::store::ALL, outbox::store::ALL, relay::store::ALL, storage::dialect::ALL];
+    let stores: &[Statements] = &[
+        audit::store::ALL,
+        auth::store::ALL,
+        keys::store::ALL,
+        outbox::store::ALL,
+        relay::store::ALL,
+        storage::dialect::ALL,
+    ];
     stores.concat()
 }
 

@@ -4,6 +4,7 @@
 pub mod error;
 pub mod extract;
 mod health;
+mod keys;
 pub mod observe;
 mod openapi;
 pub mod strict;
@@ -24,7 +25,7 @@ use error::ApiError;
 
 /// Every area's routes, with their description.
 fn areas() -> OpenApiRouter<SharedApp> {
-    OpenApiRouter::with_openapi(openapi::Api::openapi()).merge(health::routes())
+    OpenApiRouter::with_openapi(openapi::Api::openapi()).merge(health::routes()).merge(keys::routes())
 }
 
 /// The API's description.
