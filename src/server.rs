@@ -143,6 +143,14 @@ fn serve(
     })
 }
 
+/// Whether certificate and key can be read and fit; nothing to check without TLS.
+///
+/// # Errors
+/// With the file and what is wrong with it.
+pub fn check_certificates(tls: &Tls) -> Result<()> {
+    tls_config(tls).map(drop)
+}
+
 /// TLS 1.3 only, by ring.
 fn tls_config(tls: &Tls) -> Result<Option<ServerConfig>> {
     let Some((certificate, key)) = tls.files() else { return Ok(None) };

@@ -27,6 +27,7 @@ use crate::{
 
 statements! {
     TENANT_KEY = "SELECT epoch, wrapped FROM tenant_keys WHERE tenant_id = $1 ORDER BY epoch DESC LIMIT 1";
+    ANY_TENANT_KEY = "SELECT tenant_id, epoch, wrapped FROM tenant_keys LIMIT 1";
     TENANT_KEY_OF_EPOCH = "SELECT epoch, wrapped FROM tenant_keys WHERE tenant_id = $1 AND epoch = $2";
     INSERT_TENANT_KEY = "INSERT INTO tenant_keys (tenant_id, epoch, wrapped, created_at) VALUES ($1, $2, $3, $4)
         ON CONFLICT DO NOTHING";
@@ -164,6 +165,17 @@ impl KeyStore {
         tx.commit().await?;
         self.by_subject.insert((subject, class), key.clone());
         Ok(key)
+    }
+
+    /// Whether the key-encryption key is the one this store was made with; an empty store fits any.
+    ///
+    /// # Errors
+    /// When it is another, or the store is away.
+    pub async fn verify(&self) -> Result<()> {
+        let mut tx = self.db.read("keystore_verify").await?;
+        let row = fetch_optional!(&mut tx, (TenantId, i64, Vec<u8>), ANY_TENANT_KEY)?;
+        let Some((tenant, epoch, wrapped)) = row else { return Ok(()) };
+        unwrap_tenant_key(&self.kek, tenant, &TenantKeyRow { epoch, wrapped }).map(drop)
     }
 
     /// The key that rows written earlier are under.

@@ -94,13 +94,19 @@ impl Db {
     /// # Errors
     /// When it does not exist, or as [`Db::open`].
     pub async fn open_existing(url: &str) -> Result<Self> {
-        if let Some(path) = url.strip_prefix("sqlite:") {
-            let path = path.strip_prefix("//").unwrap_or(path).split('?').next().unwrap_or_default();
-            if !Path::new(path).exists() {
-                return Err(crate::Error::internal(format!("there is no database at {path}")));
-            }
+        if Self::is_missing_file(url) {
+            return Err(crate::Error::internal("there is no database yet: run 'sigilo migrate'"));
         }
         Self::open(url).await
+    }
+
+    /// Whether the address is that of a SQLite file that does not exist.
+    #[must_use]
+    pub fn is_missing_file(url: &str) -> bool {
+        url.strip_prefix("sqlite:").is_some_and(|path| {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            !Path::new(path.split('?').next().unwrap_or_default()).exists()
+        })
     }
 
     /// Opens a SQLite file by its path.

@@ -1,5 +1,7 @@
 //! The API as clients meet it: real servers on both engines, over HTTP and WebSocket.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

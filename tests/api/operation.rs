@@ -48,7 +48,7 @@ async fn requests_have_ids_and_only_uuids_are_taken_from_callers() {
             if let Some(id) = id {
                 request = request.header("x-request-id", id);
             }
-            let answer = crate::support::Answer::of(request.send().await.unwrap()).await;
+            let answer = crate::support::http::Answer::of(request.send().await.unwrap()).await;
             assert_eq!(answer.header("x-request-id"), answer.body["request_id"].as_str());
             answer.body["request_id"].as_str().unwrap().to_owned()
         };
@@ -75,7 +75,7 @@ async fn wrong_paths_and_methods_get_the_error_shape_in_the_callers_language() {
             .send()
             .await
             .unwrap();
-        let spanish = crate::support::Answer::of(spanish).await;
+        let spanish = crate::support::http::Answer::of(spanish).await;
         assert_eq!(spanish.body["message"], "Aquí no hay nada, o no es suyo.");
     })
     .await;

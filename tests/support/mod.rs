@@ -9,7 +9,6 @@ pub mod server;
 
 pub use clock::TestClock;
 pub use database::{Database, Engine};
-pub use http::Answer;
 pub use server::TestServer;
 
 /// Runs a scenario against a fresh server on SQLite, then on PostgreSQL.

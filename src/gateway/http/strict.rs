@@ -58,6 +58,9 @@ pub(super) fn from_message(message: &str, place: &str) -> Error {
     if let Some(field) = named("missing field `") {
         return Error::field(&within(field), "is missing");
     }
+    if let Some(field) = named("duplicate field `") {
+        return Error::field(&within(field), "is there twice");
+    }
     Error::field(if place.is_empty() { "body" } else { place }, message)
 }
 

@@ -1,0 +1,49 @@
+//! Settings of the engines that promises rest on.
+
+use sigilo::storage::Db;
+
+use crate::{ENGINES, Stores, run, support::Engine};
+
+#[tokio::test]
+async fn sqlite_commits_reach_the_disk_and_deleted_rows_are_overwritten() {
+    let stores = Stores::migrated(Engine::Sqlite).await;
+    let Db::Sqlite { write, read } = &stores.main else { panic!("SQLite") };
+    for (pragma, expected) in [
+        ("PRAGMA journal_mode", "wal"),
+        // FULL
+        ("PRAGMA synchronous", "2"),
+        ("PRAGMA foreign_keys", "1"),
+        ("PRAGMA secure_delete", "1"),
+    ] {
+        let mut found: Option<String> = sqlx::query_scalar(pragma).fetch_one(write).await.ok();
+        if found.is_none() {
+            let number: i64 = sqlx::query_scalar(pragma).fetch_one(write).await.unwrap();
+            found = Some(number.to_string());
+        }
+        assert_eq!(found.as_deref(), Some(expected), "{pragma}");
+    }
+    let written = sqlx::query("DELETE FROM users").execute(read).await;
+    assert!(written.is_err(), "readers cannot write");
+    stores.finish().await;
+}
+
+#[tokio::test]
+async fn a_dropped_transaction_leaves_nothing() {
+    for engine in ENGINES {
+        let stores = Stores::migrated(engine).await;
+        run(&stores.main, "CREATE TABLE probe (value INTEGER)").await;
+        let insert = "INSERT INTO probe (value) VALUES (1)";
+        for commit in [false, true] {
+            let mut tx = stores.main.begin("probe").await.unwrap();
+            sigilo::execute!(&mut tx, insert).unwrap();
+            if commit {
+                tx.commit().await.unwrap();
+            }
+        }
+        let mut tx = stores.main.read("probe").await.unwrap();
+        let (count,) = sigilo::fetch_one!(&mut tx, (i64,), "SELECT COUNT(*) FROM probe").unwrap();
+        assert_eq!(count, 1);
+        drop(tx);
+        stores.finish().await;
+    }
+}
