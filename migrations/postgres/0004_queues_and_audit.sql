@@ -50,7 +50,7 @@ CREATE TABLE idempotency_keys (
     idempotency_key TEXT NOT NULL,
     request_hash BYTEA NOT NULL,
     status BIGINT NOT NULL,
-    answer TEXT NOT NULL,
+    answer_enc BYTEA NOT NULL,
     created_at BIGINT NOT NULL,
     PRIMARY KEY (user_id, idempotency_key)
 );

@@ -50,7 +50,7 @@ CREATE TABLE idempotency_keys (
     idempotency_key TEXT NOT NULL,
     request_hash BLOB NOT NULL,
     status INTEGER NOT NULL,
-    answer TEXT NOT NULL,
+    answer_enc BLOB NOT NULL,
     created_at INTEGER NOT NULL,
     PRIMARY KEY (user_id, idempotency_key)
 ) STRICT;
