@@ -22,6 +22,7 @@ mod validate;
 pub mod writer;
 
 pub use deliver::{Acknowledgement, acknowledge, events_after};
+pub(crate) use plan::recipients_digest;
 pub use receipts::ReceiptKeys;
 pub use submit::{Pending, begin_submit, submit};
 

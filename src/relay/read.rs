@@ -95,6 +95,13 @@ pub async fn get(
     rendered.into_iter().next().ok_or(Error::NotFound)
 }
 
+/// The newest message of each of these conversations, which the caller has shown to be the reader's.
+pub(crate) async fn newest(app: &App, conversations: &[ConversationId]) -> Result<Vec<Message>> {
+    let mut tx = app.db.read("relay_newest").await?;
+    let rows = store::newest(&mut tx, conversations).await?;
+    render_all(app, tx, rows).await
+}
+
 /// The place a cursor stands for.
 ///
 /// # Errors

@@ -82,6 +82,9 @@ statements! {
 
     MESSAGE = concat!("SELECT ", message_columns!(), " FROM messages m JOIN users u ON u.user_id = m.sender_id
         WHERE m.message_id = $1");
+    NEWEST = concat!("SELECT ", message_columns!(), " FROM conversations c
+        JOIN messages m ON m.conversation_id = c.conversation_id AND m.conversation_seq = c.last_seq
+        JOIN users u ON u.user_id = m.sender_id WHERE c.conversation_id IN ($list)");
     MESSAGES_DOWN = concat!("SELECT ", message_columns!(), " FROM messages m JOIN users u ON u.user_id = m.sender_id
         WHERE m.conversation_id = $1 AND m.conversation_seq < $2 AND m.received_at > $3 AND m.received_at < $4
         AND ($5 = '' OR m.kind = $5) AND ($6 = '' OR m.sender_id = $7)
@@ -539,6 +542,11 @@ pub(super) async fn insert_deliveries(
 ) -> Result<()> {
     execute_rows!(tx, INSERT_DELIVERIES, rows, (message, user) => [*message, *user, now])?;
     Ok(())
+}
+
+/// The newest message of each conversation.
+pub(super) async fn newest(tx: &mut Tx, conversations: &[ConversationId]) -> Result<Vec<StoredMessage>> {
+    fetch_list!(tx, StoredMessage, NEWEST, [], conversations)
 }
 
 pub(super) async fn message(tx: &mut Tx, id: MessageId) -> Result<Option<StoredMessage>> {

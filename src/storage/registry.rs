@@ -1,6 +1,6 @@
 //! Every statement of the program, for the test that prepares each on each engine.
 
-use crate::{audit, auth, keys, outbox, relay, storage};
+use crate::{audit, auth, conversations, idempotency, keys, outbox, relay, storage};
 
 /// Names and texts of one store file.
 type Statements = &'static [(&'static str, &'static str)];
@@ -11,6 +11,8 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
     let stores: &[Statements] = &[
         audit::store::ALL,
         auth::store::ALL,
+        conversations::store::ALL,
+        idempotency::store::ALL,
         keys::store::ALL,
         outbox::store::ALL,
         relay::store::ALL,

@@ -1,0 +1,132 @@
+//! Who may start, read and write: loads the facts and asks the rules.
+
+use std::collections::HashSet;
+
+use sigilo_wire::{
+    ConversationId, Role, UserId, conversation::ConversationType, conversation::CreateConversation,
+};
+
+use super::{MAX_PARTICIPANTS, store};
+use crate::{
+    App, Ctx, Error, Result,
+    policy::{
+        self, Grant, Person, PublishSeal, ReadConversation, SendMessage, StartConversation,
+        facts::{InConversation, People, Start},
+    },
+};
+
+/// The grant to start a conversation with these people.
+///
+/// # Errors
+/// `invalid_field` for a list of participants that makes no sense, `not_found` when one is not in the clinic,
+/// `conversation_not_allowed`.
+pub async fn authorize_start(
+    app: &App,
+    ctx: &Ctx,
+    wanted: &CreateConversation,
+) -> Result<Grant<StartConversation>> {
+    let caller = Person::caller(ctx)?;
+    check_participants(caller.id, wanted)?;
+    let mut tx = app.db.read("conversation_authorize_start").await?;
+    let mut people = store::people(&mut tx, ctx.tenant, &wanted.participants).await?;
+    let targets = wanted
+        .participants
+        .iter()
+        .map(|id| people.iter().find(|person| person.id == *id).copied().ok_or(Error::NotFound))
+        .collect::<Result<Vec<Person>>>()?;
+    people = targets.clone();
+    people.push(caller);
+    let care = store::care(&mut tx, ctx.tenant, &patients(&people), ctx.now).await?;
+    drop(tx);
+    let facts = Start { caller, kind: wanted.r#type, targets, people: People::of(caller.id, &people, &care) };
+    let decision = app.policy.decide::<StartConversation>(ctx, &facts);
+    let others: Vec<String> = wanted.participants.iter().map(ToString::to_string).collect();
+    let patient = patients(&people).first().copied();
+    policy::audited(app, ctx, decision, patient, &[("participants", others.join(" "))]).await
+}
+
+/// The grant to send a message. It names the version of the facts it was decided on.
+///
+/// # Errors
+/// `not_found` when the caller does not take part, `message_not_allowed`, `conversation_closed`.
+pub async fn authorize_send(app: &App, ctx: &Ctx, id: ConversationId) -> Result<Grant<SendMessage>> {
+    let (facts, patient) = load(app, ctx, id).await?;
+    let decision = app.policy.decide::<SendMessage>(ctx, &facts);
+    policy::audited(app, ctx, decision, patient, &[("conversation", id.to_string())]).await
+}
+
+/// The grant to publish a record seal: whoever may send, may.
+///
+/// # Errors
+/// As [`authorize_send`].
+pub async fn authorize_seal(app: &App, ctx: &Ctx, id: ConversationId) -> Result<Grant<PublishSeal>> {
+    let (facts, patient) = load(app, ctx, id).await?;
+    let decision = app.policy.decide::<PublishSeal>(ctx, &facts);
+    policy::audited(app, ctx, decision, patient, &[("conversation", id.to_string())]).await
+}
+
+/// The grant to read a conversation.
+///
+/// # Errors
+/// `not_found` when the caller does not take part, `forbidden` on a session device.
+pub async fn authorize_read(app: &App, ctx: &Ctx, id: ConversationId) -> Result<Grant<ReadConversation>> {
+    let (facts, patient) = load(app, ctx, id).await?;
+    let decision = app.policy.decide::<ReadConversation>(ctx, &facts);
+    policy::audited(app, ctx, decision, patient, &[("conversation", id.to_string())]).await
+}
+
+/// The facts of a conversation, and the patient it concerns. Whoever does not take part learns nothing, not
+/// even that it exists.
+async fn load(app: &App, ctx: &Ctx, id: ConversationId) -> Result<(InConversation, Option<UserId>)> {
+    let caller_id = ctx.caller()?.user_id;
+    let mut tx = app.db.read("conversation_facts").await?;
+    let rows = store::facts(&mut tx, ctx.tenant, id, ctx.now).await?;
+    drop(tx);
+    let first = rows.first().ok_or(Error::NotFound)?;
+    let (kind, status) = (&first.r#type, &first.conversation_status);
+    let (kind, status) = (kind.parse().map_err(Error::Internal)?, status.parse().map_err(Error::Internal)?);
+    let facts_version = first.facts_version;
+    let mut people: Vec<Person> = Vec::with_capacity(rows.len());
+    let mut care = HashSet::new();
+    for row in &rows {
+        if people.iter().all(|person| person.id != row.user_id) {
+            people.push(store::person(ctx.tenant, row.user_id, &row.role, &row.status)?);
+        }
+        care.extend(row.clinician_id.map(|clinician| (row.user_id, clinician)));
+    }
+    let caller = people.iter().find(|person| person.id == caller_id).copied().ok_or(Error::NotFound)?;
+    let facts = InConversation {
+        caller,
+        id,
+        tenant: ctx.tenant,
+        kind,
+        status,
+        facts_version,
+        member: true,
+        people: People::of(caller.id, &people, &care),
+    };
+    Ok((facts, patients(&people).first().copied()))
+}
+
+fn patients(people: &[Person]) -> Vec<UserId> {
+    people.iter().filter(|person| person.role == Role::Patient).map(|person| person.id).collect()
+}
+
+fn check_participants(caller: UserId, wanted: &CreateConversation) -> Result<()> {
+    let others = &wanted.participants;
+    let distinct: HashSet<&UserId> = others.iter().collect();
+    let problem = if others.is_empty() {
+        "name at least one other person"
+    } else if others.contains(&caller) {
+        "you take part anyway: name the others only"
+    } else if distinct.len() != others.len() {
+        "name each person once"
+    } else if wanted.r#type == ConversationType::Direct && others.len() != 1 {
+        "a direct conversation has exactly one other person"
+    } else if others.len() >= MAX_PARTICIPANTS {
+        "a conversation has at most 50 people"
+    } else {
+        return Ok(());
+    };
+    Err(Error::field("participants", problem))
+}

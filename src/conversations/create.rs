@@ -1,0 +1,269 @@
+//! Starting a conversation.
+
+use sha2::{Digest as _, Sha256};
+use sigilo_wire::{
+    ConversationId, DeviceId, Role, UserId,
+    conversation::{
+        Conversation, ConversationMetadata, ConversationType, CreateConversation, ParticipantRole,
+    },
+};
+
+use super::{
+    MAX_CONSULTATION_TYPE, details, notify,
+    store::{self, NewConversation},
+};
+use crate::{
+    App, Ctx, Error, Result,
+    audit::{self, Act},
+    idempotency::{self, IdempotencyKey},
+    policy::{Grant, Person, StartConversation},
+    rng,
+    storage::{Tx, keystore::DataKey},
+};
+
+/// What came of starting a conversation.
+#[derive(Clone, Debug)]
+pub enum Created {
+    /// It was made.
+    New(Conversation),
+    /// The pair had one: their direct conversation.
+    Existing(Conversation),
+}
+
+const CREATED: u16 = 201;
+const OK: u16 = 200;
+
+impl Created {
+    /// The HTTP status of the answer.
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::New(_) => CREATED,
+            Self::Existing(_) => OK,
+        }
+    }
+
+    /// The conversation.
+    #[must_use]
+    pub fn into_conversation(self) -> Conversation {
+        match self {
+            Self::New(conversation) | Self::Existing(conversation) => conversation,
+        }
+    }
+
+    fn of(status: u16, conversation: Conversation) -> Self {
+        if status == CREATED { Self::New(conversation) } else { Self::Existing(conversation) }
+    }
+}
+
+/// Starts a conversation with the people of the grant, or gives the pair's direct one. A request repeated with
+/// its key gets the first answer.
+///
+/// # Errors
+/// `invalid_field` for metadata that makes no sense, `idempotency_conflict`.
+pub async fn create(
+    app: &App,
+    ctx: &Ctx,
+    grant: Grant<StartConversation>,
+    wanted: &CreateConversation,
+    key: Option<&IdempotencyKey>,
+) -> Result<Created> {
+    if *grant.resource() != wanted.participants {
+        return Err(Error::internal("a grant to start a conversation was used for other people"));
+    }
+    check_metadata(&wanted.metadata)?;
+    if let Some(first) = recall(app, ctx, key).await? {
+        return Ok(first);
+    }
+    // A second round only when another request with the same key or pair was committed in between.
+    for _ in 0..2 {
+        if let Some(created) = attempt(app, ctx, &grant, wanted, key).await? {
+            return Ok(created);
+        }
+        if let Some(first) = recall(app, ctx, key).await? {
+            return Ok(first);
+        }
+    }
+    Err(Error::Unavailable("conversation".to_owned()))
+}
+
+async fn recall(app: &App, ctx: &Ctx, key: Option<&IdempotencyKey>) -> Result<Option<Created>> {
+    let Some(key) = key else { return Ok(None) };
+    let first = idempotency::recall::<Conversation>(app, ctx, key).await?;
+    Ok(first.map(|first| Created::of(first.status, first.answer)))
+}
+
+/// One try. `None` when another request won a race.
+async fn attempt(
+    app: &App,
+    ctx: &Ctx,
+    grant: &Grant<StartConversation>,
+    wanted: &CreateConversation,
+    key: Option<&IdempotencyKey>,
+) -> Result<Option<Created>> {
+    let caller = Person::caller(ctx)?;
+    let pair = direct_pair(caller.id, wanted);
+    let (existing, people) = look(app, ctx, caller, wanted, pair.as_ref()).await?;
+    let id = existing.unwrap_or_else(|| ConversationId::new(ctx.now, rng::bytes(&*app.entropy)));
+    let patient = people.iter().find(|person| person.role == Role::Patient).map(|person| person.id);
+    let data_key = app.conversation_key(ctx, id).await?;
+
+    let mut tx = app.db.begin("conversation_create").await?;
+    let mut devices = Vec::new();
+    if existing.is_none() {
+        let new = NewConversation {
+            id,
+            tenant: ctx.tenant,
+            kind: wanted.r#type.as_str(),
+            direct_pair: pair.as_ref().map(<[u8; 32]>::as_slice),
+            created_by: caller.id,
+            appointment: wanted.metadata.related_appointment_id,
+            patient,
+            consultation_type: wanted.metadata.consultation_type.as_deref(),
+            priority: wanted.metadata.priority.as_str(),
+            now: ctx.now,
+        };
+        if !store::insert(&mut tx, &new).await? {
+            return Ok(None);
+        }
+        devices = insert_people(&mut tx, ctx, grant, id, &people, patient, &data_key, app).await?;
+    }
+    let row = store::by_id(&mut tx, ctx.tenant, id).await?.ok_or(Error::NotFound)?;
+    let conversation = details::render(app, &mut tx, vec![row]).await?.pop().ok_or(Error::NotFound)?;
+    let status = if existing.is_some() { OK } else { CREATED };
+    if let Some(key) = key
+        && !idempotency::remember(app, &mut tx, ctx, key, status, &conversation).await?
+    {
+        return Ok(None);
+    }
+    tx.commit().await?;
+    app.hub.wake(&devices);
+    Ok(Some(Created::of(status, conversation)))
+}
+
+/// The pair's direct conversation if there is one, and everybody who takes part.
+async fn look(
+    app: &App,
+    ctx: &Ctx,
+    caller: Person,
+    wanted: &CreateConversation,
+    pair: Option<&[u8; 32]>,
+) -> Result<(Option<ConversationId>, Vec<Person>)> {
+    let mut tx = app.db.read("conversation_create_look").await?;
+    let existing = match pair {
+        Some(pair) => store::by_pair(&mut tx, ctx.tenant, pair).await?,
+        None => None,
+    };
+    let mut people = store::people(&mut tx, ctx.tenant, &wanted.participants).await?;
+    people.push(caller);
+    people.sort_by_key(|person| person.id);
+    people.dedup();
+    if people.len() != wanted.participants.len() + 1 {
+        return Err(Error::NotFound);
+    }
+    if let Some(appointment) = wanted.metadata.related_appointment_id {
+        let parties = store::appointment(&mut tx, ctx.tenant, appointment).await?;
+        let takes_part = |id: UserId| people.iter().any(|person| person.id == id);
+        if !parties.is_some_and(|(patient, clinician)| takes_part(patient) && takes_part(clinician)) {
+            return Err(Error::field(
+                "metadata.related_appointment_id",
+                "is not an appointment between participants of this conversation",
+            ));
+        }
+    }
+    Ok((existing, people))
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one insertion, named at its only call")]
+async fn insert_people(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    grant: &Grant<StartConversation>,
+    id: ConversationId,
+    people: &[Person],
+    patient: Option<UserId>,
+    data_key: &DataKey,
+    app: &App,
+) -> Result<Vec<DeviceId>> {
+    let rows: Vec<(UserId, &'static str)> =
+        people.iter().map(|person| (person.id, role_of(person.role).as_str())).collect();
+    store::insert_participants(tx, id, ctx.tenant, &rows, ctx.now).await?;
+    let devices = notify::conversation_updated(tx, ctx, id, "created").await?;
+    let others: Vec<String> = grant.resource().iter().map(ToString::to_string).collect();
+    let act = Act::done("start_conversation")
+        .object("conversation", id)
+        .object("participants", others.join(" "))
+        .patient(patient)
+        .by(grant.basis());
+    let entry = audit::prepare(ctx, &act, data_key, None, &*app.entropy)?;
+    audit::write(tx, ctx.tenant, std::slice::from_ref(&entry)).await?;
+    Ok(devices)
+}
+
+/// Clinicians and staff also change settings and members.
+const fn role_of(role: Role) -> ParticipantRole {
+    match role {
+        Role::Patient => ParticipantRole::Participant,
+        _ => ParticipantRole::Moderator,
+    }
+}
+
+/// What is unique about a direct conversation: SHA-256 of both ids, the smaller first.
+fn direct_pair(caller: UserId, wanted: &CreateConversation) -> Option<[u8; 32]> {
+    let (ConversationType::Direct, [other]) = (wanted.r#type, wanted.participants.as_slice()) else {
+        return None;
+    };
+    let mut hasher = Sha256::new();
+    hasher.update(caller.min(*other).as_bytes());
+    hasher.update(caller.max(*other).as_bytes());
+    Some(hasher.finalize().into())
+}
+
+fn check_metadata(metadata: &ConversationMetadata) -> Result<()> {
+    let word = |text: &str| {
+        (1..=MAX_CONSULTATION_TYPE).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    match &metadata.consultation_type {
+        Some(text) if !word(text) => {
+            Err(Error::field("metadata.consultation_type", "is 1 to 40 characters of a-z, 0-9 and _"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(kind: ConversationType, others: &[u8]) -> CreateConversation {
+        CreateConversation {
+            r#type: kind,
+            participants: others.iter().map(|n| UserId::from_bytes([*n; 16])).collect(),
+            metadata: ConversationMetadata::default(),
+        }
+    }
+
+    #[test]
+    fn a_pair_is_the_same_from_both_sides() {
+        let (a, b) = (UserId::from_bytes([1; 16]), UserId::from_bytes([2; 16]));
+        let direct = ConversationType::Direct;
+        assert_eq!(direct_pair(a, &wanted(direct, &[2])), direct_pair(b, &wanted(direct, &[1])));
+        assert_ne!(direct_pair(a, &wanted(direct, &[2])), direct_pair(a, &wanted(direct, &[3])));
+        assert_eq!(direct_pair(a, &wanted(ConversationType::Consultation, &[2])), None);
+    }
+
+    #[test]
+    fn a_consultation_type_is_a_word() {
+        let check = |text: &str| {
+            check_metadata(&ConversationMetadata {
+                consultation_type: Some(text.to_owned()),
+                ..ConversationMetadata::default()
+            })
+        };
+        assert!(check("follow_up").is_ok());
+        for wrong in ["", "Follow up", "diagnóstico", &"x".repeat(41)] {
+            assert!(check(wrong).is_err(), "{wrong}");
+        }
+    }
+}

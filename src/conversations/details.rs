@@ -1,0 +1,97 @@
+//! One conversation, and how rows become what participants see.
+
+use std::collections::HashMap;
+
+use sigilo_wire::{
+    ConversationId,
+    account::DeviceKind,
+    conversation::{Conversation, ConversationMetadata, Participant},
+};
+
+use super::store::{self, ConversationRow, ParticipantRow};
+use crate::{
+    App, Ctx, Error, Result,
+    policy::{Grant, ReadConversation},
+    relay,
+    storage::{Tx, crypter::Place},
+};
+
+/// A conversation's details.
+///
+/// # Errors
+/// `not_found` when it is gone.
+pub async fn get(app: &App, ctx: &Ctx, grant: Grant<ReadConversation>) -> Result<Conversation> {
+    let mut tx = app.db.read("conversation_get").await?;
+    let row = store::by_id(&mut tx, ctx.tenant, *grant.resource()).await?.ok_or(Error::NotFound)?;
+    let conversation = render(app, &mut tx, vec![row]).await?.pop().ok_or(Error::NotFound)?;
+    drop(tx);
+    with_last_messages(app, ctx, vec![conversation]).await?.pop().ok_or(Error::NotFound)
+}
+
+/// Rows as participants see them, without messages.
+pub(super) async fn render(app: &App, tx: &mut Tx, rows: Vec<ConversationRow>) -> Result<Vec<Conversation>> {
+    let ids: Vec<ConversationId> = rows.iter().map(|row| row.conversation_id).collect();
+    let mut people: HashMap<ConversationId, Vec<Participant>> = HashMap::new();
+    for row in store::participants(tx, &ids).await? {
+        people.entry(row.conversation_id).or_default().push(participant(app, row)?);
+    }
+    rows.into_iter()
+        .map(|row| {
+            let participants = people.remove(&row.conversation_id).unwrap_or_default();
+            conversation(row, participants)
+        })
+        .collect()
+}
+
+/// With the newest message of each, on devices that may see content.
+pub(super) async fn with_last_messages(
+    app: &App,
+    ctx: &Ctx,
+    mut conversations: Vec<Conversation>,
+) -> Result<Vec<Conversation>> {
+    if ctx.caller()?.kind != DeviceKind::Messaging {
+        return Ok(conversations);
+    }
+    let ids: Vec<ConversationId> =
+        conversations.iter().filter(|c| c.total_messages > 0).map(|c| c.id).collect();
+    let mut newest: HashMap<_, _> = relay::read::newest(app, &ids)
+        .await?
+        .into_iter()
+        .map(|message| (message.conversation_id, message))
+        .collect();
+    for conversation in &mut conversations {
+        conversation.last_message = newest.remove(&conversation.id);
+    }
+    Ok(conversations)
+}
+
+fn participant(app: &App, row: ParticipantRow) -> Result<Participant> {
+    let name = Place { table: "users", row: row.user_id.as_bytes(), column: "full_name_enc" };
+    Ok(Participant {
+        user_id: row.user_id,
+        user_type: row.user_type.parse().map_err(Error::Internal)?,
+        full_name: app.crypter.decrypt_text(name, &row.full_name_enc)?,
+        role: row.role.parse().map_err(Error::Internal)?,
+        joined_at: row.joined_at,
+    })
+}
+
+fn conversation(row: ConversationRow, participants: Vec<Participant>) -> Result<Conversation> {
+    Ok(Conversation {
+        id: row.conversation_id,
+        r#type: row.r#type.parse().map_err(Error::Internal)?,
+        status: row.status.parse().map_err(Error::Internal)?,
+        metadata: ConversationMetadata {
+            related_appointment_id: row.related_appointment_id,
+            consultation_type: row.consultation_type,
+            priority: row.priority.parse().map_err(Error::Internal)?,
+        },
+        participants,
+        created_by: row.created_by,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        closed_at: row.closed_at,
+        total_messages: row.last_seq,
+        last_message: None,
+    })
+}

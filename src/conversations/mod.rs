@@ -1,0 +1,89 @@
+//! Conversations: who takes part, who may start one, and the record seals that keep them readable.
+//!
+//! The server knows who talks to whom, of which type, about which appointment; titles and everything said are
+//! messages, which it cannot read. A pair has one direct conversation. What a decision on a send depends on
+//! (members, their accounts, care relationships) has a version, `facts_version`: whoever changes such a fact
+//! calls [`facts_changed_between`] or [`facts_changed_of`] in the same transaction, and the relay's writer
+//! refuses grants made on an older version.
+
+mod authorize;
+mod contacts;
+mod create;
+mod details;
+mod list;
+mod notify;
+mod seals;
+pub(crate) mod store;
+
+pub use authorize::{authorize_read, authorize_seal, authorize_send, authorize_start};
+pub use contacts::{ContactFilter, contacts};
+pub use create::{Created, create};
+pub use details::get;
+pub use list::{ConversationFilter, list};
+pub use notify::{facts_changed_between, facts_changed_of};
+pub use seals::{list_seals, publish_seal};
+
+/// The most people in a conversation.
+pub const MAX_PARTICIPANTS: usize = 50;
+/// The most characters of a consultation type.
+pub const MAX_CONSULTATION_TYPE: usize = 40;
+
+use serde_json::json;
+use sigilo_wire::{ErrorCode, Timestamp};
+use uuid::Uuid;
+
+use crate::{Error, Result};
+
+/// A place in a list ordered by time: `<microseconds>-<id>`. Opaque to clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The time of the last entry given.
+    pub at: Timestamp,
+    /// Its id.
+    pub id: Uuid,
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.at.micros(), self.id.simple())
+    }
+}
+
+impl std::str::FromStr for Cursor {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parse = || {
+            let (at, id) = text.split_once('-')?;
+            Some(Self { at: Timestamp::from_micros(at.parse().ok()?), id: Uuid::try_parse(id).ok()? })
+        };
+        parse().ok_or_else(not_a_cursor)
+    }
+}
+
+fn not_a_cursor() -> Error {
+    let details = json!({"field": "cursor", "problem": "is not a cursor this server gave"});
+    Error::invalid(ErrorCode::InvalidField, details)
+}
+
+/// Checks a page's size.
+fn page_limit(page_size: usize) -> Result<i64> {
+    if page_size == 0 || page_size > 100 {
+        return Err(Error::field("page_size", "is between 1 and 100"));
+    }
+    i64::try_from(page_size + 1).map_err(Error::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_are_what_was_given_or_refused() {
+        let cursor = Cursor { at: Timestamp::from_micros(17), id: Uuid::from_bytes([7; 16]) };
+        assert_eq!(cursor.to_string().parse::<Cursor>().unwrap(), cursor);
+        for wrong in ["", "-", "17", "17-x", "x-07070707070707070707070707070707"] {
+            assert!(wrong.parse::<Cursor>().is_err(), "{wrong}");
+        }
+    }
+}
