@@ -34,13 +34,10 @@ const CREATED: u16 = 201;
 const OK: u16 = 200;
 
 impl Created {
-    /// The HTTP status of the answer.
+    /// Whether it was made by this request, or by the one this repeats.
     #[must_use]
-    pub const fn status(&self) -> u16 {
-        match self {
-            Self::New(_) => CREATED,
-            Self::Existing(_) => OK,
-        }
+    pub const fn is_new(&self) -> bool {
+        matches!(self, Self::New(_))
     }
 
     /// The conversation.

@@ -23,9 +23,17 @@ use sigilo_wire::UserId;
 /// The grant to manage the caller's own account, devices and keys.
 ///
 /// # Errors
-/// `unauthenticated` when the caller is not a person.
+/// As [`own`].
 pub fn own_account(app: &App, ctx: &Ctx) -> Result<Grant<ManageOwnAccount>> {
-    app.policy.decide::<ManageOwnAccount>(ctx, &facts::OwnAccount::of(ctx)?)
+    own::<ManageOwnAccount>(app, ctx)
+}
+
+/// The grant to do something with what is the caller's own: no facts are needed but who asks.
+///
+/// # Errors
+/// `unauthenticated` when the caller is not a person, `forbidden` when a rule says so.
+pub fn own<A: Decide<Facts = facts::OwnAccount>>(app: &App, ctx: &Ctx) -> Result<Grant<A>> {
+    app.policy.decide::<A>(ctx, &facts::OwnAccount::of(ctx)?)
 }
 
 /// Passes a decision on; when it is a denial, the audit log gets an entry first. `patient` is whom it concerns.

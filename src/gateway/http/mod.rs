@@ -1,6 +1,7 @@
 //! The HTTP gateway. One endpoint, or a small group, a file, in the order error, doc, handler; each area has
 //! `routes()`, merged here. Every answer's shape and headers come from the layers around the routes.
 
+mod chat;
 pub mod error;
 pub mod extract;
 mod health;
@@ -25,7 +26,10 @@ use error::ApiError;
 
 /// Every area's routes, with their description.
 fn areas() -> OpenApiRouter<SharedApp> {
-    OpenApiRouter::with_openapi(openapi::Api::openapi()).merge(health::routes()).merge(keys::routes())
+    OpenApiRouter::with_openapi(openapi::Api::openapi())
+        .merge(health::routes())
+        .merge(keys::routes())
+        .merge(chat::routes())
 }
 
 /// The API's description.

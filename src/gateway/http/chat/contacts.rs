@@ -1,0 +1,57 @@
+//! `/api/chat/contacts/`
+
+use axum::{Json, extract::State};
+use serde::Deserialize;
+use sigilo_wire::{ErrorBody, Role, conversation::ContactList};
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    app::SharedApp,
+    conversations::{self, ContactFilter},
+    gateway::http::{
+        error::ApiResult,
+        extract::{ApiQuery, Authenticated},
+    },
+    policy::{ListContacts, own},
+};
+
+/// Routes of this file.
+pub(super) fn routes() -> OpenApiRouter<SharedApp> {
+    OpenApiRouter::new().routes(routes!(list_contacts))
+}
+
+const DEFAULT_PAGE: usize = 20;
+
+/// Which contacts.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ContactQuery {
+    /// With this role.
+    role: Option<Role>,
+    /// Whose name has this in it, in any case.
+    q: Option<String>,
+    /// Where the last page ended.
+    cursor: Option<String>,
+    /// 1 to 100, 20 by default.
+    page_size: Option<usize>,
+}
+
+/// The people the caller may start a conversation with, and the rules that allow it.
+#[utoipa::path(get, path = "/api/chat/contacts/", tag = "conversations", params(ContactQuery),
+    responses((status = 200, body = ContactList), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody)))]
+async fn list_contacts(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+    ApiQuery(query): ApiQuery<ContactQuery>,
+) -> ApiResult<Json<ContactList>> {
+    let filter = ContactFilter {
+        role: query.role,
+        name: query.q,
+        cursor: query.cursor,
+        page_size: query.page_size.unwrap_or(DEFAULT_PAGE),
+    };
+    let grant = own::<ListContacts>(&app, &ctx)?;
+    Ok(Json(conversations::contacts(&app, &ctx, grant, &filter).await?))
+}

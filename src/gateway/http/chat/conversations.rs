@@ -1,0 +1,155 @@
+//! `/api/chat/conversations/`, `/api/chat/conversations/{id}/`
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
+use serde::Deserialize;
+use serde_json::json;
+use sigilo_wire::{
+    ConversationId, ErrorBody, ErrorCode, Timestamp, UserId,
+    conversation::{Conversation, ConversationList, ConversationType, CreateConversation},
+};
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    Error, Result,
+    app::SharedApp,
+    conversations::{self, ConversationFilter},
+    gateway::http::{
+        error::ApiResult,
+        extract::{ApiJson, ApiPath, ApiQuery, Authenticated},
+    },
+    idempotency::IdempotencyKey,
+    policy::{ListConversations, own},
+};
+
+/// Routes of this file.
+pub(super) fn routes() -> OpenApiRouter<SharedApp> {
+    OpenApiRouter::new()
+        .routes(routes!(list_conversations, create_conversation))
+        .routes(routes!(get_conversation))
+}
+
+const DEFAULT_PAGE: usize = 20;
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Start a conversation.
+///
+/// A pair has one direct conversation: starting it again gives it, with 200. Titles and descriptions are the
+/// members' own: send them as a `profile` message.
+#[utoipa::path(post, path = "/api/chat/conversations/", tag = "conversations",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, remembered for 24 hours: the same key and body get the first answer.")),
+    request_body = CreateConversation,
+    responses((status = 201, description = "Started.", body = Conversation),
+              (status = 200, description = "The pair's direct conversation.", body = Conversation),
+              (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+              (status = 403, description = "`conversation_not_allowed`: the details say why and what to do.", body = ErrorBody),
+              (status = 404, description = "Somebody named is not in this clinic.", body = ErrorBody),
+              (status = 409, description = "`idempotency_conflict`", body = ErrorBody)))]
+async fn create_conversation(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+    headers: HeaderMap,
+    ApiJson(wanted): ApiJson<CreateConversation>,
+) -> ApiResult<(StatusCode, Json<Conversation>)> {
+    let key = idempotency_key(&headers, &wanted)?;
+    let grant = conversations::authorize_start(&app, &ctx, &wanted).await?;
+    let created = conversations::create(&app, &ctx, grant, &wanted, key.as_ref()).await?;
+    let status = if created.is_new() { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(created.into_conversation())))
+}
+
+fn idempotency_key(headers: &HeaderMap, wanted: &CreateConversation) -> Result<Option<IdempotencyKey>> {
+    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    // Text that is not ASCII is refused as an empty key is.
+    let key = key.to_str().unwrap_or_default();
+    IdempotencyKey::new(key, "POST /api/chat/conversations/", wanted).map(Some)
+}
+
+/// Which conversations.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ConversationQuery {
+    /// Of this type.
+    r#type: Option<ConversationType>,
+    /// With this person.
+    with_user: Option<UserId>,
+    /// Changed at or after this time.
+    updated_since: Option<Timestamp>,
+    /// `-updated_at` (newest change first, the default) or `updated_at`.
+    ordering: Option<String>,
+    /// Where the last page ended.
+    cursor: Option<String>,
+    /// The page, from 1 to 100, instead of a cursor.
+    page: Option<usize>,
+    /// 1 to 100, 20 by default.
+    page_size: Option<usize>,
+    #[param(ignore)]
+    search: Option<String>,
+    #[param(ignore)]
+    title: Option<String>,
+    #[param(ignore)]
+    description: Option<String>,
+    #[param(ignore)]
+    tags: Option<String>,
+}
+
+/// The caller's conversations, newest change first.
+///
+/// Titles, descriptions and tags are encrypted: filter by them on the device (`encrypted_field`).
+#[utoipa::path(get, path = "/api/chat/conversations/", tag = "conversations", params(ConversationQuery),
+    responses((status = 200, body = ConversationList), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody)))]
+async fn list_conversations(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+    ApiQuery(query): ApiQuery<ConversationQuery>,
+) -> ApiResult<Json<ConversationList>> {
+    let filter = filter(&query)?;
+    let grant = own::<ListConversations>(&app, &ctx)?;
+    Ok(Json(conversations::list(&app, &ctx, grant, &filter).await?))
+}
+
+fn filter(query: &ConversationQuery) -> Result<ConversationFilter> {
+    let encrypted = [
+        ("search", &query.search),
+        ("title", &query.title),
+        ("description", &query.description),
+        ("tags", &query.tags),
+    ];
+    if let Some((field, _)) = encrypted.iter().find(|(_, value)| value.is_some()) {
+        return Err(Error::invalid(ErrorCode::EncryptedField, json!({"field": field})));
+    }
+    let oldest_first = match query.ordering.as_deref() {
+        None | Some("-updated_at") => false,
+        Some("updated_at") => true,
+        Some(_) => return Err(Error::field("ordering", "is -updated_at or updated_at")),
+    };
+    Ok(ConversationFilter {
+        kind: query.r#type,
+        with_user: query.with_user,
+        updated_since: query.updated_since,
+        oldest_first,
+        cursor: query.cursor.as_deref().map(str::parse).transpose()?,
+        page: query.page,
+        page_size: query.page_size.unwrap_or(DEFAULT_PAGE),
+    })
+}
+
+/// A conversation's details.
+#[utoipa::path(get, path = "/api/chat/conversations/{conversation_id}/", tag = "conversations",
+    params(("conversation_id" = ConversationId, Path)),
+    responses((status = 200, body = Conversation), (status = 401, body = ErrorBody),
+              (status = 403, description = "A session device sees no content.", body = ErrorBody),
+              (status = 404, description = "Not there, or the caller does not take part.", body = ErrorBody)))]
+async fn get_conversation(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+    ApiPath(conversation): ApiPath<ConversationId>,
+) -> ApiResult<Json<Conversation>> {
+    let grant = conversations::authorize_read(&app, &ctx, conversation).await?;
+    Ok(Json(conversations::get(&app, &ctx, grant).await?))
+}

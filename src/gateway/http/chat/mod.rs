@@ -1,0 +1,19 @@
+//! `/api/chat/`: contacts, conversations, record seals, messages.
+
+mod contacts;
+mod conversations;
+mod messages;
+mod seals;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::SharedApp;
+
+/// The area's routes.
+pub fn routes() -> OpenApiRouter<SharedApp> {
+    OpenApiRouter::new()
+        .merge(contacts::routes())
+        .merge(conversations::routes())
+        .merge(seals::routes())
+        .merge(messages::routes())
+}

@@ -1,0 +1,74 @@
+//! `/api/chat/conversations/{id}/seals/`
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::Deserialize;
+use sigilo_wire::{
+    ConversationId, ErrorBody,
+    seal::{NewSeal, Seal, SealList},
+};
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    app::SharedApp,
+    conversations,
+    gateway::http::{
+        error::ApiResult,
+        extract::{ApiJson, ApiPath, ApiQuery, Authenticated},
+    },
+};
+
+/// Routes of this file.
+pub(super) fn routes() -> OpenApiRouter<SharedApp> {
+    OpenApiRouter::new().routes(routes!(list_seals, publish_seal))
+}
+
+const DEFAULT_PAGE: usize = 20;
+
+/// Publish a record seal of the calling device.
+///
+/// The same seal published again gets the first answer.
+#[utoipa::path(post, path = "/api/chat/conversations/{conversation_id}/seals/", tag = "seals",
+    params(("conversation_id" = ConversationId, Path)), request_body = NewSeal,
+    responses((status = 201, body = Seal), (status = 401, body = ErrorBody),
+              (status = 403, description = "Whoever may not send may not seal.", body = ErrorBody),
+              (status = 404, body = ErrorBody),
+              (status = 409, description = "`seal_stale` with the key ids expected now, `keys_missing`, `clinic_keys_missing`, `already_exists`", body = ErrorBody),
+              (status = 422, description = "`invalid_seal`", body = ErrorBody)))]
+async fn publish_seal(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+    ApiPath(conversation): ApiPath<ConversationId>,
+    ApiJson(seal): ApiJson<NewSeal>,
+) -> ApiResult<(StatusCode, Json<Seal>)> {
+    let grant = conversations::authorize_seal(&app, &ctx, conversation).await?;
+    Ok((StatusCode::CREATED, Json(conversations::publish_seal(&app, &ctx, grant, &seal).await?)))
+}
+
+/// Which page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct SealQuery {
+    /// Where the last page ended.
+    cursor: Option<String>,
+    /// 1 to 100, 20 by default.
+    page_size: Option<usize>,
+}
+
+/// A conversation's record seals, newest first.
+#[utoipa::path(get, path = "/api/chat/conversations/{conversation_id}/seals/", tag = "seals",
+    params(("conversation_id" = ConversationId, Path), SealQuery),
+    responses((status = 200, body = SealList), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+              (status = 404, body = ErrorBody)))]
+async fn list_seals(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+    ApiPath(conversation): ApiPath<ConversationId>,
+    ApiQuery(query): ApiQuery<SealQuery>,
+) -> ApiResult<Json<SealList>> {
+    let cursor = query.cursor.as_deref().map(str::parse).transpose()?;
+    let page_size = query.page_size.unwrap_or(DEFAULT_PAGE);
+    let grant = conversations::authorize_read(&app, &ctx, conversation).await?;
+    Ok(Json(conversations::list_seals(&app, &ctx, grant, cursor, page_size).await?))
+}
