@@ -1,0 +1,118 @@
+//! Time and randomness as arguments, so that tests and simulations decide them.
+
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use rand_core::{CryptoRng, Rng as _, TryCryptoRng, TryRng, UnwrapErr};
+use sigilo_wire::Timestamp;
+use zeroize::Zeroizing;
+
+/// Where a client takes the time and its randomness from.
+pub struct Environment {
+    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    rng: Box<dyn CryptoRng + Send>,
+}
+
+impl Environment {
+    /// A clock and a cryptographically secure generator of the caller's.
+    pub fn new(
+        now: impl Fn() -> Timestamp + Send + Sync + 'static,
+        rng: impl CryptoRng + Send + 'static,
+    ) -> Self {
+        Self { now: Arc::new(now), rng: Box::new(rng) }
+    }
+
+    /// The machine's clock and the operating system's generator.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::new(system_now, UnwrapErr(getrandom::SysRng))
+    }
+}
+
+impl Default for Environment {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Environment")
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+fn system_now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// The environment inside the engine: one thread, many borrowers.
+pub(crate) struct Env {
+    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    rng: RefCell<Box<dyn CryptoRng + Send>>,
+}
+
+impl Env {
+    pub(crate) fn new(environment: Environment) -> Self {
+        Self { now: environment.now, rng: RefCell::new(environment.rng) }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.now)()
+    }
+
+    /// The generator; borrowed for the length of each draw only.
+    pub(crate) const fn rng(&self) -> Draw<'_> {
+        Draw(self)
+    }
+
+    pub(crate) fn bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.rng().fill_bytes(&mut bytes);
+        bytes
+    }
+
+    pub(crate) fn secret<const N: usize>(&self) -> Zeroizing<[u8; N]> {
+        let mut bytes = Zeroizing::new([0; N]);
+        self.rng().fill_bytes(bytes.as_mut_slice());
+        bytes
+    }
+
+    /// `base` spread evenly over 75% to 125%, so that many clients do not come back in step.
+    pub(crate) fn jitter(&self, base: Duration) -> Duration {
+        let share = u32::from(u16::from_be_bytes(self.bytes()));
+        base.mul_f64(0.75 + f64::from(share) / f64::from(u16::MAX) / 2.0)
+    }
+}
+
+/// Draws from an [`Env`]'s generator.
+pub(crate) struct Draw<'a>(&'a Env);
+
+impl TryRng for Draw<'_> {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.0.rng.borrow_mut().next_u32())
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.0.rng.borrow_mut().next_u64())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.0.rng.borrow_mut().fill_bytes(bytes);
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Draw<'_> {}
+
+/// libsignal's and the standard library's form of an instant.
+pub(crate) fn system_time(at: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(at.micros()).unwrap_or(0))
+}

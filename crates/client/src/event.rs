@@ -1,0 +1,142 @@
+//! What a user interface is told as it happens.
+
+use serde::{Deserialize, Serialize};
+use sigilo_wire::{ClientMessageId, ConversationId, ErrorBody, MessageId, Timestamp, UserId};
+use tokio::sync::mpsc;
+
+use crate::message::ShownMessage;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ClientEvent {
+    /// The socket is open.
+    Connected,
+    /// The socket is closed; the client comes back by itself.
+    Disconnected {
+        /// Why.
+        reason: String,
+    },
+    /// The socket was replaced by another one of the same device; the client does not come back by itself.
+    Replaced,
+    /// This device was logged out.
+    LoggedOut,
+    /// Everything that waited on the server has been shown.
+    CaughtUp,
+    /// A new message; also one that is not authentic, which its `verification` says.
+    Message(Box<ShownMessage>),
+    /// A message of this device was accepted: it is on the server's disk.
+    Accepted(Box<ShownMessage>),
+    /// A recipient's device has a message of this user's.
+    Delivered {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The message.
+        message: MessageId,
+        /// The sending device's id for it.
+        client_message_id: ClientMessageId,
+        /// The recipient.
+        user: UserId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The server refused a message for good.
+    Refused {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The message.
+        client_message_id: ClientMessageId,
+        /// The server's reason, when it was the server's.
+        body: Option<Box<ErrorBody>>,
+        /// For people.
+        reason: String,
+    },
+    /// A message waits, and why.
+    Waiting {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The message.
+        client_message_id: ClientMessageId,
+        /// For people.
+        reason: String,
+    },
+    /// Somebody's identity key is new: nothing is sent to them until it is confirmed.
+    IdentityChanged {
+        /// Whose.
+        user: UserId,
+    },
+    /// A line for a conversation's timeline.
+    Timeline {
+        /// The conversation.
+        conversation: ConversationId,
+        /// When.
+        at: Timestamp,
+        /// What.
+        note: TimelineNote,
+    },
+    /// A conversation is new or has changed.
+    ConversationUpdated {
+        /// Which.
+        conversation: ConversationId,
+    },
+    /// Events older than 30 days were dropped: read the history.
+    QueueTruncated,
+    /// Something failed that needs no act of the user's yet.
+    Warning {
+        /// For people.
+        reason: String,
+    },
+}
+
+/// What a conversation's timeline shows between its messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimelineNote {
+    /// Somebody takes part from now on.
+    Joined(UserId),
+    /// Somebody does not take part any more.
+    Left(UserId),
+    /// Somebody's identity key is new.
+    IdentityChanged(UserId),
+    /// The user confirmed somebody's new identity key.
+    IdentityConfirmed(UserId),
+    /// A record seal of somebody's is not valid.
+    SealInvalid {
+        /// Whose.
+        user: UserId,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// Events since [`crate::Client::events`] was called, in order.
+#[derive(Debug)]
+pub struct Events(pub(crate) mpsc::UnboundedReceiver<ClientEvent>);
+
+impl Events {
+    /// The next event; `None` after the client was shut down.
+    pub async fn next(&mut self) -> Option<ClientEvent> {
+        self.0.recv().await
+    }
+
+    /// An event that is already there.
+    pub fn try_next(&mut self) -> Option<ClientEvent> {
+        self.0.try_recv().ok()
+    }
+}
+
+/// Hands each event to everybody who listens.
+#[derive(Default)]
+pub(crate) struct Listeners(std::cell::RefCell<Vec<mpsc::UnboundedSender<ClientEvent>>>);
+
+impl Listeners {
+    pub(crate) fn add(&self) -> Events {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.0.borrow_mut().push(sender);
+        Events(receiver)
+    }
+
+    pub(crate) fn tell(&self, event: &ClientEvent) {
+        self.0.borrow_mut().retain(|listener| listener.send(event.clone()).is_ok());
+    }
+}

@@ -1,0 +1,194 @@
+//! A message as it is shown, with everything that was checked about it.
+
+use serde::{Deserialize, Serialize};
+use sigilo_seal::{Commitment, Content, ContentBody};
+use sigilo_wire::{
+    ClientMessageId, ConversationId, DeviceNumber, MessageId, Role, Timestamp, UserId,
+    message::{DeliveryStatus, MessageKind, Priority},
+};
+
+/// Whether a message is its sender's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verification {
+    /// Every check of the protocol held.
+    Verified,
+    /// Every check held, under an identity key that the user has not confirmed yet.
+    UnconfirmedIdentity,
+    /// A check failed. The message is shown with the reason, without content that failed it.
+    NotAuthentic(NotAuthenticReason),
+}
+
+/// The first check that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum NotAuthenticReason {
+    /// It came without an envelope for this device.
+    #[error("it came without a key for this device")]
+    NoEnvelope,
+    /// The envelope does not open in the session with the named device.
+    #[error("its key does not open in the session with the sender's device: {0}")]
+    Envelope(String),
+    /// The envelope's plaintext is not a message key.
+    #[error("its envelope does not hold a message key")]
+    EnvelopeContent,
+    /// The session is with another user or device than the message names.
+    #[error("it names another sender than the session it came through")]
+    Sender,
+    /// The sender did not sign it.
+    #[error("the sender did not sign it")]
+    Signature,
+    /// The commitment is not that of the key, the context and the body.
+    #[error("its commitment does not match its key and content")]
+    Commitment,
+    /// The body does not open.
+    #[error("its content does not open")]
+    Body,
+    /// The wrapped key holds another key: the archive would read something else.
+    #[error("the archive would read something else")]
+    WrappedKey,
+    /// The record seal is missing, not signed by the sender, or does not open.
+    #[error("its record seal is not valid: {0}")]
+    Seal(String),
+    /// The sender's identity key is not known and cannot be fetched.
+    #[error("the sender's identity key is not known")]
+    UnknownIdentity,
+}
+
+impl From<sigilo_seal::NotAuthentic> for NotAuthenticReason {
+    fn from(reason: sigilo_seal::NotAuthentic) -> Self {
+        use sigilo_seal::NotAuthentic as Seal;
+        match reason {
+            Seal::Sender => Self::Sender,
+            Seal::Signature => Self::Signature,
+            Seal::Commitment => Self::Commitment,
+            Seal::Body | Seal::Padding => Self::Body,
+            Seal::WrappedKey => Self::WrappedKey,
+        }
+    }
+}
+
+/// What the recheck of a record seal said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SealVerdict {
+    /// Every copy is good, and the members are those this device knows.
+    Good,
+    /// A copy is bad or missing, or the members are others: the archive may not be what it seems.
+    Bad(String),
+    /// It could not be checked fully.
+    Unchecked(String),
+}
+
+/// Whether the server promised to keep the message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReceiptVerdict {
+    /// The clinic's receipt key signed exactly this message, place and time.
+    Verified,
+    /// There is none yet: the message has not been accepted.
+    Missing,
+    /// It does not verify.
+    Invalid(String),
+}
+
+/// Whether something is missing before a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChainVerdict {
+    /// It follows the last message of its device that was shown here.
+    Continuous,
+    /// It is the first of its device this device has seen here, and not the device's first.
+    JoinedAt(u64),
+    /// This many messages of its device are missing before it.
+    Gap(u64),
+    /// It has the number of a message shown before: an older one, or a second story.
+    Repeated,
+    /// It follows another message than the one shown before it.
+    Forked,
+}
+
+/// A message as it is shown.
+#[derive(Clone, Debug)]
+pub struct ShownMessage {
+    /// The server's id; absent while the message waits in the outbox.
+    pub message_id: Option<MessageId>,
+    /// The sending device's id.
+    pub client_message_id: ClientMessageId,
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// The place in the conversation; absent while the message waits.
+    pub conversation_seq: Option<i64>,
+    /// Who sent it.
+    pub sender: UserId,
+    /// With which device.
+    pub device: DeviceNumber,
+    /// The sender's name, as the clinic knows them.
+    pub sender_name: String,
+    /// The sender's role.
+    pub sender_role: Role,
+    /// Whether the user sent it, from this or another device.
+    pub mine: bool,
+    /// The kind.
+    pub kind: MessageKind,
+    /// The priority.
+    pub priority: Priority,
+    /// What it says; absent when it is not authentic or not understood.
+    pub content: Option<Content>,
+    /// The sender's claim.
+    pub sent_at: Timestamp,
+    /// The official time; absent while the message waits.
+    pub received_at: Option<Timestamp>,
+    /// Names the message for replies, edits and reactions; absent while the message is not sealed.
+    pub commitment: Option<Commitment>,
+    /// The message it is about.
+    pub target: Option<Commitment>,
+    /// The message it answers.
+    pub reply_to: Option<Commitment>,
+    /// Whether it is its sender's.
+    pub verification: Verification,
+    /// What the recheck of its record seal said.
+    pub seal: SealVerdict,
+    /// Whether the server promised to keep it.
+    pub receipt: ReceiptVerdict,
+    /// Whether something is missing before it.
+    pub chain: ChainVerdict,
+    /// How far it has come.
+    pub status: DeliveryStatus,
+    /// Which recipients' devices have acknowledged it.
+    pub delivered_to: Vec<UserId>,
+    /// The ids of the rules that allowed it.
+    pub policies: Vec<String>,
+    /// Why it still waits, or why it failed.
+    pub problem: Option<String>,
+}
+
+/// More apart than this, both times of a message are shown: 5 minutes.
+const CLOCKS_DIFFER_AFTER: std::time::Duration = std::time::Duration::from_secs(5 * 60);
+
+impl ShownMessage {
+    /// The text, when it has one.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match &self.content.as_ref()?.body {
+            ContentBody::Text(text) => Some(&text.text),
+            ContentBody::Edit(edit) => Some(&edit.text),
+            ContentBody::File(files) => files.text.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether every check held.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        self.verification == Verification::Verified
+    }
+
+    /// Whether the sender's claim and the official time are so far apart that both are to be shown.
+    #[must_use]
+    pub fn clocks_differ(&self) -> bool {
+        self.received_at.is_some_and(|received| {
+            received.since(self.sent_at).max(self.sent_at.since(received)) > CLOCKS_DIFFER_AFTER
+        })
+    }
+}
