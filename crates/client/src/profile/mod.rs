@@ -132,12 +132,7 @@ impl Profile {
     }
 
     fn decode<R: Record>(&self, row: &Row) -> Result<R> {
-        let place = Place {
-            table: R::TABLE,
-            lookup: &row.lookup,
-            owner: &row.owner,
-            position: row.position,
-        };
+        let place = Place { table: R::TABLE, lookup: &row.lookup, owner: &row.owner, position: row.position };
         let plain = self.cipher.decrypt(&place, &row.value)?;
         serde_json::from_slice(&plain).map_err(|error| Error::Profile(format!("{}: {error}", R::TABLE)))
     }

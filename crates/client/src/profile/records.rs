@@ -344,6 +344,8 @@ pub(crate) struct OutboxItem {
     pub(crate) sealed: Option<SealedItem>,
     pub(crate) repairs: u8,
     pub(crate) attempts: u32,
+    /// The server refused it for good; kept to be shown.
+    pub(crate) refused: bool,
     pub(crate) problem: Option<String>,
 }
 

@@ -61,7 +61,9 @@ pub(super) struct Store {
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Database(database) if database.code().is_some_and(|code| code == "5" || code == "261") => {
+            sqlx::Error::Database(database)
+                if database.code().is_some_and(|code| code == "5" || code == "261") =>
+            {
                 Self::ProfileInUse
             }
             _ => Self::Profile(error.to_string()),
@@ -89,7 +91,8 @@ impl Store {
 
     pub(super) async fn header(&self) -> Result<Option<Header>> {
         let mut connection = self.connection.lock().await;
-        let row = sqlx::query("SELECT version, salt, wrapped FROM header").fetch_optional(&mut *connection).await?;
+        let row =
+            sqlx::query("SELECT version, salt, wrapped FROM header").fetch_optional(&mut *connection).await?;
         let Some(row) = row else { return Ok(None) };
         if row.try_get::<i64, _>(0)? != VERSION {
             return Err(Error::Profile("it was written by a newer version of this program".into()));
@@ -112,11 +115,12 @@ impl Store {
 
     pub(super) async fn get(&self, table: &str, lookup: &[u8]) -> Result<Option<Row>> {
         let mut connection = self.connection.lock().await;
-        let row = sqlx::query("SELECT lookup, owner, position, value FROM row WHERE name = ?1 AND lookup = ?2")
-            .bind(table)
-            .bind(lookup)
-            .fetch_optional(&mut *connection)
-            .await?;
+        let row =
+            sqlx::query("SELECT lookup, owner, position, value FROM row WHERE name = ?1 AND lookup = ?2")
+                .bind(table)
+                .bind(lookup)
+                .fetch_optional(&mut *connection)
+                .await?;
         row.as_ref().map(read).transpose()
     }
 

@@ -1,0 +1,314 @@
+//! From an invitation to a device that can send: each stage is on disk before the next, and may be repeated, so
+//! that an activation cut anywhere goes on where it stopped.
+//!
+//! The clinic's root is checked against the invitation's pin before any key is made.
+
+use std::collections::BTreeSet;
+
+use sigilo_seal::{IdentitySecret, Manifest, ManifestDevice, RootFingerprint, XWingSecret, key_check};
+use sigilo_wire::{
+    Base64, Base64Array, DeviceId, ErrorCode, RequestId,
+    account::{Activate, Device, DeviceKind, Login, NewDevice, Tokens},
+    keys::{CheckKeys, PutIdentity, PutKeys, SignedManifest},
+};
+
+use crate::{
+    Error, Result,
+    engine::Engine,
+    invitation::Invitation,
+    profile::{
+        Profile,
+        records::{
+            Account, Contact, ContactDevice, ContactHistoryKey, Home, KyberPreKey, ONLY, OwnHistoryKey,
+            OwnIdentity, SecretBytes, SignedPreKey, Stage,
+        },
+    },
+    sessions,
+};
+
+/// libsignal's registration ids are 1..=16380.
+const REGISTRATION_IDS: u32 = 16_380;
+
+/// What the activation needs besides the invitation.
+pub(crate) struct Admission {
+    pub(crate) invitation: Invitation,
+    pub(crate) password: String,
+    pub(crate) device_name: String,
+}
+
+/// Writes down where the profile belongs, or checks that it belongs there.
+pub(crate) async fn settle(
+    profile: &std::rc::Rc<Profile>,
+    invitation: &Invitation,
+    idempotency_key: String,
+) -> Result<Home> {
+    if let Some(home) = profile.get::<Home>(ONLY).await? {
+        let same = home.server == invitation.server && home.root.0 == invitation.root.0;
+        if home.stage == Stage::Active || !same {
+            return Err(Error::AlreadyActivated);
+        }
+        return Ok(home);
+    }
+    let home = Home {
+        server: invitation.server.clone(),
+        clinic: invitation.clinic.clone(),
+        root: Base64Array(invitation.root.0),
+        stage: Stage::Invited,
+        idempotency_key,
+    };
+    profile.put(&home).await?;
+    Ok(home)
+}
+
+impl Engine {
+    /// Goes through the stages that are left.
+    pub(crate) async fn activate(&self, admission: &Admission) -> Result<()> {
+        loop {
+            let home: Home = self.profile.get(ONLY).await?.ok_or(Error::NotActivated)?;
+            match home.stage {
+                Stage::Invited => self.admit(home, admission).await?,
+                Stage::Admitted => self.make_keys(home).await?,
+                Stage::KeysMade => self.publish_identity(home).await?,
+                Stage::IdentityPublished => self.publish_pre_keys(home).await?,
+                Stage::PreKeysPublished => self.publish_manifest(home).await?,
+                Stage::Active => return Ok(()),
+            }
+        }
+    }
+
+    async fn admit(&self, home: Home, admission: &Admission) -> Result<()> {
+        let request = Activate {
+            clinic: home.clinic.clone(),
+            code: admission.invitation.code.clone(),
+            password: admission.password.clone(),
+            device: NewDevice {
+                kind: DeviceKind::Messaging,
+                name: admission.device_name.clone(),
+                device_id: None,
+            },
+        };
+        let tokens = self.api.activate(&request, &home.idempotency_key).await?;
+        self.take_tokens(&tokens).await?;
+        self.advance(home, Stage::Admitted).await
+    }
+
+    /// Keeps the tokens and the account they are for.
+    async fn take_tokens(&self, tokens: &Tokens) -> Result<()> {
+        self.api.keep_tokens(tokens).await?;
+        let me = self.api.me().await?;
+        let number = device_number(&tokens.device)?;
+        if (me.clinic_id, me.user_id) != (tokens.clinic_id, tokens.user_id) {
+            return Err(Error::Answer("the tokens are for somebody else".into()));
+        }
+        let account = Account {
+            tenant: tokens.clinic_id,
+            user: tokens.user_id,
+            device: number,
+            device_id: tokens.device.id,
+            full_name: me.full_name,
+            role: me.role,
+        };
+        self.profile.put(&account).await?;
+        self.set_account(account);
+        Ok(())
+    }
+
+    /// Checks the clinic's root, then makes the identity, the history key and room for the prekeys.
+    async fn make_keys(&self, home: Home) -> Result<()> {
+        self.refresh_clinic().await?;
+        let identity = IdentitySecret::generate(&mut self.env.rng());
+        let history = XWingSecret::generate(&mut self.env.rng());
+        let key_id = history.public().history_key_id();
+        let random = u32::from(u16::from_be_bytes(self.env.bytes()));
+        let step = self.profile.step();
+        step.put(&OwnIdentity {
+            secret: SecretBytes(identity.to_bytes().to_vec()),
+            registration_id: 1 + random % REGISTRATION_IDS,
+            next_pre_key_id: 1,
+            signed_pre_key_id: 0,
+            last_resort_kyber_id: 0,
+            history_key_id: key_id,
+        })?;
+        let seed = SecretBytes(history.seed().to_vec());
+        step.put(&OwnHistoryKey { key_id, seed, created_at: self.env.now() })?;
+        step.put(&Home { stage: Stage::KeysMade, ..home })?;
+        step.commit().await
+    }
+
+    async fn publish_identity(&self, home: Home) -> Result<()> {
+        let identity_key = Base64Array(self.identity().await?.public().to_bytes());
+        match self.api.put_identity(&PutIdentity { identity_key, signature_by_previous: None }).await {
+            // An attempt before this one may have arrived; if it is another key, the prekeys are refused.
+            Err(error) if error.code() == Some(ErrorCode::IdentityExists) => {}
+            other => other?,
+        }
+        self.advance(home, Stage::IdentityPublished).await
+    }
+
+    async fn publish_pre_keys(&self, home: Home) -> Result<()> {
+        let step = self.profile.step();
+        let mut own: OwnIdentity = step.get(ONLY).await?.ok_or(Error::NotActivated)?;
+        let keys = sessions::make_first(&step, &mut own, &self.env)?;
+        // The private halves are on disk before anybody can use the public ones.
+        step.commit().await?;
+        self.api.put_keys(&keys).await?;
+        self.advance(home, Stage::PreKeysPublished).await
+    }
+
+    async fn publish_manifest(&self, home: Home) -> Result<()> {
+        let account = self.account()?;
+        let identity = self.identity().await?;
+        let own: OwnIdentity = self.profile.get(ONLY).await?.ok_or(Error::NotActivated)?;
+        let history: Option<OwnHistoryKey> = self.profile.get(own.history_key_id.as_bytes()).await?;
+        let history = history.ok_or_else(|| Error::internal("no history key"))?;
+        let public = XWingSecret::from_seed(history.seed.key()?).public();
+        let manifest = Manifest {
+            tenant: account.tenant,
+            user: account.user,
+            version: 1,
+            previous: None,
+            history_public_key: public.clone(),
+            devices: vec![ManifestDevice {
+                device: account.device,
+                registration_id: own.registration_id,
+                // The key's time, so that a repeated publication is the same statement.
+                added_at: history.created_at,
+            }],
+        };
+        let signed = manifest.sign(&identity, &mut self.env.rng());
+        let signed =
+            SignedManifest { statement: Base64(signed.statement), signature: signed.signature.into() };
+        match self.api.put_manifest(&signed).await {
+            Err(error) if error.code() == Some(ErrorCode::ManifestConflict) => {
+                self.require_published(&signed).await?;
+            }
+            other => other?,
+        }
+        let step = self.profile.step();
+        let mut contact = Contact::first_seen(account.user, identity.public(), self.env.now());
+        contact.verified = true;
+        contact.manifest = Some(signed);
+        contact.manifest_version = 1;
+        contact.history_key = Some(public.clone());
+        contact.devices =
+            vec![ContactDevice { device: account.device, registration_id: own.registration_id, fresh: true }];
+        contact.refresh_due = false;
+        step.put(&contact)?;
+        step.put(&ContactHistoryKey { user: account.user, key_id: own.history_key_id, public_key: public })?;
+        step.put(&Home { stage: Stage::Active, ..home })?;
+        step.commit().await
+    }
+
+    /// An attempt before this one may have arrived: then the server has exactly this statement.
+    async fn require_published(&self, signed: &SignedManifest) -> Result<()> {
+        let user = self.account()?.user;
+        let published = self.api.key_bundles(user).await?.manifest;
+        if published.statement == signed.statement {
+            Ok(())
+        } else {
+            Err(Error::contact(user, "the server has another manifest for this account"))
+        }
+    }
+
+    async fn advance(&self, home: Home, stage: Stage) -> Result<()> {
+        self.profile.put(&Home { stage, ..home }).await
+    }
+
+    /// New tokens for a device that was logged out.
+    pub(crate) async fn log_in(&self, email: String, password: String) -> Result<()> {
+        let home: Home = self.profile.get(ONLY).await?.ok_or(Error::NotActivated)?;
+        let device_id: DeviceId = self.account()?.device_id;
+        let device =
+            NewDevice { kind: DeviceKind::Messaging, name: String::new(), device_id: Some(device_id) };
+        let request = Login { clinic: home.clinic, email, password, device: Some(device) };
+        let tokens = self.api.login(&request).await?;
+        let account = self.account()?;
+        if tokens.user_id != account.user || device_number(&tokens.device)? != account.device {
+            return Err(Error::Answer("the tokens are for another device".into()));
+        }
+        self.api.keep_tokens(&tokens).await?;
+        self.flush_soon();
+        Ok(())
+    }
+
+    /// Publishes more one-time keys.
+    pub(crate) async fn top_up_keys(&self) -> Result<()> {
+        self.publish(sessions::make_one_time).await
+    }
+
+    /// Publishes a new signed prekey and a new last-resort key.
+    pub(crate) async fn rotate_keys(&self) -> Result<()> {
+        self.publish(sessions::make_signed).await
+    }
+
+    async fn publish(
+        &self,
+        make: impl FnOnce(&crate::profile::Step, &mut OwnIdentity, &crate::env::Env) -> Result<PutKeys>,
+    ) -> Result<()> {
+        let step = self.profile.step();
+        let mut own: OwnIdentity = step.get(ONLY).await?.ok_or(Error::NotActivated)?;
+        let keys = make(&step, &mut own, &self.env)?;
+        sessions::prune(&self.profile, &step, &own, &self.env).await?;
+        step.commit().await?;
+        self.api.put_keys(&keys).await
+    }
+
+    /// Asks the server whether it hands out this device's keys, and publishes them again if not.
+    pub(crate) async fn check_keys(&self) -> Result<()> {
+        let own: OwnIdentity = self.profile.get(ONLY).await?.ok_or(Error::NotActivated)?;
+        let digest = self.key_digest(&own).await?;
+        match self.api.check_keys(&CheckKeys { digest: Base64Array(digest) }).await {
+            Err(error) if error.code() == Some(ErrorCode::KeysDiffer) => self.rotate_keys().await?,
+            other => other?,
+        }
+        let counts = self.api.key_counts().await?;
+        if counts.pre_key_count < KEYS_LOW || counts.kyber_pre_key_count < KEYS_LOW {
+            self.top_up_keys().await?;
+        }
+        if counts.signed_pre_key_age_days.is_some_and(|days| days >= ROTATE_AFTER_DAYS) {
+            self.rotate_keys().await?;
+        }
+        Ok(())
+    }
+
+    async fn key_digest(&self, own: &OwnIdentity) -> Result<[u8; 32]> {
+        use libsignal_protocol::{GenericSignedPreKey as _, KyberPreKeyRecord, SignedPreKeyRecord};
+        let signed: Option<SignedPreKey> = self.profile.get(&own.signed_pre_key_id.to_be_bytes()).await?;
+        let kyber: Option<KyberPreKey> = self.profile.get(&own.last_resort_kyber_id.to_be_bytes()).await?;
+        let (Some(signed), Some(kyber)) = (signed, kyber) else {
+            return Err(Error::internal("the published prekeys are not in the profile"));
+        };
+        let signed_key = SignedPreKeyRecord::deserialize(&signed.record.0)?.public_key()?.serialize();
+        let kyber_key = KyberPreKeyRecord::deserialize(&kyber.record.0)?.public_key()?.serialize();
+        let identity = self.identity().await?.public();
+        let signed_key = sigilo_seal::PreKeyPublic::parse(&signed_key).map_err(Error::internal)?;
+        let kyber_key = sigilo_seal::KyberPublicKey::parse(&kyber_key).map_err(Error::internal)?;
+        Ok(key_check::digest(&identity, signed.id, &signed_key, kyber.id, &kyber_key))
+    }
+
+    /// The fingerprint of the clinic's root, for comparison with the root card.
+    pub(crate) async fn root(&self) -> Result<RootFingerprint> {
+        let home: Home = self.profile.get(ONLY).await?.ok_or(Error::NotActivated)?;
+        Ok(RootFingerprint(home.root.0))
+    }
+
+    /// Devices of the user that must get a new session, after the user's own manifest changed.
+    pub(crate) async fn refresh_self(&self) -> Result<()> {
+        self.refresh_contact(self.account()?.user, &BTreeSet::new()).await?;
+        Ok(())
+    }
+}
+
+/// Fewer one-time keys of a kind than this are topped up.
+const KEYS_LOW: u32 = 20;
+/// A signed prekey older than this many days is replaced.
+const ROTATE_AFTER_DAYS: u32 = 30;
+
+fn device_number(device: &Device) -> Result<sigilo_wire::DeviceNumber> {
+    device.device_id.ok_or_else(|| Error::Answer("the device has no number".into()))
+}
+
+/// A key under which the same activation request may be repeated.
+pub(crate) fn idempotency_key(env: &crate::env::Env) -> String {
+    RequestId::new(env.now(), env.bytes()).to_string()
+}

@@ -1,0 +1,150 @@
+//! The calls this client makes, by name.
+
+use reqwest::Method;
+use serde::de::IgnoredAny;
+use sigilo_wire::{
+    ConversationId, UserId,
+    account::{Activate, Login, Me, Tokens},
+    conversation::{ContactList, Conversation, ConversationList, CreateConversation},
+    event::EventList,
+    keys::{CheckKeys, Clinic, KeyBundles, KeyCounts, PutIdentity, PutKeys, SignedManifest},
+    message::{Accepted, MessageList, SendMessage},
+    seal::{NewSeal, SealList},
+};
+
+use super::{Api, Auth};
+use crate::Result;
+
+/// Paths that more than one place names.
+pub(crate) mod path {
+    pub(crate) const REFRESH: &str = "/api/auth/refresh/";
+    pub(crate) const SOCKET: &str = "/ws/chat/";
+}
+
+impl Api {
+    pub(crate) async fn activate(&self, request: &Activate, idempotency_key: &str) -> Result<Tokens> {
+        self.call(&Method::POST, "/api/auth/activate/", Some(request), Some(idempotency_key), Auth::None)
+            .await
+    }
+
+    pub(crate) async fn login(&self, request: &Login) -> Result<Tokens> {
+        self.call(&Method::POST, "/api/auth/login/", Some(request), None, Auth::None).await
+    }
+
+    pub(crate) async fn logout(&self) -> Result<()> {
+        let request = self.refresh_token()?;
+        let _: IgnoredAny = self.send(Method::POST, "/api/auth/logout/", &request).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn me(&self) -> Result<Me> {
+        self.get("/api/me/").await
+    }
+
+    pub(crate) async fn clinic(&self) -> Result<Clinic> {
+        self.get("/api/clinic/").await
+    }
+
+    pub(crate) async fn put_identity(&self, request: &PutIdentity) -> Result<()> {
+        let _: IgnoredAny = self.send(Method::PUT, "/api/keys/identity/", request).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn put_keys(&self, request: &PutKeys) -> Result<()> {
+        let _: IgnoredAny = self.send(Method::PUT, "/api/keys/", request).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn key_counts(&self) -> Result<KeyCounts> {
+        self.get("/api/keys/").await
+    }
+
+    pub(crate) async fn check_keys(&self, request: &CheckKeys) -> Result<()> {
+        let _: IgnoredAny = self.send(Method::POST, "/api/keys/check/", request).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn put_manifest(&self, manifest: &SignedManifest) -> Result<()> {
+        let _: IgnoredAny = self.send(Method::PUT, "/api/devices/manifest/", manifest).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn key_bundles(&self, user: UserId) -> Result<KeyBundles> {
+        self.get(&format!("/api/keys/{user}/*/")).await
+    }
+
+    pub(crate) async fn contacts(&self, cursor: Option<&str>) -> Result<ContactList> {
+        self.get(&page("/api/chat/contacts/", cursor)).await
+    }
+
+    pub(crate) async fn conversations(&self, cursor: Option<&str>) -> Result<ConversationList> {
+        self.get(&page("/api/chat/conversations/", cursor)).await
+    }
+
+    pub(crate) async fn create_conversation(
+        &self,
+        request: &CreateConversation,
+        idempotency_key: &str,
+    ) -> Result<Conversation> {
+        let path = "/api/chat/conversations/";
+        self.call(&Method::POST, path, Some(request), Some(idempotency_key), Auth::Token).await
+    }
+
+    pub(crate) async fn conversation(&self, id: ConversationId) -> Result<Conversation> {
+        self.get(&format!("/api/chat/conversations/{id}/")).await
+    }
+
+    pub(crate) async fn post_seal(&self, conversation: ConversationId, seal: &NewSeal) -> Result<()> {
+        let path = format!("/api/chat/conversations/{conversation}/seals/");
+        let key = seal.seal_id.to_string();
+        let _: IgnoredAny = self.call(&Method::POST, &path, Some(seal), Some(&key), Auth::Token).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn seals(&self, conversation: ConversationId, cursor: Option<&str>) -> Result<SealList> {
+        self.get(&page(&format!("/api/chat/conversations/{conversation}/seals/"), cursor)).await
+    }
+
+    pub(crate) async fn post_message(
+        &self,
+        conversation: ConversationId,
+        message: &SendMessage,
+    ) -> Result<Accepted> {
+        self.send(Method::POST, &format!("/api/chat/conversations/{conversation}/messages/"), message).await
+    }
+
+    pub(crate) async fn messages(
+        &self,
+        conversation: ConversationId,
+        cursor: Option<&str>,
+    ) -> Result<MessageList> {
+        self.get(&page(&format!("/api/chat/conversations/{conversation}/messages/"), cursor)).await
+    }
+
+    pub(crate) async fn events(&self, after: Option<&str>) -> Result<EventList> {
+        match after {
+            Some(after) => self.get(&format!("/api/chat/events/?after={}", escape(after))).await,
+            None => self.get("/api/chat/events/").await,
+        }
+    }
+}
+
+fn page(path: &str, cursor: Option<&str>) -> String {
+    match cursor {
+        Some(cursor) => format!("{path}?cursor={}", escape(cursor)),
+        None => path.to_owned(),
+    }
+}
+
+/// Percent-encodes a value for a query.
+fn escape(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}

@@ -1,0 +1,153 @@
+//! Conversations, and the members the user has been shown: nothing is sent to anybody else.
+
+use std::collections::BTreeSet;
+
+use sigilo_wire::{
+    ConversationId, UserId,
+    conversation::{Contact, Conversation, ConversationMetadata, ConversationType, CreateConversation},
+};
+
+use crate::{
+    Error, Result,
+    engine::Engine,
+    event::{ClientEvent, TimelineNote},
+    profile::records::{ConversationRecord, TimelineEntry},
+};
+
+/// More pages than any account has; a bound for a server that never ends.
+const MAX_PAGES: usize = 200;
+
+impl Engine {
+    /// Everybody the user may start a conversation with.
+    pub(crate) async fn people(&self) -> Result<Vec<Contact>> {
+        let mut people = Vec::new();
+        let mut cursor = None;
+        for _ in 0..MAX_PAGES {
+            let page = self.api.contacts(cursor.as_deref()).await?;
+            people.extend(page.results);
+            cursor = page.next_cursor.filter(|_| page.has_more);
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok(people)
+    }
+
+    /// The user's conversations, newest change first; without a connection, those known.
+    pub(crate) async fn conversations(&self) -> Result<Vec<Conversation>> {
+        match self.fetch_conversations().await {
+            Err(error) if error.is_transient() => self.known_conversations().await,
+            other => other,
+        }
+    }
+
+    async fn fetch_conversations(&self) -> Result<Vec<Conversation>> {
+        let mut all = Vec::new();
+        let mut cursor = None;
+        for _ in 0..MAX_PAGES {
+            let page = self.api.conversations(cursor.as_deref()).await?;
+            for conversation in page.results {
+                self.adopt_conversation(conversation.clone()).await?;
+                all.push(conversation);
+            }
+            cursor = page.next_cursor.filter(|_| page.has_more);
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    async fn known_conversations(&self) -> Result<Vec<Conversation>> {
+        let mut known = self.profile.all::<ConversationRecord>(b"").await?;
+        known.reverse();
+        Ok(known.into_iter().map(|record| record.conversation).collect())
+    }
+
+    /// Starts a conversation with one person, or gives the one there is.
+    pub(crate) async fn start_conversation(
+        &self,
+        with: UserId,
+        r#type: ConversationType,
+        metadata: ConversationMetadata,
+    ) -> Result<Conversation> {
+        let request = CreateConversation { r#type, participants: vec![with], metadata };
+        let key = sigilo_wire::RequestId::new(self.env.now(), self.env.bytes()).to_string();
+        let conversation = self.api.create_conversation(&request, &key).await?;
+        let asked = BTreeSet::from([with, self.account()?.user]);
+        if members(&conversation) != asked {
+            return Err(Error::Answer("the conversation is not with the person asked for".into()));
+        }
+        self.adopt_conversation(conversation.clone()).await?;
+        Ok(conversation)
+    }
+
+    /// A conversation as known; fetched the first time.
+    pub(crate) async fn conversation(&self, id: ConversationId) -> Result<ConversationRecord> {
+        match self.profile.get::<ConversationRecord>(id.as_bytes()).await? {
+            Some(record) => Ok(record),
+            None => self.refresh_conversation(id).await,
+        }
+    }
+
+    /// A conversation to send to: fetched again when something said that it changed.
+    pub(crate) async fn current_conversation(&self, id: ConversationId) -> Result<ConversationRecord> {
+        let record = self.conversation(id).await?;
+        if record.refresh_due { self.refresh_conversation(id).await } else { Ok(record) }
+    }
+
+    /// Fetches a conversation and shows what changed.
+    pub(crate) async fn refresh_conversation(&self, id: ConversationId) -> Result<ConversationRecord> {
+        let conversation = self.api.conversation(id).await?;
+        if conversation.id != id {
+            return Err(Error::Answer("another conversation than the one asked for".into()));
+        }
+        self.adopt_conversation(conversation).await
+    }
+
+    /// Keeps a conversation; members that are new or gone are shown first.
+    async fn adopt_conversation(&self, conversation: Conversation) -> Result<ConversationRecord> {
+        let id = conversation.id;
+        let now = members(&conversation);
+        let known: Option<ConversationRecord> = self.profile.get(id.as_bytes()).await?;
+        let shown_members = now.iter().copied().collect();
+        let record = ConversationRecord { conversation, shown_members, refresh_due: false };
+        let step = self.profile.step();
+        step.put(&record)?;
+        step.commit().await?;
+        let Some(known) = known else {
+            self.tell(ClientEvent::ConversationUpdated { conversation: id });
+            return Ok(record);
+        };
+        let before: BTreeSet<_> = known.shown_members.into_iter().collect();
+        for user in now.difference(&before) {
+            self.note(id, TimelineNote::Joined(*user)).await?;
+        }
+        for user in before.difference(&now) {
+            self.note(id, TimelineNote::Left(*user)).await?;
+        }
+        Ok(record)
+    }
+
+    /// Puts a line into a conversation's timeline.
+    pub(crate) async fn note(&self, conversation: ConversationId, note: TimelineNote) -> Result<()> {
+        let at = self.env.now();
+        self.profile.put(&TimelineEntry { conversation, at, note: note.clone() }).await?;
+        self.tell(ClientEvent::Timeline { conversation, at, note });
+        Ok(())
+    }
+
+    /// Puts a line into the timeline of every conversation with somebody.
+    pub(crate) async fn note_everywhere(&self, user: UserId, note: &TimelineNote) -> Result<()> {
+        for record in self.profile.all::<ConversationRecord>(b"").await? {
+            if record.shown_members.contains(&user) {
+                self.note(record.conversation.id, note.clone()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn members(conversation: &Conversation) -> BTreeSet<UserId> {
+    conversation.participants.iter().map(|participant| participant.user_id).collect()
+}

@@ -1,0 +1,281 @@
+//! Messages on their way out: on disk from the moment the user sends them until the server has accepted them.
+//!
+//! One message of a conversation is under way at a time, because each names the one before it. A message goes
+//! through three states, each committed before the next begins:
+//!
+//! 1. **draft**: what the user wrote;
+//! 2. **sealed**: number, seal, body, commitment, signature; fixed from here on unless the server's answer makes
+//!    the context another one, and then sealed anew with another key;
+//! 3. **enveloped**: encrypted for each device, in one transaction with the sessions that were advanced.
+//!
+//! A crash between sending and the answer leaves state 3: the same request is sent again, and the server gives
+//! the first answer again.
+
+mod build;
+mod post;
+mod repair;
+
+use std::{collections::HashSet, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use sigilo_seal::{Commitment, Content, ContentBody};
+use sigilo_wire::{
+    ClientMessageId, ConversationId, Timestamp,
+    message::{Deliver, MessageKind, Priority},
+};
+
+use crate::{
+    Error, Result,
+    engine::Engine,
+    event::ClientEvent,
+    message::ShownMessage,
+    profile::records::{OutboxItem, SecretBytes},
+};
+
+/// The SDK's limit on the text of a message, in characters.
+pub const MAX_TEXT_CHARS: usize = 5_000;
+/// First wait before a send is tried again; doubled each time.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// The longest wait before a send is tried again.
+const RETRY_MOST: Duration = Duration::from_secs(60);
+
+/// How a message is to be sent.
+#[derive(Clone, Debug, Default)]
+pub struct SendOptions {
+    /// The priority.
+    pub priority: Priority,
+    /// Wake the recipients with an urgent push.
+    pub urgent: bool,
+    /// When the server hands it on.
+    pub deliver: Deliver,
+    /// Seconds until it disappears for participants; 0: never.
+    pub expires_in_s: u64,
+    /// The message it answers.
+    pub reply_to: Option<Commitment>,
+    /// The message it is about: for edits, deletes and reactions.
+    pub target: Option<Commitment>,
+}
+
+/// What the user wrote, as it is kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Draft {
+    pub(crate) client_message_id: ClientMessageId,
+    pub(crate) conversation: ConversationId,
+    pub(crate) kind: MessageKind,
+    pub(crate) priority: Priority,
+    /// The content's JSON.
+    pub(crate) content: SecretBytes,
+    pub(crate) target: Option<Commitment>,
+    pub(crate) reply_to: Option<Commitment>,
+    pub(crate) urgent: bool,
+    pub(crate) deliver: Deliver,
+    pub(crate) expires_in_s: u64,
+    pub(crate) created_at: Timestamp,
+}
+
+/// How far a message came when `send` returned. Later news comes as events.
+#[derive(Clone, Debug)]
+pub enum SendState {
+    /// It is on the server's disk.
+    Accepted(Box<ShownMessage>),
+    /// It waits on this device and is sent as soon as possible.
+    Queued {
+        /// Why it waits, for people.
+        reason: String,
+    },
+}
+
+/// A message that was sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// The device's id for it.
+    pub client_message_id: ClientMessageId,
+    /// How far it came.
+    pub state: SendState,
+}
+
+impl Sent {
+    /// The accepted message.
+    #[must_use]
+    pub fn accepted(&self) -> Option<&ShownMessage> {
+        match &self.state {
+            SendState::Accepted(message) => Some(message),
+            SendState::Queued { .. } => None,
+        }
+    }
+}
+
+impl Engine {
+    /// Keeps a message on disk, then tries to send it.
+    ///
+    /// # Errors
+    /// [`Error::Content`]; the server's refusal, when the message was refused for good.
+    pub(crate) async fn send(
+        &self,
+        conversation: ConversationId,
+        content: Content,
+        options: SendOptions,
+    ) -> Result<Sent> {
+        let kind = check(&content, &options)?;
+        let now = self.env.now();
+        let client_message_id = ClientMessageId::new(now, self.env.bytes());
+        let draft = Draft {
+            client_message_id,
+            conversation,
+            kind,
+            priority: options.priority,
+            content: SecretBytes(content.to_json().to_vec()),
+            target: options.target,
+            reply_to: options.reply_to,
+            urgent: options.urgent,
+            deliver: options.deliver,
+            expires_in_s: options.expires_in_s,
+            created_at: now,
+        };
+        let position = self.next_outbox_position().await?;
+        let item = OutboxItem {
+            draft,
+            position,
+            sealed: None,
+            repairs: 0,
+            attempts: 0,
+            refused: false,
+            problem: None,
+        };
+        self.profile.put(&item).await?;
+        let mut outcome = self.flush().await?;
+        match outcome.results.remove(&client_message_id) {
+            Some(Ok(message)) => Ok(Sent { client_message_id, state: SendState::Accepted(message) }),
+            Some(Err(Stop::Refused(error))) => Err(error),
+            Some(Err(Stop::Waits(reason))) => {
+                Ok(Sent { client_message_id, state: SendState::Queued { reason } })
+            }
+            None => {
+                let reason = "an earlier message waits".to_owned();
+                Ok(Sent { client_message_id, state: SendState::Queued { reason } })
+            }
+        }
+    }
+
+    async fn next_outbox_position(&self) -> Result<i64> {
+        let newest =
+            self.profile.list::<OutboxItem>(b"", i64::MAX, 1, crate::profile::Order::NewestFirst).await?;
+        let after = newest.first().map_or(0, |item| item.position + 1);
+        Ok(after.max(self.env.now().micros()))
+    }
+
+    /// Sends what waits, oldest first; a conversation whose first message waits is left alone.
+    pub(crate) async fn flush(&self) -> Result<Flushed> {
+        let mut flushed = Flushed::default();
+        let mut waiting = HashSet::new();
+        for item in self.profile.all::<OutboxItem>(b"").await? {
+            let conversation = item.draft.conversation;
+            if item.refused || waiting.contains(&conversation) {
+                continue;
+            }
+            let id = item.draft.client_message_id;
+            let result = self.deliver(item).await?;
+            if let Err(Stop::Waits(_)) = &result {
+                waiting.insert(conversation);
+            }
+            flushed.results.insert(id, result);
+        }
+        Ok(flushed)
+    }
+
+    /// Brings one message to the server, and keeps what became of it.
+    ///
+    /// # Errors
+    /// Those of the profile only.
+    async fn deliver(&self, mut item: OutboxItem) -> Result<Result<Box<ShownMessage>, Stop>> {
+        let error = match self.try_deliver(&mut item).await {
+            Ok(message) => {
+                self.tell(ClientEvent::Accepted(message.clone()));
+                return Ok(Ok(message));
+            }
+            Err(error @ (Error::Profile(_) | Error::Internal(_))) => return Err(error),
+            Err(error) => error,
+        };
+        let conversation = item.draft.conversation;
+        let client_message_id = item.draft.client_message_id;
+        let reason = error.to_string();
+        item.attempts = item.attempts.saturating_add(1);
+        item.problem = Some(reason.clone());
+        if waits(&error) {
+            let exponent = item.attempts.saturating_sub(1).min(6);
+            let wait = error.retry_after().unwrap_or(RETRY_FIRST * 2u32.pow(exponent)).min(RETRY_MOST);
+            self.flush_in(self.env.jitter(wait));
+            self.profile.put(&item).await?;
+            self.tell(ClientEvent::Waiting { conversation, client_message_id, reason: reason.clone() });
+            return Ok(Err(Stop::Waits(reason)));
+        }
+        item.refused = true;
+        self.profile.put(&item).await?;
+        let body = match &error {
+            Error::Server { body, .. } => Some(body.clone()),
+            _ => None,
+        };
+        self.tell(ClientEvent::Refused { conversation, client_message_id, body, reason });
+        Ok(Err(Stop::Refused(error)))
+    }
+
+    /// Forgets a message that was refused or still waits.
+    pub(crate) async fn discard(&self, id: ClientMessageId) -> Result<()> {
+        let item: Option<OutboxItem> = self.profile.get(id.as_bytes()).await?;
+        let item = item.ok_or(Error::Unknown("this message"))?;
+        if item.sealed.is_some() && !item.refused {
+            // The server may have it already.
+            return Err(Error::Content("it is already on its way"));
+        }
+        let step = self.profile.step();
+        step.delete::<OutboxItem>(id.as_bytes());
+        step.commit().await
+    }
+
+    /// The messages of a conversation that wait or were refused, oldest first.
+    pub(crate) async fn waiting(&self, conversation: ConversationId) -> Result<Vec<OutboxItem>> {
+        let mut items = self.profile.all::<OutboxItem>(b"").await?;
+        items.retain(|item| item.draft.conversation == conversation);
+        Ok(items)
+    }
+}
+
+/// What became of each message that was tried.
+#[derive(Default)]
+pub(crate) struct Flushed {
+    results: std::collections::HashMap<ClientMessageId, Result<Box<ShownMessage>, Stop>>,
+}
+
+/// Why a message was not accepted.
+pub(crate) enum Stop {
+    /// It will be tried again.
+    Waits(String),
+    /// It will not.
+    Refused(Error),
+}
+
+/// Whether a message is kept for another try.
+fn waits(error: &Error) -> bool {
+    let needs_somebody =
+        matches!(error, Error::IdentityChanged { .. } | Error::KeysMissing { .. } | Error::LoggedOut);
+    error.is_transient() || needs_somebody
+}
+
+fn check(content: &Content, options: &SendOptions) -> Result<MessageKind> {
+    let kind: MessageKind = content.kind().parse().map_err(|_| Error::Content("its kind is not known"))?;
+    if kind.needs_target() != options.target.is_some() {
+        return Err(Error::Content("only edits, deletes and reactions are about another message"));
+    }
+    let text = match &content.body {
+        ContentBody::Text(text) => &text.text,
+        ContentBody::Edit(edit) => &edit.text,
+        _ => return Ok(kind),
+    };
+    if text.trim().is_empty() {
+        return Err(Error::Content("it is empty"));
+    }
+    if text.chars().count() > MAX_TEXT_CHARS {
+        return Err(Error::Content("it is longer than 5,000 characters"));
+    }
+    Ok(kind)
+}

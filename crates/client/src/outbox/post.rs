@@ -1,0 +1,164 @@
+//! Handing a message to the server, and keeping what it answered.
+
+use sigilo_wire::{
+    Base64, ErrorBody,
+    event::{ClientFrame, EventType, ServerFrame},
+    message::{Accepted, Attachment, DeliveryStatus, Message, SendMessage, Sender},
+};
+
+use crate::{
+    Error, Result,
+    engine::Engine,
+    message::{ChainVerdict, SealVerdict, ShownMessage, Verification},
+    profile::records::{
+        Chain, EarlyDelivery, MessageKey, MessageName, OutboxItem, SealedItem, Shown, StoredMessage,
+    },
+};
+
+impl Engine {
+    /// Brings a message to the server, repairing it as often as makes sense.
+    pub(super) async fn try_deliver(&self, item: &mut OutboxItem) -> Result<Box<ShownMessage>> {
+        loop {
+            self.prepare(item).await?;
+            let sealed = item.sealed.clone().ok_or_else(|| Error::internal("an unsealed message"))?;
+            match self.post(item, &sealed.request).await {
+                Ok(accepted) => return self.finish(item, &sealed, &accepted).await,
+                Err(error) => self.repair(item, error).await?,
+            }
+        }
+    }
+
+    /// Sends by the socket when it is open, otherwise by HTTP; the server answers the same on both.
+    async fn post(&self, item: &OutboxItem, request: &SendMessage) -> Result<Accepted> {
+        let conversation = item.draft.conversation;
+        if let Some(socket) = self.open_socket() {
+            let answer = socket
+                .request(|request_id| ClientFrame::SendMessage {
+                    request_id,
+                    conversation_id: Some(conversation),
+                    data: Box::new(request.clone()),
+                })
+                .await;
+            match answer {
+                Ok(frame) => return accepted(frame),
+                // Whether it arrived is not known; by HTTP the first answer comes again.
+                Err(Error::Offline(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.api.post_message(conversation, request).await
+    }
+
+    /// Moves an accepted message from the outbox into the history, in one transaction.
+    pub(crate) async fn finish(
+        &self,
+        item: &OutboxItem,
+        sealed: &SealedItem,
+        accepted: &Accepted,
+    ) -> Result<Box<ShownMessage>> {
+        let account = self.account()?;
+        let sender = Sender {
+            user_id: account.user,
+            device_id: account.device,
+            full_name: account.full_name.clone(),
+            user_type: account.role,
+        };
+        let message = own_message(item, &sealed.request, accepted, sender);
+        let step = self.profile.step();
+        let early: Option<EarlyDelivery> = step.get(accepted.message_id.as_bytes()).await?;
+        step.delete::<EarlyDelivery>(accepted.message_id.as_bytes());
+        let receipt = self.receipt_verdict(&message).await;
+        let mut stored = StoredMessage {
+            content: Some(item.draft.content.clone()),
+            verification: Verification::Verified,
+            seal: SealVerdict::Good,
+            receipt,
+            chain: ChainVerdict::Continuous,
+            delivered_to: early.map(|early| early.users).unwrap_or_default(),
+            message,
+        };
+        if !stored.delivered_to.is_empty() {
+            stored.message.delivery_status = DeliveryStatus::Delivered;
+        }
+        let key = MessageKey::of(&stored.message);
+        for name in [accepted.message_id.as_bytes().as_slice(), sealed.request.commitment.as_slice()] {
+            step.put(&MessageName { name: Base64(name.to_vec()), message: key })?;
+        }
+        let conversation = item.draft.conversation;
+        let commitment = sealed.request.commitment.into();
+        step.put(&Chain {
+            conversation,
+            user: account.user,
+            device: account.device,
+            device_seq: sealed.request.device_seq,
+            commitment,
+        })?;
+        self.show(&step, conversation, accepted.conversation_seq, commitment).await?;
+        step.put(&stored)?;
+        step.delete::<OutboxItem>(item.draft.client_message_id.as_bytes());
+        step.commit().await?;
+        Ok(Box::new(self.shown(stored)?))
+    }
+
+    /// Remembers the newest message shown in a conversation.
+    pub(crate) async fn show(
+        &self,
+        step: &crate::profile::Step,
+        conversation: sigilo_wire::ConversationId,
+        conversation_seq: i64,
+        commitment: sigilo_seal::Commitment,
+    ) -> Result<()> {
+        let shown: Option<Shown> = step.get(conversation.as_bytes()).await?;
+        if shown.is_none_or(|shown| shown.conversation_seq < conversation_seq) {
+            step.put(&Shown { conversation, conversation_seq, commitment })?;
+        }
+        Ok(())
+    }
+}
+
+fn accepted(frame: ServerFrame) -> Result<Accepted> {
+    let malformed = |error: serde_json::Error| Error::Answer(error.to_string());
+    if frame.r#type == EventType::Error {
+        let body: ErrorBody = serde_json::from_value(frame.data).map_err(malformed)?;
+        return Err(Error::Server { status: 0, body: Box::new(body), retry_after: None });
+    }
+    serde_json::from_value(frame.data).map_err(malformed)
+}
+
+/// The message as the server will give it to others.
+fn own_message(item: &OutboxItem, request: &SendMessage, accepted: &Accepted, sender: Sender) -> Message {
+    let attachments = request.attachments.iter();
+    Message {
+        id: accepted.message_id,
+        conversation_id: item.draft.conversation,
+        conversation_seq: accepted.conversation_seq,
+        client_message_id: request.client_message_id,
+        sender,
+        message_type: request.message_type,
+        priority: request.priority,
+        sent_at: request.sent_at,
+        received_at: accepted.received_at,
+        device_seq: request.device_seq,
+        prev_commitment: request.prev_commitment,
+        seen_commitment: request.seen_commitment,
+        target_commitment: request.target_commitment,
+        reply_to_commitment: request.reply_to_commitment,
+        body: request.body.clone(),
+        commitment: request.commitment,
+        signature: request.signature,
+        seal_id: request.seal_id,
+        wrapped_key: request.wrapped_key,
+        attachments: attachments
+            .map(|a| Attachment { file_id: a.file_id, sha256: a.sha256, status: String::new() })
+            .collect(),
+        urgent: request.urgent,
+        deliver: request.deliver,
+        expires_in_s: request.expires_in_s.unwrap_or(0),
+        delivery_status: DeliveryStatus::Sent,
+        read_by: Vec::new(),
+        expires_at: None,
+        source: None,
+        is_automated: false,
+        receipt: accepted.receipt.clone(),
+    }
+}

@@ -1,0 +1,152 @@
+//! After a 409: fetch again, check again, send again.
+//!
+//! A 409 is a hint. What is sent to whom is decided by what this device fetched and verified, never by the
+//! answer's details.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::de::DeserializeOwned;
+use sigilo_seal::Commitment;
+use sigilo_wire::{
+    ErrorCode, UserId,
+    conflict::{ChainState, DeviceMismatch},
+};
+
+use crate::{
+    Error, Result,
+    engine::Engine,
+    profile::records::{Chain, MessageName, OutboxItem, OwnSeal, StoredMessage, chain_key},
+};
+
+/// A message is repaired this often before the server is taken to be at odds with itself.
+const MAX_REPAIRS: u8 = 6;
+
+impl Engine {
+    /// Makes the message sendable again, or gives the error back.
+    pub(super) async fn repair(&self, item: &mut OutboxItem, error: Error) -> Result<()> {
+        let Error::Server { body, .. } = &error else { return Err(error) };
+        let (code, details) = (body.error, body.details.clone());
+        let repairable = matches!(
+            code,
+            ErrorCode::DeviceMismatch
+                | ErrorCode::SealStale
+                | ErrorCode::SealUnknown
+                | ErrorCode::ChainGap
+                | ErrorCode::DeviceKeysExpired
+        );
+        if !repairable {
+            return Err(error);
+        }
+        item.repairs = item.repairs.saturating_add(1);
+        if item.repairs > MAX_REPAIRS {
+            item.repairs = 0;
+            return Err(Error::Unrepairable(error.to_string()));
+        }
+        match code {
+            ErrorCode::DeviceMismatch => self.repair_devices(item, parse(details)?).await?,
+            ErrorCode::SealStale => self.repair_stale_seal(item).await?,
+            ErrorCode::SealUnknown => self.repair_unknown_seal(item).await?,
+            ErrorCode::ChainGap => self.repair_chain(item, parse(details)?).await?,
+            _ => self.rotate_keys().await?,
+        }
+        self.profile.put(item).await
+    }
+
+    /// The context stays: body, commitment and key do, too. Only envelopes are made anew.
+    async fn repair_devices(&self, item: &mut OutboxItem, mismatch: DeviceMismatch) -> Result<()> {
+        let mut renew = BTreeMap::<UserId, BTreeSet<_>>::new();
+        for device in mismatch.missing.iter().chain(&mismatch.extra) {
+            renew.entry(device.user_id).or_default();
+        }
+        for device in &mismatch.stale {
+            renew.entry(device.user_id).or_default().insert(device.device_id);
+        }
+        let members = self.refresh_conversation(item.draft.conversation).await?.shown_members;
+        for user in members {
+            if let Some(devices) = renew.get(&user) {
+                self.refresh_contact(user, devices).await?;
+            }
+        }
+        if let Some(sealed) = &mut item.sealed {
+            sealed.enveloped = false;
+        }
+        Ok(())
+    }
+
+    /// The seal is part of the context: the message is sealed anew, with another key.
+    async fn repair_stale_seal(&self, item: &mut OutboxItem) -> Result<()> {
+        let conversation = item.draft.conversation;
+        self.refresh_clinic().await?;
+        for user in self.refresh_conversation(conversation).await?.shown_members {
+            self.refresh_contact(user, &BTreeSet::new()).await?;
+        }
+        self.drop_own_seal(conversation).await?;
+        item.sealed = None;
+        Ok(())
+    }
+
+    /// The seal is published again when this device still uses it; otherwise the message is sealed anew.
+    async fn repair_unknown_seal(&self, item: &mut OutboxItem) -> Result<()> {
+        let named = item.sealed.as_ref().map(|sealed| sealed.request.seal_id);
+        let own: Option<OwnSeal> = self.profile.get(item.draft.conversation.as_bytes()).await?;
+        match own {
+            Some(own) if Some(own.seal.seal_id) == named => {
+                self.api.post_seal(own.conversation, &own.seal).await?;
+            }
+            _ => item.sealed = None,
+        }
+        Ok(())
+    }
+
+    /// Continues from what the server has, if that is a message this device made.
+    async fn repair_chain(&self, item: &mut OutboxItem, server: ChainState) -> Result<()> {
+        let account = self.account()?;
+        let conversation = item.draft.conversation;
+        let key = chain_key(conversation, account.user, account.device);
+        let own: Option<Chain> = self.profile.get(&key).await?;
+        let own_state = own.as_ref().map_or((0, None), |own| (own.device_seq, Some(own.commitment)));
+        let server_state = (server.device_seq, server.commitment.map(Commitment::from));
+        if server_state.0 < own_state.0 {
+            return Err(conflict("it has lost messages it accepted"));
+        }
+        if server_state != own_state {
+            let commitment = server_state.1.ok_or_else(|| conflict("it names no message"))?;
+            let known = match self.own_message(commitment).await? {
+                Some(known) => Some(known),
+                None => {
+                    self.fetch_history(conversation, 200).await?;
+                    self.own_message(commitment).await?
+                }
+            };
+            let known = known.ok_or_else(|| conflict("it names a message this device did not send"))?;
+            let message = &known.message;
+            let sender = (message.sender.user_id, message.sender.device_id);
+            if (sender, message.device_seq) != ((account.user, account.device), server.device_seq) {
+                return Err(conflict("it names another message"));
+            }
+            let (user, device) = sender;
+            self.profile
+                .put(&Chain { conversation, user, device, device_seq: server.device_seq, commitment })
+                .await?;
+        }
+        item.sealed = None;
+        Ok(())
+    }
+
+    /// A verified message of the history by its commitment.
+    async fn own_message(&self, commitment: Commitment) -> Result<Option<StoredMessage>> {
+        let Some(name) = self.profile.get::<MessageName>(commitment.as_bytes()).await? else {
+            return Ok(None);
+        };
+        let stored: Option<StoredMessage> = self.profile.get(&name.message.bytes()).await?;
+        Ok(stored.filter(|stored| stored.verification == crate::message::Verification::Verified))
+    }
+}
+
+fn conflict(problem: &str) -> Error {
+    Error::ChainConflict(problem.into())
+}
+
+fn parse<T: DeserializeOwned>(details: serde_json::Value) -> Result<T> {
+    serde_json::from_value(details).map_err(|error| Error::Answer(error.to_string()))
+}

@@ -1,0 +1,336 @@
+//! Messages on their way in: decrypted, checked, stored, shown, and only then acknowledged.
+//!
+//! Everything a message changes (session, prekeys, chain, history) is committed in one transaction. A message
+//! that came before is recognised by sender, device and client message id. What fails a check is kept and shown
+//! with its reason.
+
+use sigilo_seal::{
+    ArchiveKey, Commitment, Envelope, IdentityPublicKey, NotAuthentic, SessionPeer,
+    message::{open_archived, open_message},
+    receipt::Receipt,
+    sha256,
+};
+use sigilo_wire::{
+    Base64, TenantId,
+    event::{self, NewMessageEvent},
+    message::{Accepted, Message},
+};
+
+use crate::{
+    Error, Result,
+    engine::Engine,
+    event::ClientEvent,
+    message::{ChainVerdict, NotAuthenticReason, ReceiptVerdict, SealVerdict, Verification},
+    profile::{
+        Step,
+        records::{
+            Chain, Contact, MessageKey, MessageName, OutboxItem, SecretBytes, SeenSeal, StoredMessage,
+            chain_key,
+        },
+    },
+    sealer::sealed_message,
+    sessions,
+};
+
+/// How a message came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// As an event, with an envelope.
+    Live,
+    /// From the history, opened by its record seal.
+    History,
+}
+
+/// What the checks found.
+struct Checked {
+    content: Option<SecretBytes>,
+    verification: Verification,
+}
+
+impl Checked {
+    fn refused(reason: impl Into<NotAuthenticReason>) -> Self {
+        Self { content: None, verification: Verification::NotAuthentic(reason.into()) }
+    }
+}
+
+impl Engine {
+    /// Takes a message in. Returns once it is on disk.
+    ///
+    /// # Errors
+    /// Transient ones, which leave the message to come again, and those of the profile.
+    pub(crate) async fn receive(&self, event: NewMessageEvent) -> Result<()> {
+        let message = event.message;
+        let account = self.account()?;
+        if (message.sender.user_id, message.sender.device_id) == (account.user, account.device) {
+            return self.take_echo(&message).await;
+        }
+        if self.profile.get::<StoredMessage>(&MessageKey::of(&message).bytes()).await?.is_some() {
+            return Ok(());
+        }
+        self.current_conversation(message.conversation_id).await?;
+        self.prefetch_sender(&message).await?;
+        let seal = self.seal_of(&message).await?;
+        let (step, checked) = match &event.envelope {
+            Some(envelope) => self.check_envelope(&message, envelope, &seal).await?,
+            // A device that had no fresh keys reads by history.
+            None => (self.profile.step(), self.check_archived(&message, &seal).await?),
+        };
+        self.store(step, message, checked, &seal, Way::Live).await
+    }
+
+    /// Takes in a message of the history.
+    pub(crate) async fn receive_archived(&self, message: Message) -> Result<()> {
+        let known: Option<StoredMessage> = self.profile.get(&MessageKey::of(&message).bytes()).await?;
+        let came_without_key = |stored: &StoredMessage| {
+            use NotAuthenticReason::{Envelope, EnvelopeContent, NoEnvelope};
+            let reason = &stored.verification;
+            matches!(reason, Verification::NotAuthentic(NoEnvelope | Envelope(_) | EnvelopeContent))
+        };
+        if known.is_some_and(|stored| !came_without_key(&stored)) {
+            return Ok(());
+        }
+        self.prefetch_sender(&message).await?;
+        let seal = self.seal_of(&message).await?;
+        let checked = self.check_archived(&message, &seal).await?;
+        self.store(self.profile.step(), message, checked, &seal, Way::History).await
+    }
+
+    /// The server's word that a message of this device was accepted, when the answer to the send was lost.
+    async fn take_echo(&self, message: &Message) -> Result<()> {
+        let item: Option<OutboxItem> = self.profile.get(message.client_message_id.as_bytes()).await?;
+        let Some(item) = item else { return Ok(()) };
+        let Some(sealed) = item.sealed.clone().filter(|s| s.request.commitment == message.commitment) else {
+            return Ok(());
+        };
+        let accepted = Accepted {
+            message_id: message.id,
+            conversation_seq: message.conversation_seq,
+            received_at: message.received_at,
+            receipt: message.receipt.clone(),
+        };
+        let shown = self.finish(&item, &sealed, &accepted).await?;
+        self.tell(ClientEvent::Accepted(shown));
+        Ok(())
+    }
+
+    /// Learns the sender's keys before the first message is opened; a refusal is no obstacle, because the
+    /// session itself carries the identity.
+    async fn prefetch_sender(&self, message: &Message) -> Result<()> {
+        match self.known_or_fetched(message.sender.user_id).await {
+            Err(error) if error.is_transient() || matches!(error, Error::Profile(_)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    async fn seal_of(&self, message: &Message) -> Result<SeenSeal> {
+        let sender = &message.sender;
+        self.seen_seal(message.conversation_id, message.seal_id, sender.user_id, sender.device_id).await
+    }
+
+    /// Opens the envelope in its session, then makes every check of the protocol. On a failure in the session,
+    /// the step that is given back holds none of its half-made changes.
+    async fn check_envelope(
+        &self,
+        message: &Message,
+        envelope: &event::Envelope,
+        seal: &SeenSeal,
+    ) -> Result<(Step, Checked)> {
+        let (user, device) = (message.sender.user_id, message.sender.device_id);
+        let step = self.profile.step();
+        let opened = match sessions::decrypt(&step, user, device, envelope, &self.env).await {
+            Ok(opened) => opened,
+            Err(error @ Error::Profile(_)) => return Err(error),
+            Err(error) => {
+                let clean = self.profile.step();
+                // The next message to that device opens a new session.
+                sessions::set_aside(&clean, user, device).await?;
+                let reason = NotAuthenticReason::Envelope(error.to_string());
+                return Ok((clean, Checked::refused(reason)));
+            }
+        };
+        let Ok(key) = Envelope::decode(&opened.plaintext) else {
+            return Ok((step, Checked::refused(NotAuthenticReason::EnvelopeContent)));
+        };
+        let archive = match archive_key(seal) {
+            Ok(archive) => archive,
+            Err(reason) => return Ok((step, Checked::refused(reason))),
+        };
+        let peer = SessionPeer { user, device, identity: opened.identity };
+        let result = open_message(&sealed_message(message, self.account()?.tenant), &peer, &key, &archive);
+        let contact: Option<Contact> = step.get(user.as_bytes()).await?;
+        Ok((step, checked(result, contact.as_ref(), &opened.identity)))
+    }
+
+    /// Makes every check that can be made without an envelope.
+    async fn check_archived(&self, message: &Message, seal: &SeenSeal) -> Result<Checked> {
+        let contact: Option<Contact> = self.profile.get(message.sender.user_id.as_bytes()).await?;
+        let Some(contact) = contact else { return Ok(Checked::refused(NotAuthenticReason::UnknownIdentity)) };
+        let archive = match archive_key(seal) {
+            Ok(archive) => archive,
+            Err(reason) => return Ok(Checked::refused(reason)),
+        };
+        let sealed = sealed_message(message, self.account()?.tenant);
+        // A waiting identity may have signed it; that is said in the verification.
+        let pending = contact.pending.filter(|key| sealed.check_signature(key).is_ok());
+        let identity = pending.unwrap_or(contact.identity);
+        Ok(checked(open_archived(&sealed, &identity, &archive), Some(&contact), &identity))
+    }
+
+    async fn store(
+        &self,
+        step: Step,
+        message: Message,
+        checked: Checked,
+        seal: &SeenSeal,
+        way: Way,
+    ) -> Result<()> {
+        let authentic = !matches!(checked.verification, Verification::NotAuthentic(_));
+        let chain = self.chain_verdict(&step, &message, authentic, way).await?;
+        let key = MessageKey::of(&message);
+        let commitment = Commitment::from(message.commitment);
+        step.put(&MessageName { name: Base64(message.id.as_bytes().to_vec()), message: key })?;
+        if authentic {
+            step.put(&MessageName { name: Base64(commitment.as_bytes().to_vec()), message: key })?;
+            self.show(&step, message.conversation_id, message.conversation_seq, commitment).await?;
+        }
+        let changed = step
+            .get::<Contact>(message.sender.user_id.as_bytes())
+            .await?
+            .is_some_and(|contact| contact.pending.is_some() && contact.refresh_due);
+        let stored = StoredMessage {
+            receipt: self.receipt_verdict(&message).await,
+            content: checked.content,
+            verification: checked.verification,
+            seal: seal.verdict.clone(),
+            chain,
+            delivered_to: Vec::new(),
+            message,
+        };
+        step.put(&stored)?;
+        step.commit().await?;
+        if changed {
+            self.tell_identity_change(stored.message.sender.user_id).await?;
+        }
+        if way == Way::Live {
+            self.tell(ClientEvent::Message(Box::new(self.shown(stored)?)));
+        }
+        Ok(())
+    }
+
+    /// Whether something of the device is missing before this message; moves its chain forward.
+    async fn chain_verdict(
+        &self,
+        step: &Step,
+        message: &Message,
+        authentic: bool,
+        way: Way,
+    ) -> Result<ChainVerdict> {
+        let (user, device) = (message.sender.user_id, message.sender.device_id);
+        let chain: Option<Chain> = step.get(&chain_key(message.conversation_id, user, device)).await?;
+        let previous = match message.prev_commitment {
+            Some(previous) => step.get::<MessageName>(previous.as_slice()).await?.map(|name| name.message),
+            None => None,
+        };
+        let predecessor = match previous {
+            Some(key) => step.get::<StoredMessage>(&key.bytes()).await?.map(|stored| stored.message),
+            None => None,
+        };
+        let verdict = follows(message, chain.as_ref(), predecessor.as_ref(), way);
+        let account = self.account()?;
+        let own = (user, device) == (account.user, account.device);
+        let forward = chain.is_none_or(|chain| chain.device_seq < message.device_seq);
+        if authentic && forward && !own {
+            step.put(&Chain {
+                conversation: message.conversation_id,
+                user,
+                device,
+                device_seq: message.device_seq,
+                commitment: message.commitment.into(),
+            })?;
+        }
+        Ok(verdict)
+    }
+
+    /// Whether the clinic's receipt key signed what the server says of the message.
+    pub(crate) async fn receipt_verdict(&self, message: &Message) -> ReceiptVerdict {
+        let Ok(account) = self.account() else { return ReceiptVerdict::Missing };
+        let key = match self.receipt_key(message.receipt.key_id.into(), message.received_at).await {
+            Ok(key) => key,
+            Err(error) => return ReceiptVerdict::Invalid(error.to_string()),
+        };
+        match receipt_of(message, account.tenant) {
+            Some(receipt) if receipt.verify(&key, &message.receipt.signature) => ReceiptVerdict::Verified,
+            _ => ReceiptVerdict::Invalid("the clinic's receipt key did not sign it".into()),
+        }
+    }
+}
+
+fn checked(
+    result: std::result::Result<zeroize::Zeroizing<Vec<u8>>, NotAuthentic>,
+    contact: Option<&Contact>,
+    identity: &IdentityPublicKey,
+) -> Checked {
+    match result {
+        Ok(content) => {
+            let confirmed = contact.is_some_and(|contact| contact.identity == *identity);
+            let verification =
+                if confirmed { Verification::Verified } else { Verification::UnconfirmedIdentity };
+            Checked { content: Some(SecretBytes(content.to_vec())), verification }
+        }
+        Err(reason) => Checked::refused(reason),
+    }
+}
+
+fn archive_key(seal: &SeenSeal) -> std::result::Result<ArchiveKey, NotAuthenticReason> {
+    let key = seal.archive_key.as_ref().and_then(|key| key.key().ok());
+    key.map(ArchiveKey::from_bytes).ok_or_else(|| {
+        NotAuthenticReason::Seal(match &seal.verdict {
+            SealVerdict::Bad(problem) | SealVerdict::Unchecked(problem) => problem.clone(),
+            SealVerdict::Good => "it does not open".into(),
+        })
+    })
+}
+
+/// The receipt the server should have signed; `None` for a place that no conversation has.
+fn receipt_of(message: &Message, tenant: TenantId) -> Option<Receipt> {
+    Some(Receipt {
+        tenant,
+        conversation: message.conversation_id,
+        conversation_seq: u64::try_from(message.conversation_seq).ok()?,
+        message_id: message.id,
+        commitment: message.commitment.into(),
+        signature_sha256: sha256(message.signature.as_slice()),
+        wrapped_key_sha256: sha256(message.wrapped_key.as_slice()),
+        received_at: message.received_at,
+        audit_leaf: message.receipt.audit_leaf.0,
+        policies: message.receipt.policies.clone(),
+        policy_set_hash: message.receipt.policy_set.0,
+    })
+}
+
+/// How a message continues its device's chain.
+fn follows(
+    message: &Message,
+    chain: Option<&Chain>,
+    predecessor: Option<&Message>,
+    way: Way,
+) -> ChainVerdict {
+    let sequence = message.device_seq;
+    if sequence == 1 && message.prev_commitment.is_none() && (chain.is_none() || way == Way::History) {
+        return ChainVerdict::Continuous;
+    }
+    let continues = |before: &Message| {
+        (before.sender.user_id, before.sender.device_id) == (message.sender.user_id, message.sender.device_id)
+            && before.conversation_id == message.conversation_id
+            && before.device_seq.checked_add(1) == Some(sequence)
+    };
+    match (predecessor, chain) {
+        (Some(before), _) if continues(before) => ChainVerdict::Continuous,
+        (Some(_), _) => ChainVerdict::Forked,
+        (None, None) => ChainVerdict::JoinedAt(sequence),
+        (None, Some(_)) if way == Way::History => ChainVerdict::JoinedAt(sequence),
+        (None, Some(chain)) if sequence <= chain.device_seq => ChainVerdict::Repeated,
+        (None, Some(chain)) if sequence == chain.device_seq + 1 => ChainVerdict::Forked,
+        (None, Some(chain)) => ChainVerdict::Gap(sequence - chain.device_seq - 1),
+    }
+}

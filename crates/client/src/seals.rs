@@ -1,0 +1,347 @@
+//! Record seals: making this device's own, and checking everybody else's once.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use sigilo_seal::{
+    ArchiveKey, IdentityPublicKey, IdentitySecret, KeyId, KeyPurpose, Member, Recipient, RecordSeal,
+    SealHeader, SealedCopy, XWingSecret,
+};
+use sigilo_wire::{
+    Base64, ConversationId, DeviceNumber, ErrorCode, SealId, UserId,
+    seal::{NewSeal, Seal, SealCopy, SealMember},
+};
+
+use crate::{
+    Error, Result,
+    engine::Engine,
+    event::TimelineNote,
+    message::SealVerdict,
+    profile::records::{
+        Contact, ContactHistoryKey, ConversationRecord, OwnHistoryKey, OwnSeal, SecretBytes, SeenSeal,
+        seen_seal_key,
+    },
+};
+
+/// A seal is used for 30 days; this device renews it a day before the server asks.
+const SEAL_AGE: Duration = Duration::from_secs(29 * 24 * 3600);
+/// Seals of a conversation are searched this many pages back.
+const MAX_PAGES: usize = 100;
+
+impl Engine {
+    /// The seal this device sends under in a conversation: the one there is while it is for the current members
+    /// and keys, otherwise a new one. On the server when this returns.
+    pub(crate) async fn own_seal(
+        &self,
+        conversation: &ConversationRecord,
+        identity: &IdentitySecret,
+    ) -> Result<OwnSeal> {
+        let id = conversation.conversation.id;
+        let account = self.account()?;
+        let records = self.clinic().await?.records_key(account.tenant, self.env.now())?;
+        let view = self.member_view(conversation).await?;
+        let known: Option<OwnSeal> = self.profile.get(id.as_bytes()).await?;
+        let mut own = match known {
+            Some(own) if self.is_current(&own, &view.members, records.key_id()) => own,
+            _ => {
+                let mut recipients = view.recipients;
+                recipients.insert(0, Recipient::records(&records).map_err(clinic_key)?);
+                self.make_seal(id, view.members, &recipients, identity).await?
+            }
+        };
+        if !own.published {
+            match self.api.post_seal(id, &own.seal).await {
+                Err(error) if error.code() != Some(ErrorCode::AlreadyExists) => return Err(error),
+                _ => {}
+            }
+            own.published = true;
+            self.profile.put(&own).await?;
+        }
+        Ok(own)
+    }
+
+    /// Makes the next send open a new seal.
+    pub(crate) async fn drop_own_seal(&self, conversation: ConversationId) -> Result<()> {
+        let step = self.profile.step();
+        step.delete::<OwnSeal>(conversation.as_bytes());
+        step.commit().await
+    }
+
+    fn is_current(&self, own: &OwnSeal, members: &[Member], records: KeyId) -> bool {
+        let young = self.env.now().since(own.seal.created_at) < SEAL_AGE;
+        young && own.records_key_id == records && own.seal.members == wire_members(members)
+    }
+
+    async fn make_seal(
+        &self,
+        conversation: ConversationId,
+        members: Vec<Member>,
+        recipients: &[Recipient],
+        identity: &IdentitySecret,
+    ) -> Result<OwnSeal> {
+        let account = self.account()?;
+        let archive = ArchiveKey::generate(&mut self.env.rng());
+        let header = SealHeader {
+            tenant: account.tenant,
+            conversation,
+            seal_id: SealId::new(self.env.now(), self.env.bytes()),
+            sender: account.user,
+            device: account.device,
+        };
+        let now = self.env.now();
+        let seal =
+            RecordSeal::create(&archive, header, now, members, recipients, identity, &mut self.env.rng())
+                .map_err(Error::internal)?;
+        let archive_key = SecretBytes(archive.as_bytes().to_vec());
+        let own = OwnSeal {
+            conversation,
+            seal: to_wire(&seal),
+            archive_key: archive_key.clone(),
+            records_key_id: recipients.first().map(Recipient::key_id).ok_or_else(no_recipient)?,
+            published: false,
+        };
+        // Its own seal is known to this device without a fetch, also when it is replaced later.
+        let seen = SeenSeal {
+            conversation,
+            seal_id: header.seal_id,
+            sender: header.sender,
+            device: header.device,
+            members: own.seal.members.clone(),
+            archive_key: Some(archive_key),
+            verdict: SealVerdict::Good,
+        };
+        let step = self.profile.step();
+        step.put(&own)?;
+        step.put(&seen)?;
+        step.commit().await?;
+        Ok(own)
+    }
+
+    /// The members shown to the user, with the keys this device has verified.
+    async fn member_view(&self, conversation: &ConversationRecord) -> Result<View> {
+        let mut view = View { members: Vec::new(), recipients: Vec::new() };
+        let users: BTreeSet<_> = conversation.shown_members.iter().copied().collect();
+        for user in users {
+            let contact = self.recipient(user).await?;
+            let key = contact.history_key.ok_or(Error::KeysMissing { user })?;
+            let history_key_id = key.history_key_id();
+            view.members.push(Member { user, identity_key: contact.identity, history_key_id });
+            view.recipients.push(Recipient::history(key));
+        }
+        Ok(view)
+    }
+
+    /// A seal of somebody's: opened and rechecked the first time, remembered after.
+    ///
+    /// # Errors
+    /// Transient ones only; everything else is in the verdict.
+    pub(crate) async fn seen_seal(
+        &self,
+        conversation: ConversationId,
+        seal_id: SealId,
+        sender: UserId,
+        device: DeviceNumber,
+    ) -> Result<SeenSeal> {
+        let key = seen_seal_key(conversation, seal_id, sender, device);
+        if let Some(seen) = self.profile.get(&key).await? {
+            return Ok(seen);
+        }
+        let mut seen = SeenSeal {
+            conversation,
+            seal_id,
+            sender,
+            device,
+            members: Vec::new(),
+            archive_key: None,
+            verdict: SealVerdict::Bad("the server does not have it".into()),
+        };
+        let Some(seal) = self.find_seal(conversation, seal_id).await? else { return Ok(seen) };
+        seen.members.clone_from(&seal.seal.members);
+        match self.open_seal(&seal, sender, device).await {
+            Ok((archive, verdict)) => {
+                seen.archive_key = Some(SecretBytes(archive.as_bytes().to_vec()));
+                seen.verdict = verdict;
+            }
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error) => seen.verdict = SealVerdict::Bad(error.to_string()),
+        }
+        self.profile.put(&seen).await?;
+        if let SealVerdict::Bad(problem) = &seen.verdict {
+            let note = TimelineNote::SealInvalid { user: sender, problem: problem.clone() };
+            self.note(conversation, note).await?;
+        }
+        Ok(seen)
+    }
+
+    async fn find_seal(&self, conversation: ConversationId, seal_id: SealId) -> Result<Option<Seal>> {
+        let wanted = |seal: &Seal| seal.conversation_id == conversation && seal.seal.seal_id == seal_id;
+        let mut cursor = None;
+        for _ in 0..MAX_PAGES {
+            let page = match self.api.seals(conversation, cursor.as_deref()).await {
+                Err(error) if error.code() == Some(ErrorCode::NotFound) => return Ok(None),
+                other => other?,
+            };
+            if let Some(seal) = page.results.into_iter().find(wanted) {
+                return Ok(Some(seal));
+            }
+            cursor = page.next_cursor.filter(|_| page.has_more);
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opens the copy for one of the user's history keys and rechecks all copies.
+    async fn open_seal(
+        &self,
+        seal: &Seal,
+        sender: UserId,
+        device: DeviceNumber,
+    ) -> Result<(ArchiveKey, SealVerdict)> {
+        let bad = |problem: String| Error::Unrepairable(problem);
+        if (seal.sender_id, seal.device_id) != (sender, device) {
+            return Err(bad("it is another device's".into()));
+        }
+        let header = SealHeader {
+            tenant: self.account()?.tenant,
+            conversation: seal.conversation_id,
+            seal_id: seal.seal.seal_id,
+            sender,
+            device,
+        };
+        let record = from_wire(&seal.seal, header)?;
+        let maker = self.known_or_fetched(sender).await?;
+        let signed = |key: &IdentityPublicKey| record.verify_signature(key).is_ok();
+        if !signed(&maker.identity) && !maker.pending.as_ref().is_some_and(signed) {
+            return Err(bad("its maker did not sign it".into()));
+        }
+        let own_keys = self.profile.all::<OwnHistoryKey>(b"").await?;
+        let own = own_keys.iter().find(|own| record.key_ids().any(|id| id == own.key_id));
+        let own = own.ok_or_else(|| bad("it has no copy for this account".into()))?;
+        let secret = XWingSecret::from_seed(own.seed.key()?);
+        let archive = record.open_copy(own.key_id, &secret).map_err(|error| bad(error.to_string()))?;
+        let verdict = self.recheck(&record, &archive).await?;
+        Ok((archive, verdict))
+    }
+
+    /// Recomputes every copy, and compares the members with those this device knows.
+    async fn recheck(&self, record: &RecordSeal, archive: &ArchiveKey) -> Result<SealVerdict> {
+        let mut recipients = Vec::new();
+        let mut member_keys = BTreeSet::new();
+        for member in &record.members {
+            member_keys.insert(member.history_key_id);
+            let contact = self.known_or_fetched(member.user).await?;
+            if contact.identity != member.identity_key && contact.pending != Some(member.identity_key) {
+                return Ok(SealVerdict::Bad(format!("{} has another identity key", member.user)));
+            }
+            match self.history_key(member.user, member.history_key_id).await? {
+                Some(key) => recipients.push(Recipient::history(key)),
+                None => return Ok(SealVerdict::Unchecked(format!("a key of {} is not known", member.user))),
+            }
+        }
+        for key_id in record.key_ids().filter(|id| !member_keys.contains(id)) {
+            let statement = match self.clinic_key(key_id).await {
+                Ok(statement) if statement.purpose == KeyPurpose::Records => statement,
+                Err(error) if error.is_transient() => return Err(error),
+                _ => return Ok(SealVerdict::Bad(format!("it is also made for the unknown key {key_id}"))),
+            };
+            recipients.push(Recipient::records(&statement).map_err(clinic_key)?);
+        }
+        if recipients.len() == record.members.len() {
+            return Ok(SealVerdict::Bad("it has no copy for the clinic's officers".into()));
+        }
+        if let Err(wrong) = record.recheck(archive, &recipients) {
+            return Ok(SealVerdict::Bad(wrong.to_string()));
+        }
+        let shown: BTreeSet<_> =
+            self.conversation(record.header.conversation).await?.shown_members.into_iter().collect();
+        let sealed: BTreeSet<_> = record.members.iter().map(|member| member.user).collect();
+        match sealed.symmetric_difference(&shown).next() {
+            None => Ok(SealVerdict::Good),
+            Some(user) => Ok(SealVerdict::Bad(format!("its members are others: {user}"))),
+        }
+    }
+
+    /// A history key by its name: one of a contact's manifests, or the user's own.
+    async fn history_key(&self, user: UserId, key_id: KeyId) -> Result<Option<sigilo_seal::XWingPublic>> {
+        let name = [user.as_bytes().as_slice(), key_id.as_bytes()].concat();
+        if let Some(known) = self.profile.get::<ContactHistoryKey>(&name).await? {
+            return Ok(Some(known.public_key));
+        }
+        match self.refresh_contact(user, &BTreeSet::new()).await {
+            Err(error) if error.is_transient() => return Err(error),
+            _ => {}
+        }
+        Ok(self.profile.get::<ContactHistoryKey>(&name).await?.map(|known| known.public_key))
+    }
+
+    /// Somebody as known, or fetched; an identity that waits for confirmation is no obstacle to reading.
+    pub(crate) async fn known_or_fetched(&self, user: UserId) -> Result<Contact> {
+        match self.profile.get::<Contact>(user.as_bytes()).await? {
+            Some(contact) => Ok(contact),
+            None => self.contact(user).await,
+        }
+    }
+}
+
+struct View {
+    members: Vec<Member>,
+    recipients: Vec<Recipient>,
+}
+
+fn wire_members(members: &[Member]) -> Vec<SealMember> {
+    members
+        .iter()
+        .map(|member| SealMember {
+            user_id: member.user,
+            identity_key: member.identity_key.to_bytes().into(),
+            history_key_id: member.history_key_id.into(),
+        })
+        .collect()
+}
+
+fn to_wire(seal: &RecordSeal) -> NewSeal {
+    NewSeal {
+        seal_id: seal.header.seal_id,
+        created_at: seal.created_at,
+        members: wire_members(&seal.members),
+        copies: seal
+            .copies
+            .iter()
+            .map(|copy| SealCopy {
+                key_id: copy.key_id.into(),
+                enc: Base64(copy.enc.clone()),
+                ciphertext: Base64(copy.ct.clone()),
+            })
+            .collect(),
+        signature: seal.signature.into(),
+    }
+}
+
+fn from_wire(seal: &NewSeal, header: SealHeader) -> Result<RecordSeal> {
+    let member = |member: &SealMember| {
+        let identity_key = IdentityPublicKey::parse(member.identity_key.as_slice())
+            .map_err(|error| Error::contact(member.user_id, error))?;
+        Ok(Member { user: member.user_id, identity_key, history_key_id: member.history_key_id.into() })
+    };
+    let copy = |copy: &SealCopy| SealedCopy {
+        key_id: copy.key_id.into(),
+        enc: copy.enc.0.clone(),
+        ct: copy.ciphertext.0.clone(),
+    };
+    Ok(RecordSeal {
+        header,
+        created_at: seal.created_at,
+        members: seal.members.iter().map(member).collect::<Result<_>>()?,
+        copies: seal.copies.iter().map(copy).collect(),
+        signature: seal.signature.0,
+    })
+}
+
+fn clinic_key(error: impl std::fmt::Display) -> Error {
+    Error::ClinicKeys(error.to_string())
+}
+
+fn no_recipient() -> Error {
+    Error::internal("a seal for nobody")
+}
