@@ -10,19 +10,19 @@ use crate::{Error, Result};
 pub struct Relay {
     /// The most sends in one transaction of the writer.
     pub batch_sends: usize,
-    /// How many sends may wait for the writer; more are answered 503.
+    /// How many sends may wait for the writer before their senders do.
     pub writer_queue: usize,
     /// How many unacknowledged events a socket may have in flight.
     pub in_flight: usize,
-    /// How many frames may wait for a slow socket before it is closed with 4408.
-    pub socket_queue: usize,
+    /// Seconds a socket may take to make room for a frame before it is closed with 4408.
+    pub slow_s: u64,
     /// Seconds between pings.
     pub ping_s: u64,
 }
 
 impl Default for Relay {
     fn default() -> Self {
-        Self { batch_sends: 128, writer_queue: 4096, in_flight: 256, socket_queue: 512, ping_s: 30 }
+        Self { batch_sends: 128, writer_queue: 4096, in_flight: 256, slow_s: 10, ping_s: 30 }
     }
 }
 
@@ -32,7 +32,7 @@ impl Relay {
             ("batch_sends", self.batch_sends == 0),
             ("writer_queue", self.writer_queue == 0),
             ("in_flight", self.in_flight == 0),
-            ("socket_queue", self.socket_queue == 0),
+            ("slow_s", self.slow_s == 0),
             ("ping_s", self.ping_s == 0),
         ];
         match zero.iter().find(|(_, wrong)| *wrong) {

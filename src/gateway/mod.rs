@@ -4,3 +4,4 @@ pub mod http;
 pub mod language;
 pub mod messages;
 pub mod render;
+pub mod ws;

@@ -11,7 +11,7 @@ use sigilo_wire::{
     event::{EventList, EventType, MessageDelivered, ServerFrame},
 };
 
-use super::{MAX_IN_FLIGHT, render, store, writer::Job};
+use super::{render, store, writer::Job};
 use crate::{
     App, Ctx, Error, Result,
     outbox::{DeviceEvent, EventBody},
@@ -72,7 +72,7 @@ pub async fn pending(
     limit: usize,
 ) -> Result<Vec<QueuedFrame>> {
     let caller = ctx.caller()?;
-    let limit = i64::try_from(limit.min(MAX_IN_FLIGHT)).map_err(Error::internal)?;
+    let limit = i64::try_from(limit).map_err(Error::internal)?;
     let mut tx = app.db.read("relay_pending").await?;
     let rows = store::events(&mut tx, caller.device_id, conversation, after, limit).await?;
     drop(tx);

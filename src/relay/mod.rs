@@ -46,5 +46,3 @@ pub const SEAL_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const KEY_LIFETIME: Duration = Duration::from_secs(45 * 24 * 3600);
 /// The longest time after which a message may be set to disappear.
 pub const MAX_EXPIRY: Duration = Duration::from_secs(366 * 24 * 3600);
-/// How many durable events a socket holds unacknowledged.
-pub const MAX_IN_FLIGHT: usize = 256;

@@ -30,7 +30,7 @@ pub(super) fn check_shape(message: &SendMessage, now: Timestamp) -> Result<()> {
     if message.body.len() > MAX_BODY {
         return Err(Error::TooLarge { limit: MAX_BODY as u64 });
     }
-    if message.body.len() < PADDING + TAG || (message.body.len() - TAG) % PADDING != 0 {
+    if message.body.len() < PADDING + TAG || !(message.body.len() - TAG).is_multiple_of(PADDING) {
         return Err(malformed("body", "must be a multiple of 160 bytes and a 16-byte tag"));
     }
     if message.device_seq == 0 || i64::try_from(message.device_seq).is_err() {

@@ -27,18 +27,14 @@ pub struct Writer(mpsc::Sender<Job>);
 /// The writer's end of the way, handed to [`run`].
 pub struct Inbox(mpsc::Receiver<Job>);
 
-/// How many jobs wait for the writer before their senders do.
-const QUEUE: usize = 4_096;
-/// The most jobs in one transaction.
-const BATCH: usize = 256;
 /// How often a batch is tried again when another transaction was in its way.
 const TRIES: u32 = 5;
 
 impl Writer {
     /// A way to a writer that is not running yet.
     #[must_use]
-    pub fn new() -> (Self, Inbox) {
-        let (sender, receiver) = mpsc::channel(QUEUE);
+    pub fn new(queue: usize) -> (Self, Inbox) {
+        let (sender, receiver) = mpsc::channel(queue);
         (Self(sender), Inbox(receiver))
     }
 
@@ -51,11 +47,12 @@ impl Writer {
 /// Writes until every [`Writer`] is gone or the server shuts down, then what is left in the queue.
 pub async fn run(app: Arc<App>, mut inbox: Inbox) {
     let mut shutdown = app.shutdown.clone();
-    let mut jobs = Vec::with_capacity(BATCH);
+    let most = app.config.relay.batch_sends;
+    let mut jobs = Vec::with_capacity(most);
     loop {
         tokio::select! {
             biased;
-            taken = inbox.0.recv_many(&mut jobs, BATCH) => {
+            taken = inbox.0.recv_many(&mut jobs, most) => {
                 if taken == 0 { return; }
                 write(&app, std::mem::take(&mut jobs)).await;
             }
@@ -64,7 +61,7 @@ pub async fn run(app: Arc<App>, mut inbox: Inbox) {
         }
     }
     inbox.0.close();
-    while inbox.0.recv_many(&mut jobs, BATCH).await > 0 {
+    while inbox.0.recv_many(&mut jobs, most).await > 0 {
         write(&app, std::mem::take(&mut jobs)).await;
     }
 }

@@ -109,7 +109,7 @@ impl<T: DeserializeOwned> FromRequestParts<SharedApp> for ApiQuery<T> {
 }
 
 /// The request's name and instant, set by the layer around every route.
-fn arrival(parts: &Parts) -> Result<Arrival, ApiError> {
+pub fn arrival(parts: &Parts) -> Result<Arrival, ApiError> {
     let arrival = parts.extensions.get::<Arrival>().copied();
     arrival.ok_or_else(|| ApiError(Error::internal("a route outside the layer that names requests")))
 }

@@ -21,7 +21,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{Error, app::SharedApp};
+use crate::{Error, app::SharedApp, gateway::ws};
 use error::ApiError;
 
 /// Every area's routes, with their description.
@@ -43,6 +43,7 @@ pub fn router(app: SharedApp) -> Router {
     let (routes, document) = areas().split_for_parts();
     let inner = routes
         .merge(openapi::routes(&document))
+        .merge(ws::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(cors(&app))

@@ -23,19 +23,15 @@ use crate::{
     conversations,
     gateway::language::Language,
     relay::{
-        self, MAX_IN_FLIGHT, MAX_SEND_REQUEST, Pending,
+        self, MAX_SEND_REQUEST, Pending,
         deliver::{self, Acknowledgement},
         hub::{CloseReason, Registration},
     },
     rng,
 };
 
-/// How long a client may take to make room for a frame before it counts as slow.
-const SLOW: Duration = Duration::from_secs(10);
 /// How long a closing socket may take to say so.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// How often the server asks whether the client is there.
-const PING: Duration = Duration::from_secs(30);
 /// How long before its token ends a client is told.
 const EXPIRY_NOTICE: Duration = Duration::from_secs(60);
 /// How many sends of one socket are on their way to the disk before it is read further.
@@ -77,6 +73,7 @@ pub(super) async fn run(
     mut registration: Registration,
     socket: WebSocket,
 ) {
+    let _under_way = app.sockets.guard();
     metrics::gauge!("sigilo_sockets").increment(1.0);
     let mut connection = Connection {
         app,
@@ -105,11 +102,10 @@ impl Connection {
             tracing::warn!(%error, "an old queue could not be shortened");
         }
         self.fill().await?;
-        let mut ping = ping_timer();
-        let mut clock = interval_at(Instant::now() + Duration::from_secs(1), Duration::from_secs(1));
-        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ping = timer(Duration::from_secs(self.app.config.relay.ping_s));
+        let mut clock = timer(Duration::from_secs(1));
         loop {
-            let room = self.in_flight.len() < MAX_IN_FLIGHT;
+            let room = self.in_flight.len() < self.app.config.relay.in_flight;
             tokio::select! {
                 changed = registration.close.changed() => {
                     let reason = *registration.close.borrow();
@@ -131,7 +127,7 @@ impl Connection {
     /// Sends what waits, as far as there is room in flight.
     async fn fill(&mut self) -> Result<(), End> {
         loop {
-            let room = MAX_IN_FLIGHT - self.in_flight.len();
+            let room = self.app.config.relay.in_flight.saturating_sub(self.in_flight.len());
             if room == 0 {
                 return Ok(());
             }
@@ -164,7 +160,8 @@ impl Connection {
         match frame {
             Some(Ok(Message::Text(text))) => self.handle(frames::parse(&text)).await,
             Some(Ok(Message::Binary(_))) => {
-                let error = Error::invalid(ErrorCode::InvalidJson, json!({"problem": "frames are JSON text"}));
+                let error =
+                    Error::invalid(ErrorCode::InvalidJson, json!({"problem": "frames are JSON text"}));
                 self.answer(self.request(), None, Err::<(), _>(error)).await
             }
             // axum answers pings itself; pongs only show that the client is there.
@@ -190,7 +187,8 @@ impl Connection {
                 let ctx = Ctx { request, ..self.ctx() };
                 match self.begin_send(&ctx, conversation_id, *data).await {
                     Ok(pending) => {
-                        self.sends.push(Box::pin(async move { (request, request_id, pending.accepted().await) }));
+                        self.sends
+                            .push(Box::pin(async move { (request, request_id, pending.accepted().await) }));
                         Ok(())
                     }
                     Err(error) => self.answer(request, Some(request_id), Err::<(), _>(error)).await,
@@ -200,8 +198,7 @@ impl Connection {
         }
     }
 
-    /// Hands the acknowledged events to the writer; their deletion is durable soon after. A crash before that
-    /// only sends them again.
+    /// Hands the acknowledged events to the writer.
     async fn acknowledge(&mut self, event_ids: &[String]) -> Result<()> {
         let mut events = Vec::with_capacity(event_ids.len());
         for id in event_ids {
@@ -228,7 +225,12 @@ impl Connection {
 
     /// Decides on a message and gives it to the writer. Done before the next frame is read, so that a device's
     /// messages keep their order.
-    async fn begin_send(&self, ctx: &Ctx, named: Option<ConversationId>, message: SendMessage) -> Result<Pending> {
+    async fn begin_send(
+        &mut self,
+        ctx: &Ctx,
+        named: Option<ConversationId>,
+        message: SendMessage,
+    ) -> Result<Pending> {
         let conversation = match (self.conversation, named) {
             (Some(own), None) => own,
             (Some(own), Some(named)) if own != named => {
@@ -284,7 +286,7 @@ impl Connection {
     }
 
     async fn write(&mut self, message: Message) -> Result<(), End> {
-        match timeout(SLOW, self.socket.send(message)).await {
+        match timeout(Duration::from_secs(self.app.config.relay.slow_s), self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(End::Gone),
             Err(_) => Err(End::Close(CloseReason::Slow)),
@@ -328,10 +330,10 @@ impl Connection {
     }
 }
 
-fn ping_timer() -> Interval {
-    let mut ping = interval_at(Instant::now() + PING, PING);
-    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ping
+fn timer(period: Duration) -> Interval {
+    let mut timer = interval_at(Instant::now() + period, period);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    timer
 }
 
 /// Whether a frame was refused for its size, which leaves the rest of the stream unreadable.

@@ -28,7 +28,9 @@ const KNOWN: [&str; 3] = ["ack", "auth", "send_message"];
 pub(super) fn parse(text: &str) -> Received {
     let frame = strict::json::<ClientFrame>(text.as_bytes());
     match &frame {
-        Ok(ClientFrame::SendMessage { request_id, .. }) => Received { request_id: Some(request_id.clone()), frame },
+        Ok(ClientFrame::SendMessage { request_id, .. }) => {
+            Received { request_id: Some(request_id.clone()), frame }
+        }
         Ok(ClientFrame::Auth { request_id, .. }) => Received { request_id: request_id.clone(), frame },
         Ok(ClientFrame::Ack { .. }) => Received { request_id: None, frame },
         Err(_) => refuse(text, frame),
@@ -48,7 +50,12 @@ fn refuse(text: &str, frame: Result<ClientFrame>) -> Received {
 }
 
 /// A frame that answers or tells something that is not kept.
-pub(super) fn transient(r#type: EventType, data: impl Serialize, now: Timestamp, request_id: Option<String>) -> ServerFrame {
+pub(super) fn transient(
+    r#type: EventType,
+    data: impl Serialize,
+    now: Timestamp,
+    request_id: Option<String>,
+) -> ServerFrame {
     ServerFrame {
         r#type,
         data: serde_json::to_value(data).unwrap_or_default(),
@@ -61,7 +68,13 @@ pub(super) fn transient(r#type: EventType, data: impl Serialize, now: Timestamp,
 }
 
 /// The answer to a frame that failed: the body HTTP would have had.
-pub(super) fn failure(error: &Error, request: RequestId, language: Language, now: Timestamp, request_id: Option<String>) -> ServerFrame {
+pub(super) fn failure(
+    error: &Error,
+    request: RequestId,
+    language: Language,
+    now: Timestamp,
+    request_id: Option<String>,
+) -> ServerFrame {
     render::log_fault(error, request);
     transient(EventType::Error, render::error_body(error, request, language), now, request_id)
 }

@@ -66,7 +66,11 @@ impl FromRequestParts<SharedApp> for SocketCaller {
 
 type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 
-async fn all(State(app): State<SharedApp>, SocketCaller(session): SocketCaller, upgrade: Upgrade) -> Result<Response, ApiError> {
+async fn all(
+    State(app): State<SharedApp>,
+    SocketCaller(session): SocketCaller,
+    upgrade: Upgrade,
+) -> Result<Response, ApiError> {
     open(app, session, None, upgrade)
 }
 
@@ -80,7 +84,12 @@ async fn one(
     open(app, session, Some(conversation), upgrade)
 }
 
-fn open(app: SharedApp, session: Session, conversation: Option<ConversationId>, upgrade: Upgrade) -> Result<Response, ApiError> {
+fn open(
+    app: SharedApp,
+    session: Session,
+    conversation: Option<ConversationId>,
+    upgrade: Upgrade,
+) -> Result<Response, ApiError> {
     let device = session.ctx.caller()?.device_id;
     if app.shutdown.borrow().is_draining() {
         return Err(ApiError(Error::Unavailable("the server is restarting".to_owned())));
