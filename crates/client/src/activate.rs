@@ -3,11 +3,9 @@
 //!
 //! The clinic's root is checked against the invitation's pin before any key is made.
 
-use std::collections::BTreeSet;
-
 use sigilo_seal::{IdentitySecret, Manifest, ManifestDevice, RootFingerprint, XWingSecret, key_check};
 use sigilo_wire::{
-    Base64, Base64Array, DeviceId, ErrorCode, RequestId,
+    Base64Array, DeviceId, ErrorCode, RequestId,
     account::{Activate, Device, DeviceKind, Login, NewDevice, Tokens},
     keys::{CheckKeys, PutIdentity, PutKeys, SignedManifest},
 };
@@ -176,8 +174,7 @@ impl Engine {
             }],
         };
         let signed = manifest.sign(&identity, &mut self.env.rng());
-        let signed =
-            SignedManifest { statement: Base64(signed.statement), signature: signed.signature.into() };
+        let signed = SignedManifest::from(&signed);
         match self.api.put_manifest(&signed).await {
             Err(error) if error.code() == Some(ErrorCode::ManifestConflict) => {
                 self.require_published(&signed).await?;
@@ -202,7 +199,7 @@ impl Engine {
     /// An attempt before this one may have arrived: then the server has exactly this statement.
     async fn require_published(&self, signed: &SignedManifest) -> Result<()> {
         let user = self.account()?.user;
-        let published = self.api.key_bundles(user).await?.manifest;
+        let published = self.api.manifest(user).await?.manifest;
         if published.statement == signed.statement {
             Ok(())
         } else {
@@ -290,12 +287,6 @@ impl Engine {
     pub(crate) async fn root(&self) -> Result<RootFingerprint> {
         let home: Home = self.profile.get(ONLY).await?.ok_or(Error::NotActivated)?;
         Ok(RootFingerprint(home.root.0))
-    }
-
-    /// Devices of the user that must get a new session, after the user's own manifest changed.
-    pub(crate) async fn refresh_self(&self) -> Result<()> {
-        self.refresh_contact(self.account()?.user, &BTreeSet::new()).await?;
-        Ok(())
     }
 }
 

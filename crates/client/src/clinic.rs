@@ -109,8 +109,7 @@ pub(crate) fn admit(
     let mut statements = BTreeMap::<KeyPurpose, keys::SignedRootStatement>::new();
     let mut keys = Vec::new();
     for offered in &clinic.root_statements {
-        let signed =
-            SignedRootStatement { statement: offered.statement.0.clone(), signature: offered.signature.0 };
+        let signed = SignedRootStatement::from(offered);
         let statement = signed.verify_signature(&root).map_err(refused)?;
         let need = KeyNeed { tenant, purpose: statement.purpose, now, least_epoch: 0 };
         match statement.check(&need) {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use sigilo_seal::{IdentityPublicKey, Manifest, manifest::SignedManifest};
 use sigilo_wire::{
     DeviceNumber, ErrorCode, TenantId, Timestamp, UserId,
-    keys::{self, KeyBundles},
+    keys::{self, DeviceBundle},
 };
 
 use crate::{
@@ -46,9 +46,9 @@ impl Contact {
         offered: &keys::SignedManifest,
         tenant: TenantId,
     ) -> std::result::Result<Manifest, String> {
-        let signed =
-            SignedManifest { statement: offered.statement.0.clone(), signature: offered.signature.0 };
-        let manifest = signed.verify(&self.identity, tenant, self.user).map_err(|e| e.to_string())?;
+        let manifest = SignedManifest::from(offered)
+            .verify(&self.identity, tenant, self.user)
+            .map_err(|e| e.to_string())?;
         if let Some(seen) = &self.manifest {
             let seen = Manifest::decode(&seen.statement).map_err(|e| e.to_string())?;
             if manifest.version < seen.version {
@@ -68,16 +68,28 @@ impl Contact {
     }
 }
 
+/// What the server's answer to a send hints at about somebody's devices.
+#[derive(Debug, Default)]
+pub(crate) struct DeviceHints {
+    /// They get a new session: the one there is was made for another registration.
+    pub(crate) renew: BTreeSet<DeviceNumber>,
+    /// They are to get no envelope: their keys have expired.
+    pub(crate) expired: BTreeSet<DeviceNumber>,
+    /// They are to get one.
+    pub(crate) missing: BTreeSet<DeviceNumber>,
+}
+
 impl Engine {
     /// Somebody as far as known; fetched the first time.
     pub(crate) async fn contact(&self, user: UserId) -> Result<Contact> {
         match self.profile.get::<Contact>(user.as_bytes()).await? {
             Some(contact) if contact.manifest.is_some() => Ok(contact),
-            _ => self.refresh_contact(user, &BTreeSet::new()).await,
+            _ => self.refresh_manifest(user).await,
         }
     }
 
-    /// Somebody that something may be sent to now: keys fresh, identity confirmed, a session with each device.
+    /// Somebody that something may be sent to now: manifest as new as known, identity confirmed, a session with
+    /// each device.
     ///
     /// # Errors
     /// [`Error::IdentityChanged`], [`Error::KeysMissing`], [`Error::ContactKeys`].
@@ -86,15 +98,9 @@ impl Engine {
         let contact = match known {
             Some(contact) if contact.pending.is_some() => return Err(Error::IdentityChanged { user }),
             Some(contact) if contact.manifest.is_some() && !contact.refresh_due => contact,
-            _ => self.refresh_contact(user, &BTreeSet::new()).await?,
+            _ => self.refresh_manifest(user).await?,
         };
-        let step = self.profile.step();
-        for device in self.other_devices(&contact)? {
-            if !sessions::is_usable(&step, user, device.device, device.registration_id, &self.env).await? {
-                return self.refresh_contact(user, &BTreeSet::new()).await;
-            }
-        }
-        Ok(contact)
+        self.open_sessions(contact, &DeviceHints::default()).await
     }
 
     /// The devices of somebody that get envelopes: those of the newest manifest with fresh keys, but this one.
@@ -105,74 +111,106 @@ impl Engine {
         Ok(devices.copied().collect())
     }
 
-    /// Fetches somebody's keys, checks them, and opens sessions with their devices; new ones with those in
-    /// `renew`.
-    pub(crate) async fn refresh_contact(
-        &self,
-        user: UserId,
-        renew: &BTreeSet<DeviceNumber>,
-    ) -> Result<Contact> {
-        let bundles = self.api.key_bundles(user).await.map_err(|error| match error.code() {
-            Some(ErrorCode::KeysMissing) => Error::KeysMissing { user },
-            _ => error,
-        })?;
-        if bundles.user_id != user {
-            return Err(Error::contact(user, "the server answered with somebody else's"));
-        }
-        let identity =
-            IdentityPublicKey::parse(bundles.identity_key.as_slice()).map_err(|e| Error::contact(user, e))?;
+    /// Fetches somebody's identity and manifest, and checks them. Takes no one-time keys.
+    pub(crate) async fn refresh_manifest(&self, user: UserId) -> Result<Contact> {
+        let answer = self.api.manifest(user).await.map_err(|error| missing_keys(user, error))?;
+        let identity = self.check_identity(user, answer.user_id, answer.identity_key.as_slice()).await?;
         let known: Option<Contact> = self.profile.get(user.as_bytes()).await?;
         let mut contact = known.unwrap_or_else(|| Contact::first_seen(user, identity, self.env.now()));
-        if contact.identity != identity {
-            return Err(self.note_identity_change(contact, identity).await?);
-        }
         contact.pending = None;
-        self.adopt_keys(contact, &bundles, renew).await
-    }
-
-    async fn adopt_keys(
-        &self,
-        mut contact: Contact,
-        bundles: &KeyBundles,
-        renew: &BTreeSet<DeviceNumber>,
-    ) -> Result<Contact> {
-        let user = contact.user;
-        let account = self.account()?;
+        let tenant = self.account()?.tenant;
         let manifest = contact
-            .take_manifest(&bundles.manifest, account.tenant)
+            .take_manifest(&answer.manifest, tenant)
             .map_err(|problem| Error::contact(user, problem))?;
-        let step = self.profile.step();
-        contact.devices.clear();
-        for device in &manifest.devices {
-            let number = device.device;
-            let bundle = bundles.devices.iter().find(|bundle| bundle.device_id == number);
-            let entry = ContactDevice {
-                device: number,
+        let before = std::mem::take(&mut contact.devices);
+        contact.devices = manifest
+            .devices
+            .iter()
+            .map(|device| ContactDevice {
+                device: device.device,
                 registration_id: device.registration_id,
-                fresh: bundle.is_some(),
-            };
-            contact.devices.push(entry);
-            let Some(bundle) = bundle.filter(|_| (user, number) != (account.user, account.device)) else {
-                continue;
-            };
-            if bundle.registration_id != device.registration_id {
-                return Err(Error::contact(user, "a device's registration is not the manifest's"));
-            }
-            let usable = sessions::is_usable(&step, user, number, device.registration_id, &self.env).await?;
-            if !usable || renew.contains(&number) {
-                sessions::set_aside(&step, user, number).await?;
-                sessions::open(&step, user, &contact.identity, bundle, &self.env).await?;
-            }
-        }
+                fresh: before.iter().find(|b| b.device == device.device).is_none_or(|b| b.fresh),
+            })
+            .collect();
         contact.refresh_due = false;
-        step.put(&ContactHistoryKey {
-            user,
-            key_id: manifest.history_key_id(),
-            public_key: manifest.history_public_key,
-        })?;
+        let key_id = manifest.history_key_id();
+        let step = self.profile.step();
+        step.put(&ContactHistoryKey { user, key_id, public_key: manifest.history_public_key })?;
         step.put(&contact)?;
         step.commit().await?;
         Ok(contact)
+    }
+
+    /// The identity the server answers with, if it is the one in use; another one stops whatever asked.
+    async fn check_identity(&self, user: UserId, answered: UserId, key: &[u8]) -> Result<IdentityPublicKey> {
+        if answered != user {
+            return Err(Error::contact(user, "the server answered with somebody else's"));
+        }
+        let identity = IdentityPublicKey::parse(key).map_err(|error| Error::contact(user, error))?;
+        match self.profile.get::<Contact>(user.as_bytes()).await? {
+            Some(contact) if contact.identity != identity => {
+                Err(self.note_identity_change(contact, identity).await?)
+            }
+            _ => Ok(identity),
+        }
+    }
+
+    /// Opens a session with each device that has none, and a new one with those to renew.
+    pub(crate) async fn open_sessions(&self, mut contact: Contact, hints: &DeviceHints) -> Result<Contact> {
+        for device in &mut contact.devices {
+            let named = hints.missing.contains(&device.device) || hints.renew.contains(&device.device);
+            device.fresh = (device.fresh || named) && !hints.expired.contains(&device.device);
+        }
+        let step = self.profile.step();
+        let mut without = BTreeSet::new();
+        for device in self.other_devices(&contact)? {
+            let (number, registration) = (device.device, device.registration_id);
+            let usable = sessions::is_usable(&step, contact.user, number, registration, &self.env).await?;
+            if !usable || hints.renew.contains(&number) {
+                without.insert(number);
+            }
+        }
+        if without.is_empty() && hints.expired.is_empty() {
+            return Ok(contact);
+        }
+        let bundles = self.fetch_bundles(&contact, &without).await?;
+        for device in contact.devices.iter_mut().filter(|device| without.contains(&device.device)) {
+            let Some(bundle) = bundles.iter().find(|bundle| bundle.device_id == device.device) else {
+                device.fresh = false;
+                continue;
+            };
+            if bundle.registration_id != device.registration_id {
+                return Err(Error::contact(contact.user, "a device's registration is not the manifest's"));
+            }
+            sessions::set_aside(&step, contact.user, device.device).await?;
+            sessions::open(&step, contact.user, &contact.identity, bundle, &self.env).await?;
+        }
+        step.put(&contact)?;
+        step.commit().await?;
+        Ok(contact)
+    }
+
+    /// The bundles of these devices, as far as they have fresh keys. Each one-time key is given out once, so
+    /// only those are asked for that are needed.
+    async fn fetch_bundles(
+        &self,
+        contact: &Contact,
+        devices: &BTreeSet<DeviceNumber>,
+    ) -> Result<Vec<DeviceBundle>> {
+        let user = contact.user;
+        let one = match devices.iter().collect::<Vec<_>>().as_slice() {
+            [] => return Ok(Vec::new()),
+            [one] => Some(**one),
+            _ => None,
+        };
+        let answer = match self.api.key_bundles(user, one).await {
+            Err(error) if one.is_some() && error.code() == Some(ErrorCode::KeysMissing) => {
+                return Ok(Vec::new());
+            }
+            other => other.map_err(|error| missing_keys(user, error))?,
+        };
+        self.check_identity(user, answer.user_id, answer.identity_key.as_slice()).await?;
+        Ok(answer.devices)
     }
 
     /// Keeps a new identity for the user to confirm, and says so. Gives the error that stops the send.
@@ -226,5 +264,12 @@ impl Engine {
         self.note_everywhere(user, &TimelineNote::IdentityConfirmed(user)).await?;
         self.flush_soon();
         Ok(())
+    }
+}
+
+fn missing_keys(user: UserId, error: Error) -> Error {
+    match error.code() {
+        Some(ErrorCode::KeysMissing) => Error::KeysMissing { user },
+        _ => error,
     }
 }

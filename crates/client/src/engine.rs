@@ -276,17 +276,11 @@ impl Engine {
         let named = frame.data.get("user_id").and_then(serde_json::Value::as_str);
         let user: Option<UserId> = named.and_then(|id| id.parse().ok()).or(frame.sender_id);
         let Some(user) = user else { return Ok(()) };
+        // Kept first: without a connection, the next send fetches.
         self.refresh_later(user).await?;
-        if user == self.account()?.user {
-            return self.refresh_self().await;
-        }
-        if frame.r#type == EventType::IdentityChanged {
-            match self.refresh_contact(user, &std::collections::BTreeSet::new()).await {
-                Err(Error::IdentityChanged { .. }) => {}
-                other => {
-                    other?;
-                }
-            }
+        match self.refresh_manifest(user).await {
+            Ok(_) | Err(Error::IdentityChanged { .. } | Error::KeysMissing { .. }) => {}
+            Err(error) => return Err(error),
         }
         self.flush_soon();
         Ok(())

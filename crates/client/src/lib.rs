@@ -68,4 +68,4 @@ pub use message::{
 pub use outbox::{MAX_TEXT_CHARS, SendOptions, SendState, Sent};
 pub use profile::Unlock;
 pub use safety::{SafetyNumber, safety_number};
-pub use sealer::{Sealer, Unsealed, sealed_message};
+pub use sealer::{Sealer, Unsealed};

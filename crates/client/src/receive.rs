@@ -5,13 +5,11 @@
 //! with its reason.
 
 use sigilo_seal::{
-    ArchiveKey, Commitment, Envelope, IdentityPublicKey, NotAuthentic, SessionPeer,
+    ArchiveKey, Commitment, Envelope, IdentityPublicKey, NotAuthentic, Receipt, SealedMessage, SessionPeer,
     message::{open_archived, open_message},
-    receipt::Receipt,
-    sha256,
 };
 use sigilo_wire::{
-    Base64, TenantId,
+    Base64,
     event::{self, NewMessageEvent},
     message::{Accepted, Message},
 };
@@ -28,7 +26,6 @@ use crate::{
             chain_key,
         },
     },
-    sealer::sealed_message,
     sessions,
 };
 
@@ -155,8 +152,9 @@ impl Engine {
             Ok(archive) => archive,
             Err(reason) => return Ok((step, Checked::refused(reason))),
         };
+        let sealed = SealedMessage::of_message(self.account()?.tenant, message);
         let peer = SessionPeer { user, device, identity: opened.identity };
-        let result = open_message(&sealed_message(message, self.account()?.tenant), &peer, &key, &archive);
+        let result = open_message(&sealed, &peer, &key, &archive);
         let contact: Option<Contact> = step.get(user.as_bytes()).await?;
         Ok((step, checked(result, contact.as_ref(), &opened.identity)))
     }
@@ -169,7 +167,7 @@ impl Engine {
             Ok(archive) => archive,
             Err(reason) => return Ok(Checked::refused(reason)),
         };
-        let sealed = sealed_message(message, self.account()?.tenant);
+        let sealed = SealedMessage::of_message(self.account()?.tenant, message);
         // A waiting identity may have signed it; that is said in the verification.
         let pending = contact.pending.filter(|key| sealed.check_signature(key).is_ok());
         let identity = pending.unwrap_or(contact.identity);
@@ -258,9 +256,10 @@ impl Engine {
             Ok(key) => key,
             Err(error) => return ReceiptVerdict::Invalid(error.to_string()),
         };
-        match receipt_of(message, account.tenant) {
-            Some(receipt) if receipt.verify(&key, &message.receipt.signature) => ReceiptVerdict::Verified,
-            _ => ReceiptVerdict::Invalid("the clinic's receipt key did not sign it".into()),
+        if Receipt::of_message(account.tenant, message).verify(&key, &message.receipt.signature) {
+            ReceiptVerdict::Verified
+        } else {
+            ReceiptVerdict::Invalid("the clinic's receipt key did not sign it".into())
         }
     }
 }
@@ -288,23 +287,6 @@ fn archive_key(seal: &SeenSeal) -> std::result::Result<ArchiveKey, NotAuthenticR
             SealVerdict::Bad(problem) | SealVerdict::Unchecked(problem) => problem.clone(),
             SealVerdict::Good => "it does not open".into(),
         })
-    })
-}
-
-/// The receipt the server should have signed; `None` for a place that no conversation has.
-fn receipt_of(message: &Message, tenant: TenantId) -> Option<Receipt> {
-    Some(Receipt {
-        tenant,
-        conversation: message.conversation_id,
-        conversation_seq: u64::try_from(message.conversation_seq).ok()?,
-        message_id: message.id,
-        commitment: message.commitment.into(),
-        signature_sha256: sha256(message.signature.as_slice()),
-        wrapped_key_sha256: sha256(message.wrapped_key.as_slice()),
-        received_at: message.received_at,
-        audit_leaf: message.receipt.audit_leaf.0,
-        policies: message.receipt.policies.clone(),
-        policy_set_hash: message.receipt.policy_set.0,
     })
 }
 

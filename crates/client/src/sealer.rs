@@ -4,12 +4,13 @@
 
 use rand_core::CryptoRng;
 use sigilo_seal::{
-    ArchiveKey, Attachment, Commitment, Content, ContentKey, Context, Envelope, IdentitySecret,
-    SealedMessage, message::seal_message,
+    ArchiveKey, Commitment, Content, ContentKey, Context, Envelope, IdentitySecret, Origin,
+    message::{commitment, seal_body, sign_message, wrap_key},
+    sha256,
 };
 use sigilo_wire::{
-    Base64, ClientMessageId, ConversationId, DeviceNumber, SealId, TenantId, Timestamp, UserId,
-    message::{AttachmentRef, Deliver, Message, MessageKind, Priority, SendMessage},
+    Base64, Base64Array, ClientMessageId, ConversationId, DeviceNumber, SealId, TenantId, Timestamp, UserId,
+    message::{AttachmentRef, Deliver, MessageKind, Priority, SendMessage},
 };
 
 /// What one device needs to seal messages in one conversation under one record seal.
@@ -75,36 +76,27 @@ impl Sealer {
         key: &ContentKey,
         rng: &mut R,
     ) -> (SendMessage, Envelope) {
-        let context = self.context(message);
-        let (sealed, envelope) =
-            seal_message(key, context, &message.content, &self.archive, &self.identity, rng);
-        (self.request(message, sealed), envelope)
+        let mut request = self.unsigned(message);
+        let context = Context::of_send(&self.origin(), &request);
+        let body = seal_body(key, &context, &message.content.to_json());
+        let commitment = commitment(key, &context, &body);
+        let wrapped_key = wrap_key(&self.archive, &commitment, key);
+        let signature =
+            sign_message(&self.identity, &context.digest(), &commitment, &sha256(&wrapped_key), rng);
+        request.body = Base64(body);
+        request.commitment = commitment.into();
+        request.wrapped_key = wrapped_key.into();
+        request.signature = signature.into();
+        (request, Envelope { key: key.clone(), commitment })
     }
 
-    fn context(&self, message: &Unsealed) -> Context {
-        Context {
-            tenant: self.tenant,
-            conversation: self.conversation,
-            client_message_id: message.client_message_id,
-            sender: self.sender,
-            device: self.device,
-            sent_at: message.sent_at,
-            kind: message.kind.as_str().to_owned(),
-            seal_id: self.seal_id,
-            device_seq: message.device_seq,
-            prev_commitment: message.previous,
-            seen_commitment: message.seen,
-            target_commitment: message.target,
-            reply_to_commitment: message.reply_to,
-            priority: message.priority.as_str().to_owned(),
-            urgent: message.urgent,
-            when_open: message.deliver == Deliver::WhenOpen,
-            expires_in_s: message.expires_in_s,
-            attachments: message.attachments.iter().map(attachment).collect(),
-        }
+    const fn origin(&self) -> Origin {
+        let (tenant, conversation) = (self.tenant, self.conversation);
+        Origin { tenant, conversation, sender: self.sender, device: self.device }
     }
 
-    fn request(&self, message: &Unsealed, sealed: SealedMessage) -> SendMessage {
+    /// The request with every field of the context, and nothing yet of what is computed from it.
+    fn unsigned(&self, message: &Unsealed) -> SendMessage {
         SendMessage {
             client_message_id: message.client_message_id,
             message_type: message.kind,
@@ -113,11 +105,11 @@ impl Sealer {
             device_seq: message.device_seq,
             prev_commitment: message.previous.map(Into::into),
             seen_commitment: message.seen.map(Into::into),
-            body: Base64(sealed.body),
-            commitment: sealed.commitment.into(),
-            signature: sealed.signature.into(),
+            body: Base64::default(),
+            commitment: Base64Array([0; 32]),
+            signature: Base64Array([0; 64]),
             seal_id: self.seal_id,
-            wrapped_key: sealed.wrapped_key.into(),
+            wrapped_key: Base64Array([0; 48]),
             target_commitment: message.target.map(Into::into),
             reply_to_commitment: message.reply_to.map(Into::into),
             attachments: message.attachments.clone(),
@@ -126,44 +118,5 @@ impl Sealer {
             expires_in_s: (message.expires_in_s > 0).then_some(message.expires_in_s),
             envelopes: Vec::new(),
         }
-    }
-}
-
-fn attachment(reference: &AttachmentRef) -> Attachment {
-    Attachment { file_id: reference.file_id, blob_sha256: reference.sha256.0 }
-}
-
-/// The sealed form of a message as the server hands it out: `A` is built from its fields.
-#[must_use]
-pub fn sealed_message(message: &Message, tenant: TenantId) -> SealedMessage {
-    let attachments = message.attachments.iter();
-    let context = Context {
-        tenant,
-        conversation: message.conversation_id,
-        client_message_id: message.client_message_id,
-        sender: message.sender.user_id,
-        device: message.sender.device_id,
-        sent_at: message.sent_at,
-        kind: message.message_type.as_str().to_owned(),
-        seal_id: message.seal_id,
-        device_seq: message.device_seq,
-        prev_commitment: message.prev_commitment.map(Into::into),
-        seen_commitment: message.seen_commitment.map(Into::into),
-        target_commitment: message.target_commitment.map(Into::into),
-        reply_to_commitment: message.reply_to_commitment.map(Into::into),
-        priority: message.priority.as_str().to_owned(),
-        urgent: message.urgent,
-        when_open: message.deliver == Deliver::WhenOpen,
-        expires_in_s: message.expires_in_s,
-        attachments: attachments
-            .map(|a| Attachment { file_id: a.file_id, blob_sha256: a.sha256.0 })
-            .collect(),
-    };
-    SealedMessage {
-        context,
-        body: message.body.0.clone(),
-        commitment: message.commitment.into(),
-        signature: message.signature.0,
-        wrapped_key: message.wrapped_key.0,
     }
 }

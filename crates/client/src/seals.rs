@@ -3,12 +3,12 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use sigilo_seal::{
-    ArchiveKey, IdentityPublicKey, IdentitySecret, KeyId, KeyPurpose, Member, Recipient, RecordSeal,
-    SealHeader, SealedCopy, XWingSecret,
+    ArchiveKey, IdentityPublicKey, IdentitySecret, KeyId, KeyPurpose, Member, Origin, Recipient, RecordSeal,
+    SealHeader, XWingSecret,
 };
 use sigilo_wire::{
-    Base64, ConversationId, DeviceNumber, ErrorCode, SealId, UserId,
-    seal::{NewSeal, Seal, SealCopy, SealMember},
+    ConversationId, DeviceNumber, ErrorCode, SealId, UserId,
+    seal::{Seal, SealMember},
 };
 
 use crate::{
@@ -24,6 +24,8 @@ use crate::{
 
 /// A seal is used for 30 days; this device renews it a day before the server asks.
 const SEAL_AGE: Duration = Duration::from_secs(29 * 24 * 3600);
+/// The server takes a seal up to 7 days old.
+const UNPUBLISHED_AGE: Duration = Duration::from_secs(6 * 24 * 3600);
 /// Seals of a conversation are searched this many pages back.
 const MAX_PAGES: usize = 100;
 
@@ -67,8 +69,15 @@ impl Engine {
     }
 
     fn is_current(&self, own: &OwnSeal, members: &[Member], records: KeyId) -> bool {
-        let young = self.env.now().since(own.seal.created_at) < SEAL_AGE;
-        young && own.records_key_id == records && own.seal.members == wire_members(members)
+        let limit = if own.published { SEAL_AGE } else { UNPUBLISHED_AGE };
+        let young = self.env.now().since(own.seal.created_at) < limit;
+        let same = |sealed: &SealMember, now: &Member| {
+            let key = sealed.identity_key.0 == now.identity_key.to_bytes();
+            key && (sealed.user_id, KeyId::from(sealed.history_key_id)) == (now.user, now.history_key_id)
+        };
+        let sealed = &own.seal.members;
+        let for_these = sealed.len() == members.len() && sealed.iter().zip(members).all(|(s, m)| same(s, m));
+        young && own.records_key_id == records && for_these
     }
 
     async fn make_seal(
@@ -94,7 +103,7 @@ impl Engine {
         let archive_key = SecretBytes(archive.as_bytes().to_vec());
         let own = OwnSeal {
             conversation,
-            seal: to_wire(&seal),
+            seal: seal.to_new(),
             archive_key: archive_key.clone(),
             records_key_id: recipients.first().map(Recipient::key_id).ok_or_else(no_recipient)?,
             published: false,
@@ -202,14 +211,8 @@ impl Engine {
         if (seal.sender_id, seal.device_id) != (sender, device) {
             return Err(bad("it is another device's".into()));
         }
-        let header = SealHeader {
-            tenant: self.account()?.tenant,
-            conversation: seal.conversation_id,
-            seal_id: seal.seal.seal_id,
-            sender,
-            device,
-        };
-        let record = from_wire(&seal.seal, header)?;
+        let origin = Origin::of_seal(self.account()?.tenant, seal);
+        let record = RecordSeal::of_new(&origin, &seal.seal).map_err(|error| bad(error.to_string()))?;
         let maker = self.known_or_fetched(sender).await?;
         let signed = |key: &IdentityPublicKey| record.verify_signature(key).is_ok();
         if !signed(&maker.identity) && !maker.pending.as_ref().is_some_and(signed) {
@@ -268,7 +271,7 @@ impl Engine {
         if let Some(known) = self.profile.get::<ContactHistoryKey>(&name).await? {
             return Ok(Some(known.public_key));
         }
-        match self.refresh_contact(user, &BTreeSet::new()).await {
+        match self.refresh_manifest(user).await {
             Err(error) if error.is_transient() => return Err(error),
             _ => {}
         }
@@ -287,55 +290,6 @@ impl Engine {
 struct View {
     members: Vec<Member>,
     recipients: Vec<Recipient>,
-}
-
-fn wire_members(members: &[Member]) -> Vec<SealMember> {
-    members
-        .iter()
-        .map(|member| SealMember {
-            user_id: member.user,
-            identity_key: member.identity_key.to_bytes().into(),
-            history_key_id: member.history_key_id.into(),
-        })
-        .collect()
-}
-
-fn to_wire(seal: &RecordSeal) -> NewSeal {
-    NewSeal {
-        seal_id: seal.header.seal_id,
-        created_at: seal.created_at,
-        members: wire_members(&seal.members),
-        copies: seal
-            .copies
-            .iter()
-            .map(|copy| SealCopy {
-                key_id: copy.key_id.into(),
-                enc: Base64(copy.enc.clone()),
-                ciphertext: Base64(copy.ct.clone()),
-            })
-            .collect(),
-        signature: seal.signature.into(),
-    }
-}
-
-fn from_wire(seal: &NewSeal, header: SealHeader) -> Result<RecordSeal> {
-    let member = |member: &SealMember| {
-        let identity_key = IdentityPublicKey::parse(member.identity_key.as_slice())
-            .map_err(|error| Error::contact(member.user_id, error))?;
-        Ok(Member { user: member.user_id, identity_key, history_key_id: member.history_key_id.into() })
-    };
-    let copy = |copy: &SealCopy| SealedCopy {
-        key_id: copy.key_id.into(),
-        enc: copy.enc.0.clone(),
-        ct: copy.ciphertext.0.clone(),
-    };
-    Ok(RecordSeal {
-        header,
-        created_at: seal.created_at,
-        members: seal.members.iter().map(member).collect::<Result<_>>()?,
-        copies: seal.copies.iter().map(copy).collect(),
-        signature: seal.signature.0,
-    })
 }
 
 fn clinic_key(error: impl std::fmt::Display) -> Error {

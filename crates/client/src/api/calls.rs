@@ -3,11 +3,11 @@
 use reqwest::Method;
 use serde::de::IgnoredAny;
 use sigilo_wire::{
-    ConversationId, UserId,
+    ConversationId, DeviceNumber, UserId,
     account::{Activate, Login, Me, Tokens},
     conversation::{ContactList, Conversation, ConversationList, CreateConversation},
     event::EventList,
-    keys::{CheckKeys, Clinic, KeyBundles, KeyCounts, PutIdentity, PutKeys, SignedManifest},
+    keys::{CheckKeys, Clinic, KeyBundles, KeyCounts, PutIdentity, PutKeys, SignedManifest, UserManifest},
     message::{Accepted, MessageList, SendMessage},
     seal::{NewSeal, SealList},
 };
@@ -69,8 +69,16 @@ impl Api {
         Ok(())
     }
 
-    pub(crate) async fn key_bundles(&self, user: UserId) -> Result<KeyBundles> {
-        self.get(&format!("/api/keys/{user}/*/")).await
+    pub(crate) async fn manifest(&self, user: UserId) -> Result<UserManifest> {
+        self.get(&format!("/api/keys/{user}/manifest/")).await
+    }
+
+    /// Of one device, or of all.
+    pub(crate) async fn key_bundles(&self, user: UserId, device: Option<DeviceNumber>) -> Result<KeyBundles> {
+        match device {
+            Some(device) => self.get(&format!("/api/keys/{user}/{device}/")).await,
+            None => self.get(&format!("/api/keys/{user}/*/")).await,
+        }
     }
 
     pub(crate) async fn contacts(&self, cursor: Option<&str>) -> Result<ContactList> {

@@ -20,7 +20,7 @@ use std::{collections::HashSet, time::Duration};
 use serde::{Deserialize, Serialize};
 use sigilo_seal::{Commitment, Content, ContentBody};
 use sigilo_wire::{
-    ClientMessageId, ConversationId, Timestamp,
+    ClientMessageId, ConversationId, ErrorCode, Timestamp,
     message::{Deliver, MessageKind, Priority},
 };
 
@@ -258,7 +258,7 @@ pub(crate) enum Stop {
 fn waits(error: &Error) -> bool {
     let needs_somebody =
         matches!(error, Error::IdentityChanged { .. } | Error::KeysMissing { .. } | Error::LoggedOut);
-    error.is_transient() || needs_somebody
+    error.is_transient() || needs_somebody || error.code() == Some(ErrorCode::KeysMissing)
 }
 
 fn check(content: &Content, options: &SendOptions) -> Result<MessageKind> {

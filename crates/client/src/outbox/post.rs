@@ -19,13 +19,18 @@ impl Engine {
     /// Brings a message to the server, repairing it as often as makes sense.
     pub(super) async fn try_deliver(&self, item: &mut OutboxItem) -> Result<Box<ShownMessage>> {
         loop {
-            self.prepare(item).await?;
-            let sealed = item.sealed.clone().ok_or_else(|| Error::internal("an unsealed message"))?;
-            match self.post(item, &sealed.request).await {
-                Ok(accepted) => return self.finish(item, &sealed, &accepted).await,
+            match self.attempt(item).await {
+                Ok((sealed, accepted)) => return self.finish(item, &sealed, &accepted).await,
                 Err(error) => self.repair(item, error).await?,
             }
         }
+    }
+
+    async fn attempt(&self, item: &mut OutboxItem) -> Result<(SealedItem, Accepted)> {
+        self.prepare(item).await?;
+        let sealed = item.sealed.clone().ok_or_else(|| Error::internal("an unsealed message"))?;
+        let accepted = self.post(item, &sealed.request).await?;
+        Ok((sealed, accepted))
     }
 
     /// Sends by the socket when it is open, otherwise by HTTP; the server answers the same on both.

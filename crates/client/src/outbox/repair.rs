@@ -3,7 +3,7 @@
 //! A 409 is a hint. What is sent to whom is decided by what this device fetched and verified, never by the
 //! answer's details.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use sigilo_seal::Commitment;
@@ -14,6 +14,7 @@ use sigilo_wire::{
 
 use crate::{
     Error, Result,
+    contacts::DeviceHints,
     engine::Engine,
     profile::records::{Chain, MessageName, OutboxItem, OwnSeal, StoredMessage, chain_key},
 };
@@ -54,17 +55,21 @@ impl Engine {
 
     /// The context stays: body, commitment and key do, too. Only envelopes are made anew.
     async fn repair_devices(&self, item: &mut OutboxItem, mismatch: DeviceMismatch) -> Result<()> {
-        let mut renew = BTreeMap::<UserId, BTreeSet<_>>::new();
-        for device in mismatch.missing.iter().chain(&mismatch.extra) {
-            renew.entry(device.user_id).or_default();
+        let mut hints = BTreeMap::<UserId, DeviceHints>::new();
+        for device in &mismatch.missing {
+            hints.entry(device.user_id).or_default().missing.insert(device.device_id);
+        }
+        for device in &mismatch.extra {
+            hints.entry(device.user_id).or_default().expired.insert(device.device_id);
         }
         for device in &mismatch.stale {
-            renew.entry(device.user_id).or_default().insert(device.device_id);
+            hints.entry(device.user_id).or_default().renew.insert(device.device_id);
         }
-        let members = self.refresh_conversation(item.draft.conversation).await?.shown_members;
-        for user in members {
-            if let Some(devices) = renew.get(&user) {
-                self.refresh_contact(user, devices).await?;
+        // Only members shown to the user, only devices of their manifests.
+        for user in self.refresh_conversation(item.draft.conversation).await?.shown_members {
+            if let Some(hints) = hints.get(&user) {
+                let contact = self.refresh_manifest(user).await?;
+                self.open_sessions(contact, hints).await?;
             }
         }
         if let Some(sealed) = &mut item.sealed {
@@ -78,7 +83,7 @@ impl Engine {
         let conversation = item.draft.conversation;
         self.refresh_clinic().await?;
         for user in self.refresh_conversation(conversation).await?.shown_members {
-            self.refresh_contact(user, &BTreeSet::new()).await?;
+            self.refresh_manifest(user).await?;
         }
         self.drop_own_seal(conversation).await?;
         item.sealed = None;
