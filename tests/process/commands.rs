@@ -1,0 +1,81 @@
+//! Exit statuses: 0 done, 1 the answer is no, 2 usage, 3 could not run.
+
+use serde_json::Value;
+
+use crate::{run, sigilo, text};
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = run(folder.path(), &["--help"]);
+    assert!(all.status.success());
+    let commands: Vec<String> = text(&all.stdout)
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|command| *command != "help")
+        .map(str::to_owned)
+        .collect();
+    assert!(commands.len() >= 3, "{commands:?}");
+    for command in commands {
+        let help = run(folder.path(), &[&command, "--help"]);
+        assert!(help.status.success(), "{command}");
+        // Groups of commands have no example of their own.
+        let help = text(&help.stdout);
+        assert!(help.contains("Example") || help.contains("Commands:"), "{command}:\n{help}");
+    }
+}
+
+#[test]
+fn migrations_are_checked_and_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = run(folder.path(), &["migrate", "--check"]);
+    assert_eq!(missing.status.code(), Some(3), "nothing to check yet");
+    assert!(text(&missing.stderr).contains("sigilo migrate"));
+    assert_eq!(run(folder.path(), &["migrate"]).status.code(), Some(0));
+    let current = run(folder.path(), &["migrate", "--check"]);
+    assert_eq!(current.status.code(), Some(0));
+    assert_eq!(text(&current.stdout), "database: current\nkey store: current\n");
+}
+
+#[test]
+fn usage_errors_are_status_2() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(run(folder.path(), &["serve", "--lisen", "x"]).status.code(), Some(2));
+    assert_eq!(run(folder.path(), &["wat"]).status.code(), Some(2));
+}
+
+#[test]
+fn wrong_configurations_stop_the_start_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let unknown = sigilo(folder.path(), &["serve"]).env("SIGILO__SERVER__LISTN", "x").output().unwrap();
+    assert_eq!(unknown.status.code(), Some(3));
+    assert!(text(&unknown.stderr).contains("did you mean `listen`?"), "{}", text(&unknown.stderr));
+    let open = run(folder.path(), &["serve", "--listen", "0.0.0.0:0"]);
+    assert_eq!(open.status.code(), Some(3));
+    assert!(text(&open.stderr).contains("behind_proxy"), "{}", text(&open.stderr));
+    let file = run(folder.path(), &["serve", "--config", "nowhere.toml"]);
+    assert_eq!(file.status.code(), Some(3));
+    assert!(text(&file.stderr).contains("nowhere.toml"), "{}", text(&file.stderr));
+    assert!(!folder.path().join("data").exists(), "nothing was made");
+}
+
+#[test]
+fn the_doctor_says_what_is_wrong_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = run(folder.path(), &["doctor", "--json"]);
+    let report: Value = serde_json::from_slice(&good.stdout).unwrap();
+    assert_eq!((good.status.code(), &report["ok"]), (Some(0), &Value::Bool(true)), "{report:#}");
+    let bad = sigilo(folder.path(), &["doctor", "--json"])
+        .env("SIGILO__STORAGE__DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
+        .output()
+        .unwrap();
+    assert_eq!(bad.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&bad.stdout).unwrap();
+    let wrong: Vec<&Value> =
+        report["findings"].as_array().unwrap().iter().filter(|finding| finding["ok"] == false).collect();
+    assert_eq!(wrong.len(), 1, "{report:#}");
+    assert_eq!(wrong[0]["name"], "database");
+}
