@@ -9,6 +9,8 @@ mod keys;
 pub mod observe;
 mod openapi;
 pub mod strict;
+#[cfg(test)]
+mod tests;
 
 use axum::{
     Router,
