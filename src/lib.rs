@@ -18,6 +18,7 @@ pub mod idempotency;
 pub mod keys;
 pub mod outbox;
 pub mod policy;
+pub mod relationships;
 pub mod relay;
 pub mod rng;
 pub mod server;

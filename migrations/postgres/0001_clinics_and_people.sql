@@ -161,6 +161,7 @@ CREATE TABLE appointments (
 );
 CREATE INDEX appointments_by_patient ON appointments (patient_id, clinician_id);
 
+-- revocation: appointment (it was cancelled, and comes back with it) or decision (a person's; it does not).
 CREATE TABLE relationships (
     relationship_id UUID PRIMARY KEY,
     tenant_id UUID NOT NULL REFERENCES tenants (tenant_id),
@@ -171,7 +172,8 @@ CREATE TABLE relationships (
     source TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     expires_at BIGINT,
-    revoked_at BIGINT
+    revoked_at BIGINT,
+    revocation TEXT
 );
 CREATE INDEX relationships_by_pair ON relationships (tenant_id, patient_id, clinician_id);
 CREATE INDEX relationships_by_clinician ON relationships (tenant_id, clinician_id);

@@ -161,6 +161,7 @@ CREATE TABLE appointments (
 ) STRICT;
 CREATE INDEX appointments_by_patient ON appointments (patient_id, clinician_id);
 
+-- revocation: appointment (it was cancelled, and comes back with it) or decision (a person's; it does not).
 CREATE TABLE relationships (
     relationship_id BLOB PRIMARY KEY,
     tenant_id BLOB NOT NULL REFERENCES tenants (tenant_id),
@@ -171,7 +172,8 @@ CREATE TABLE relationships (
     source TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     expires_at INTEGER,
-    revoked_at INTEGER
+    revoked_at INTEGER,
+    revocation TEXT
 ) STRICT;
 CREATE INDEX relationships_by_pair ON relationships (tenant_id, patient_id, clinician_id);
 CREATE INDEX relationships_by_clinician ON relationships (tenant_id, clinician_id);

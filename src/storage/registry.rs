@@ -1,6 +1,6 @@
 //! Every statement of the program, for the test that prepares each on each engine.
 
-use crate::{audit, auth, conversations, idempotency, keys, outbox, relay, storage};
+use crate::{audit, auth, conversations, idempotency, keys, outbox, relationships, relay, storage};
 
 /// Names and texts of one store file.
 type Statements = &'static [(&'static str, &'static str)];
@@ -15,6 +15,7 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
         idempotency::store::ALL,
         keys::store::ALL,
         outbox::store::ALL,
+        relationships::store::ALL,
         relay::store::ALL,
         storage::dialect::ALL,
     ];
