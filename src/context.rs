@@ -6,7 +6,7 @@ use sigilo_wire::{
     DeviceId, DeviceNumber, RequestId, Role, TenantId, Timestamp, UserId, account::DeviceKind,
 };
 
-use crate::{Error, Result};
+use crate::{Error, Result, app::App, rng};
 use sigilo_wire::ErrorCode;
 
 /// One request's context.
@@ -51,6 +51,14 @@ pub struct Caller {
 }
 
 impl Ctx {
+    /// The context of a command beside the database.
+    #[must_use]
+    pub fn operator(app: &App, tenant: TenantId) -> Self {
+        let now = app.clock.now();
+        let request = RequestId::new(now, rng::bytes(&*app.entropy));
+        Self { tenant, actor: Actor::Operator, request, now, address: None }
+    }
+
     /// The person asking.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ pub mod gateway;
 pub mod idempotency;
 pub mod keys;
 pub mod outbox;
+pub mod people;
 pub mod policy;
 pub mod relationships;
 pub mod relay;

@@ -1,6 +1,9 @@
 //! A user's devices, and their end.
 
-use sigilo_wire::{DeviceId, account::DeviceList};
+use sigilo_wire::{
+    DeviceId,
+    account::{Device, DeviceList},
+};
 
 use super::{known::cut_off, sessions, store};
 use crate::{
@@ -20,6 +23,17 @@ pub async fn list_devices(app: &App, ctx: &Ctx, grant: Grant<ManageOwnAccount>) 
     let rows = store::devices(&mut tx, *grant.resource()).await?;
     let results = rows.iter().map(|row| sessions::describe(app, row, Some(caller.device_id)));
     Ok(DeviceList { results: results.collect::<Result<_>>()? })
+}
+
+/// The device the caller's token is bound to.
+///
+/// # Errors
+/// 404 when it was removed meanwhile.
+pub(crate) async fn current_device(app: &App, ctx: &Ctx) -> Result<Device> {
+    let caller = ctx.caller()?;
+    let mut tx = app.db.read("device").await?;
+    let row = store::device(&mut tx, caller.user_id, caller.device_id).await?.ok_or(Error::NotFound)?;
+    sessions::describe(app, &row, Some(caller.device_id))
 }
 
 /// Removes a device of the caller: its tokens, keys and waiting events are gone at once, and its number is

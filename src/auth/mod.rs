@@ -26,6 +26,7 @@ mod ws_ticket;
 
 pub use activate::activate;
 pub use authenticate::{Session, authenticate, authenticate_session};
+pub(crate) use devices::current_device;
 pub use devices::{list_devices, revoke_device};
 pub use known::KnownDevices;
 pub use login::login;

@@ -19,6 +19,7 @@ pub use relay::Relay;
 pub use secrets::{Secrets, write_private};
 use serde::Deserialize;
 pub use server::Server;
+use sigilo_wire::TenantId;
 pub use storage::Storage;
 pub use tls::Tls;
 
@@ -79,6 +80,17 @@ impl Config {
     /// When a file cannot be read or written, or is readable by others.
     pub fn secrets(&self, entropy: &dyn Entropy) -> Result<Secrets> {
         Secrets::load_or_create(&self.storage, entropy)
+    }
+
+    /// Keeps the private half of a clinic's scanner key in a file of its own, with mode 0600, which only the
+    /// scan worker reads.
+    ///
+    /// # Errors
+    /// When the file exists or cannot be written.
+    pub fn write_scanner_key(&self, clinic: TenantId, seed: &[u8]) -> Result<()> {
+        let folder = self.storage.data.join("scanner");
+        secrets::private_dir(&folder)?;
+        write_private(&folder.join(format!("{clinic}.key")), seed)
     }
 
     /// Refuses settings that contradict each other or that would be unsafe.

@@ -1,6 +1,6 @@
 //! Every statement of the program, for the test that prepares each on each engine.
 
-use crate::{audit, auth, conversations, idempotency, keys, outbox, relationships, relay, storage};
+use crate::{audit, auth, conversations, idempotency, keys, outbox, people, relationships, relay, storage};
 
 /// Names and texts of one store file.
 type Statements = &'static [(&'static str, &'static str)];
@@ -16,6 +16,7 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
         keys::store::ALL,
         outbox::store::ALL,
         relationships::store::ALL,
+        people::store::ALL,
         relay::store::ALL,
         storage::dialect::ALL,
     ];

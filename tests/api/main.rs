@@ -5,5 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod accounts;
+mod clinic;
 mod openapi;
 mod operation;
+mod tokens;

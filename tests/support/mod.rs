@@ -2,6 +2,7 @@
 
 #![expect(dead_code, reason = "each test binary uses its own part")]
 
+pub mod clinic;
 pub mod clock;
 pub mod database;
 pub mod http;

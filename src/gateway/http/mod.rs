@@ -1,11 +1,15 @@
 //! The HTTP gateway. One endpoint, or a small group, a file, in the order error, doc, handler; each area has
 //! `routes()`, merged here. Every answer's shape and headers come from the layers around the routes.
 
+mod auth;
 mod chat;
+mod clinic;
+mod devices;
 pub mod error;
 pub mod extract;
 mod health;
 mod keys;
+mod me;
 pub mod observe;
 mod openapi;
 pub mod strict;
@@ -32,6 +36,10 @@ fn areas() -> OpenApiRouter<SharedApp> {
         .merge(health::routes())
         .merge(keys::routes())
         .merge(chat::routes())
+        .merge(auth::routes())
+        .merge(me::routes())
+        .merge(devices::routes())
+        .merge(clinic::routes())
 }
 
 /// The API's description.
