@@ -146,7 +146,7 @@ impl Engine {
     async fn publish_pre_keys(&self, home: Home) -> Result<()> {
         let step = self.profile.step();
         let mut own: OwnIdentity = step.get(ONLY).await?.ok_or(Error::NotActivated)?;
-        let keys = sessions::make_first(&step, &mut own, &self.env)?;
+        let keys = sessions::make_first(&step, &mut own, sessions::ONE_TIME_KEYS, &self.env)?;
         // The private halves are on disk before anybody can use the public ones.
         step.commit().await?;
         self.api.put_keys(&keys).await?;
@@ -230,7 +230,7 @@ impl Engine {
 
     /// Publishes more one-time keys.
     pub(crate) async fn top_up_keys(&self) -> Result<()> {
-        self.publish(sessions::make_one_time).await
+        self.publish(|step, own, env| sessions::make_one_time(step, own, sessions::ONE_TIME_KEYS, env)).await
     }
 
     /// Publishes a new signed prekey and a new last-resort key.

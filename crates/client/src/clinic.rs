@@ -146,3 +146,83 @@ pub(crate) fn admit(
 fn refused(problem: impl std::fmt::Display) -> Error {
     Error::ClinicKeys(problem.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Clinic, NOW};
+    use sigilo_wire::keys::SignedRootStatement as Offered;
+
+    fn offered(clinic: &Clinic) -> keys::Clinic {
+        let statements = [clinic.records_statement(), clinic.receipt_statement()];
+        keys::Clinic {
+            clinic_id: clinic.tenant,
+            name: "Clínica Centro".into(),
+            slug: "centro".into(),
+            time_zone: "America/Mexico_City".into(),
+            hours: serde_json::json!({}),
+            emergency_number: "911".into(),
+            root_public_key: Some(clinic.root.public().to_bytes().into()),
+            root_statements: statements.iter().map(|s| Offered::from(&s.sign(&clinic.root))).collect(),
+            policy_set: String::new(),
+            server_time: NOW,
+        }
+    }
+
+    fn check(clinic: &Clinic, answer: &keys::Clinic, known: Option<&ClinicRecord>) -> Result<ClinicRecord> {
+        let pin = RootFingerprint::of(&clinic.root.public());
+        admit(answer, pin, clinic.tenant, known, NOW).map(|admitted| admitted.clinic)
+    }
+
+    #[test]
+    fn keys_under_the_pinned_root_are_admitted() {
+        let clinic = Clinic::new();
+        let record = check(&clinic, &offered(&clinic), None).unwrap();
+        let records = record.records_key(clinic.tenant, NOW).unwrap();
+        assert_eq!(records.key_id(), clinic.records_statement().key_id());
+        assert_eq!(record.epochs[&KeyPurpose::Receipt], 1);
+    }
+
+    #[test]
+    fn another_root_clinic_signature_or_no_root_is_refused() {
+        let clinic = Clinic::new();
+        let changes: [fn(&mut keys::Clinic); 4] = [
+            |a| a.root_public_key = None,
+            |a| {
+                a.root_public_key =
+                    Some(sigilo_seal::Ed25519Secret::from_seed([7; 32]).public().to_bytes().into())
+            },
+            |a| a.clinic_id = TenantId::from_bytes([9; 16]),
+            |a| a.root_statements[0].signature.0[0] ^= 1,
+        ];
+        for (number, change) in changes.iter().enumerate() {
+            let mut answer = offered(&clinic);
+            change(&mut answer);
+            let refused = check(&clinic, &answer, None);
+            assert!(matches!(refused, Err(Error::ClinicKeys(_))), "change {number}");
+        }
+    }
+
+    #[test]
+    fn an_older_epoch_is_refused_and_a_newer_one_taken() {
+        let clinic = Clinic::new();
+        let known = check(&clinic, &offered(&clinic), None).unwrap();
+        let next = clinic.statement(KeyPurpose::Records, 2, clinic.records.public().as_bytes().to_vec());
+        let mut newer = offered(&clinic);
+        newer.root_statements.push(Offered::from(&next.sign(&clinic.root)));
+        let known_newer = check(&clinic, &newer, Some(&known)).unwrap();
+        assert_eq!(known_newer.records_key(clinic.tenant, NOW).unwrap().epoch, 2);
+        assert!(check(&clinic, &offered(&clinic), Some(&known_newer)).is_err());
+    }
+
+    #[test]
+    fn an_expired_key_is_not_in_force() {
+        let clinic = Clinic::new();
+        let mut old = clinic.records_statement();
+        old.not_after = NOW;
+        let mut answer = offered(&clinic);
+        answer.root_statements[0] = Offered::from(&old.sign(&clinic.root));
+        let record = check(&clinic, &answer, None).unwrap();
+        assert!(record.records_key(clinic.tenant, NOW).is_err());
+    }
+}

@@ -273,3 +273,82 @@ fn missing_keys(user: UserId, error: Error) -> Error {
         _ => error,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sigilo_seal::{IdentitySecret, ManifestDevice, XWingSecret};
+
+    use super::*;
+    use crate::testing::{NOW, rng};
+
+    struct Author {
+        identity: IdentitySecret,
+        tenant: TenantId,
+        user: UserId,
+    }
+
+    impl Author {
+        fn new() -> Self {
+            let identity = IdentitySecret::from_bytes([4; 32]);
+            Self { identity, tenant: TenantId::from_bytes([1; 16]), user: UserId::from_bytes([2; 16]) }
+        }
+
+        fn manifest(&self, previous: Option<&Manifest>, history: u8) -> Manifest {
+            Manifest {
+                tenant: self.tenant,
+                user: self.user,
+                version: previous.map_or(1, |previous| previous.version + 1),
+                previous: previous.map(Manifest::digest),
+                history_public_key: XWingSecret::from_seed([history; 32]).public(),
+                devices: vec![ManifestDevice {
+                    device: DeviceNumber::FIRST,
+                    registration_id: 5,
+                    added_at: NOW,
+                }],
+            }
+        }
+
+        fn sign(&self, manifest: &Manifest) -> keys::SignedManifest {
+            keys::SignedManifest::from(&manifest.sign(&self.identity, &mut rng(1)))
+        }
+
+        fn contact(&self) -> Contact {
+            Contact::first_seen(self.user, self.identity.public(), NOW)
+        }
+    }
+
+    #[test]
+    fn manifests_move_forward_only() {
+        let author = Author::new();
+        let first = author.manifest(None, 1);
+        let second = author.manifest(Some(&first), 2);
+        let third = author.manifest(Some(&second), 3);
+        let mut contact = author.contact();
+        contact.take_manifest(&author.sign(&first), author.tenant).unwrap();
+        contact.take_manifest(&author.sign(&first), author.tenant).unwrap();
+        contact.take_manifest(&author.sign(&second), author.tenant).unwrap();
+        assert_eq!(contact.manifest_version, 2);
+        assert!(contact.take_manifest(&author.sign(&first), author.tenant).is_err(), "an older one");
+        let fork = author.manifest(Some(&first), 9);
+        assert!(contact.take_manifest(&author.sign(&fork), author.tenant).is_err(), "a second of version 2");
+        let other_past = author.manifest(Some(&fork), 3);
+        assert!(contact.take_manifest(&author.sign(&other_past), author.tenant).is_err(), "another past");
+        contact.take_manifest(&author.sign(&third), author.tenant).unwrap();
+        assert_eq!(contact.history_key, Some(third.history_public_key));
+    }
+
+    #[test]
+    fn manifests_of_others_are_refused() {
+        let author = Author::new();
+        let manifest = author.manifest(None, 1);
+        let mut contact = author.contact();
+        assert!(contact.take_manifest(&author.sign(&manifest), TenantId::from_bytes([9; 16])).is_err());
+        let mut stranger = author.contact();
+        stranger.user = UserId::from_bytes([3; 16]);
+        assert!(stranger.take_manifest(&author.sign(&manifest), author.tenant).is_err());
+        let mut signed = author.sign(&manifest);
+        signed.signature.0[0] ^= 1;
+        assert!(contact.take_manifest(&signed, author.tenant).is_err());
+        assert!(contact.manifest.is_none());
+    }
+}

@@ -55,6 +55,8 @@ mod sealer;
 mod seals;
 mod sessions;
 mod socket;
+#[cfg(test)]
+mod testing;
 
 pub use api::ServerUrl;
 pub use client::{ActivateOptions, Client, Me, NewConversation, OpenOptions};

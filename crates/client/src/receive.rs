@@ -316,3 +316,7 @@ fn follows(
         (None, Some(chain)) => ChainVerdict::Gap(sequence - chain.device_seq - 1),
     }
 }
+
+#[cfg(test)]
+#[path = "receive_tests.rs"]
+mod tests;

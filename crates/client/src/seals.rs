@@ -80,7 +80,7 @@ impl Engine {
         young && own.records_key_id == records && for_these
     }
 
-    async fn make_seal(
+    pub(crate) async fn make_seal(
         &self,
         conversation: ConversationId,
         members: Vec<Member>,
@@ -126,7 +126,7 @@ impl Engine {
     }
 
     /// The members shown to the user, with the keys this device has verified.
-    async fn member_view(&self, conversation: &ConversationRecord) -> Result<View> {
+    pub(crate) async fn member_view(&self, conversation: &ConversationRecord) -> Result<View> {
         let mut view = View { members: Vec::new(), recipients: Vec::new() };
         let users: BTreeSet<_> = conversation.shown_members.iter().copied().collect();
         for user in users {
@@ -154,29 +154,46 @@ impl Engine {
         if let Some(seen) = self.profile.get(&key).await? {
             return Ok(seen);
         }
-        let mut seen = SeenSeal {
-            conversation,
-            seal_id,
+        match self.find_seal(conversation, seal_id).await? {
+            Some(seal) => self.take_seal(&seal, sender, device).await,
+            // Not remembered: it may come later.
+            None => Ok(SeenSeal {
+                conversation,
+                seal_id,
+                sender,
+                device,
+                members: Vec::new(),
+                archive_key: None,
+                verdict: SealVerdict::Bad("the server does not have it".into()),
+            }),
+        }
+    }
+
+    /// Opens and rechecks a seal, and remembers the verdict.
+    pub(crate) async fn take_seal(
+        &self,
+        seal: &Seal,
+        sender: UserId,
+        device: DeviceNumber,
+    ) -> Result<SeenSeal> {
+        let (archive_key, verdict) = match self.open_seal(seal, sender, device).await {
+            Ok((archive, verdict)) => (Some(SecretBytes(archive.as_bytes().to_vec())), verdict),
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error) => (None, SealVerdict::Bad(error.to_string())),
+        };
+        let seen = SeenSeal {
+            conversation: seal.conversation_id,
+            seal_id: seal.seal.seal_id,
             sender,
             device,
-            members: Vec::new(),
-            archive_key: None,
-            verdict: SealVerdict::Bad("the server does not have it".into()),
+            members: seal.seal.members.clone(),
+            archive_key,
+            verdict,
         };
-        let Some(seal) = self.find_seal(conversation, seal_id).await? else { return Ok(seen) };
-        seen.members.clone_from(&seal.seal.members);
-        match self.open_seal(&seal, sender, device).await {
-            Ok((archive, verdict)) => {
-                seen.archive_key = Some(SecretBytes(archive.as_bytes().to_vec()));
-                seen.verdict = verdict;
-            }
-            Err(error) if error.is_transient() => return Err(error),
-            Err(error) => seen.verdict = SealVerdict::Bad(error.to_string()),
-        }
         self.profile.put(&seen).await?;
         if let SealVerdict::Bad(problem) = &seen.verdict {
             let note = TimelineNote::SealInvalid { user: sender, problem: problem.clone() };
-            self.note(conversation, note).await?;
+            self.note(seen.conversation, note).await?;
         }
         Ok(seen)
     }
@@ -287,9 +304,10 @@ impl Engine {
     }
 }
 
-struct View {
-    members: Vec<Member>,
-    recipients: Vec<Recipient>,
+/// The members of a conversation, and the keys a seal for them is made for.
+pub(crate) struct View {
+    pub(crate) members: Vec<Member>,
+    pub(crate) recipients: Vec<Recipient>,
 }
 
 fn clinic_key(error: impl std::fmt::Display) -> Error {
@@ -298,4 +316,83 @@ fn clinic_key(error: impl std::fmt::Display) -> Error {
 
 fn no_recipient() -> Error {
     Error::internal("a seal for nobody")
+}
+
+#[cfg(test)]
+mod tests {
+    use sigilo_seal::XWingPublic;
+    use sigilo_wire::seal::KeyIdBytes;
+
+    use super::*;
+    use crate::testing::{Party, World};
+
+    async fn made(world: &World, by: &Party, recipients: impl FnOnce(&mut Vec<Recipient>)) -> Seal {
+        let record = by.engine.conversation(world.conversation).await.unwrap();
+        let view = by.engine.member_view(&record).await.unwrap();
+        let mut list = view.recipients;
+        list.insert(0, Recipient::records(&world.clinic.records_statement()).unwrap());
+        recipients(&mut list);
+        let own = by.engine.make_seal(world.conversation, view.members, &list, &by.identity).await.unwrap();
+        let device = DeviceNumber::FIRST;
+        Seal {
+            conversation_id: world.conversation,
+            sender_id: by.user,
+            device_id: device,
+            received_at: own.seal.created_at,
+            seal: own.seal,
+        }
+    }
+
+    async fn verdict(world: &World, seal: &Seal) -> SealVerdict {
+        world.maria.engine.take_seal(seal, world.ana.user, DeviceNumber::FIRST).await.unwrap().verdict
+    }
+
+    #[tokio::test]
+    async fn a_seal_for_the_members_and_the_officers_is_good() {
+        let world = World::new().await;
+        let seal = made(&world, &world.ana, |_| {}).await;
+        assert_eq!(verdict(&world, &seal).await, SealVerdict::Good);
+    }
+
+    #[tokio::test]
+    async fn a_seal_without_a_good_copy_for_the_officers_is_bad() {
+        let world = World::new().await;
+        let without = made(&world, &world.ana, |list| {
+            list.remove(0);
+        })
+        .await;
+        assert!(matches!(verdict(&world, &without).await, SealVerdict::Bad(_)));
+        // The officers' copy is named as theirs, but made for a key they do not have.
+        let stranger: XWingPublic = XWingSecret::from_seed([66; 32]).public();
+        let mut stolen = made(&world, &world.ana, |list| list[0] = Recipient::history(stranger)).await;
+        assert!(matches!(verdict(&world, &stolen).await, SealVerdict::Bad(_)));
+        stolen.seal.copies[0].key_id = KeyIdBytes::from(world.clinic.records_statement().key_id());
+        let mut resigned =
+            RecordSeal::of_new(&Origin::of_seal(world.clinic.tenant, &stolen), &stolen.seal).unwrap();
+        resigned.signature = world.ana.identity.sign(&resigned.signing_input(), &mut crate::testing::rng(1));
+        stolen.seal = resigned.to_new();
+        assert!(matches!(verdict(&world, &stolen).await, SealVerdict::Bad(_)));
+    }
+
+    #[tokio::test]
+    async fn a_seal_that_others_signed_or_that_was_changed_does_not_open() {
+        let world = World::new().await;
+        let seal = made(&world, &world.ana, |_| {}).await;
+        let changes: [fn(&mut Seal); 4] = [
+            |s| s.seal.signature.0[0] ^= 1,
+            |s| s.seal.copies[1].ciphertext.0[0] ^= 1,
+            |s| s.seal.members[0].history_key_id.0[0] ^= 1,
+            |s| s.device_id = DeviceNumber::new(2).unwrap(),
+        ];
+        for (number, change) in changes.iter().enumerate() {
+            let mut changed = seal.clone();
+            change(&mut changed);
+            let seen =
+                world.maria.engine.take_seal(&changed, world.ana.user, DeviceNumber::FIRST).await.unwrap();
+            assert!(seen.archive_key.is_none(), "change {number}");
+            assert!(matches!(seen.verdict, SealVerdict::Bad(_)), "change {number}");
+        }
+        let timeline = world.maria.engine.timeline(world.conversation).await.unwrap();
+        assert!(!timeline.is_empty(), "a bad seal is shown");
+    }
 }

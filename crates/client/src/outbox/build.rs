@@ -26,7 +26,7 @@ impl Engine {
     }
 
     /// Seals the message unless it is, and encrypts its envelopes unless they are.
-    pub(super) async fn prepare(&self, item: &mut OutboxItem) -> Result<()> {
+    pub(crate) async fn prepare(&self, item: &mut OutboxItem) -> Result<()> {
         let conversation = self.current_conversation(item.draft.conversation).await?;
         if item.sealed.is_none() {
             item.sealed = Some(self.seal(item, &conversation).await?);

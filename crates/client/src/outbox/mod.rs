@@ -12,8 +12,10 @@
 //! the first answer again.
 
 mod build;
-mod post;
+pub(crate) mod post;
 mod repair;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashSet, time::Duration};
 

@@ -131,7 +131,12 @@ fn accepted(frame: ServerFrame) -> Result<Accepted> {
 }
 
 /// The message as the server will give it to others.
-fn own_message(item: &OutboxItem, request: &SendMessage, accepted: &Accepted, sender: Sender) -> Message {
+pub(crate) fn own_message(
+    item: &OutboxItem,
+    request: &SendMessage,
+    accepted: &Accepted,
+    sender: Sender,
+) -> Message {
     let attachments = request.attachments.iter();
     Message {
         id: accepted.message_id,

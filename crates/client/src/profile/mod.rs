@@ -8,6 +8,8 @@
 mod cipher;
 pub(crate) mod records;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::{cell::RefCell, collections::BTreeMap, path::Path, rc::Rc};
 

@@ -186,6 +186,19 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
+    /// What somebody with the file may try: the two sessions' values change places.
+    #[cfg(test)]
+    pub(super) async fn swap_values_for_test(&self) {
+        let mut connection = self.connection.lock().await;
+        sqlx::raw_sql(
+            "UPDATE row SET value = (SELECT other.value FROM row AS other
+             WHERE other.name = 'session' AND other.lookup <> row.lookup) WHERE name = 'session'",
+        )
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+    }
+
     /// Closes the file, folding the journal into it.
     pub(super) async fn close(self) -> Result<()> {
         Ok(self.connection.into_inner().close().await?)

@@ -5,6 +5,8 @@
 
 mod prekeys;
 mod stores;
+#[cfg(test)]
+mod tests;
 
 use libsignal_protocol::{
     CiphertextMessage, CiphertextMessageType, DeviceId, IdentityKey, KyberPreKeyId, PreKeyBundle, PreKeyId,
@@ -31,7 +33,7 @@ use crate::{
     },
 };
 
-pub(crate) use self::prekeys::{make_first, make_one_time, make_signed, prune};
+pub(crate) use self::prekeys::{ONE_TIME_KEYS, make_first, make_one_time, make_signed, prune};
 
 /// What a session must be to be sent through.
 fn required() -> SessionUsabilityRequirements {

@@ -21,24 +21,24 @@ use crate::{
 };
 
 /// How many one-time keys of each kind are published at once: the server's limit.
-const ONE_TIME_KEYS: u32 = 100;
+pub(crate) const ONE_TIME_KEYS: u32 = 100;
 /// Key ids have 24 bits in libsignal.
 const ID_LIMIT: u32 = 0x00ff_ffff;
 /// Somebody may still use a bundle fetched before a rotation: private halves are kept this long.
 const KEEP: Duration = Duration::from_secs(90 * 24 * 3600);
 
-/// The first publication: signed and last-resort prekeys, and one-time keys of both kinds.
-pub(crate) fn make_first(step: &Step, own: &mut OwnIdentity, env: &Env) -> Result<PutKeys> {
+/// The first publication: signed and last-resort prekeys, and `count` one-time keys of each kind.
+pub(crate) fn make_first(step: &Step, own: &mut OwnIdentity, count: u32, env: &Env) -> Result<PutKeys> {
     let signed = make_signed(step, own, env)?;
-    let one_time = make_one_time(step, own, env)?;
+    let one_time = make_one_time(step, own, count, env)?;
     Ok(PutKeys { pre_keys: one_time.pre_keys, kyber_pre_keys: one_time.kyber_pre_keys, ..signed })
 }
 
-/// New one-time keys of both kinds.
-pub(crate) fn make_one_time(step: &Step, own: &mut OwnIdentity, env: &Env) -> Result<PutKeys> {
+/// `count` new one-time keys of each kind.
+pub(crate) fn make_one_time(step: &Step, own: &mut OwnIdentity, count: u32, env: &Env) -> Result<PutKeys> {
     let identity = identity(own)?;
     let mut keys = PutKeys { registration_id: own.registration_id, ..PutKeys::default() };
-    for _ in 0..ONE_TIME_KEYS {
+    for _ in 0..count {
         let id = next_id(own);
         let pair = KeyPair::generate(&mut Rng09(&mut env.rng()));
         let record = SecretBytes(PreKeyRecord::new(id.into(), &pair).serialize()?);

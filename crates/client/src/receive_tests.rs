@@ -1,0 +1,263 @@
+//! What a receiver refuses, and why; what it does when messages come twice, late, or not at all.
+
+use sigilo_seal::ContentKey;
+use sigilo_wire::{
+    Base64, ClientMessageId, SealId, UserId,
+    event::NewMessageEvent,
+    message::{Deliver, EnvelopeType, MessageKind, Priority},
+};
+
+use crate::{
+    message::{
+        ChainVerdict, NotAuthenticReason as Reason, ReceiptVerdict, SealVerdict, ShownMessage, Verification,
+    },
+    profile::records::{Contact, MessageKey, SeenSeal, StoredMessage, seen_seal_key},
+    testing::{NOW, World},
+};
+
+async fn received(world: &World, event: &NewMessageEvent) -> ShownMessage {
+    world.maria.engine.receive(event.clone()).await.unwrap();
+    let key = MessageKey::of(&event.message).bytes();
+    let stored: StoredMessage = world.maria.engine.profile.get(&key).await.unwrap().unwrap();
+    world.maria.engine.shown(stored).unwrap()
+}
+
+#[tokio::test]
+async fn a_conversation_in_both_directions_is_verified() {
+    let mut world = World::new().await;
+    let first = world.write(true, "Buenos días, doctora").await;
+    assert_eq!(first.envelope.as_ref().unwrap().r#type, EnvelopeType::PreKeyMessage);
+    let shown = received(&world, &first).await;
+    assert_eq!(shown.text(), Some("Buenos días, doctora"));
+    assert_eq!(shown.verification, Verification::Verified);
+    assert_eq!(shown.seal, SealVerdict::Good);
+    assert_eq!(shown.receipt, ReceiptVerdict::Verified);
+    assert_eq!(shown.chain, ChainVerdict::Continuous);
+    let answer = world.write(false, "Buenos días, Ana").await;
+    world.ana.engine.receive(answer).await.unwrap();
+    let third = world.write(true, "Gracias").await;
+    assert_eq!(third.envelope.as_ref().unwrap().r#type, EnvelopeType::Message);
+    assert_eq!(received(&world, &third).await.chain, ChainVerdict::Continuous);
+    let all = ["Buenos días, doctora", "Buenos días, Ana", "Gracias"];
+    assert_eq!(world.maria.texts(world.conversation).await, all);
+    assert_eq!(world.ana.texts(world.conversation).await, all);
+}
+
+#[tokio::test]
+async fn a_message_that_comes_twice_is_shown_once() {
+    let mut world = World::new().await;
+    let event = world.write(true, "una vez").await;
+    let mut events = world.maria.engine.listeners.add();
+    received(&world, &event).await;
+    received(&world, &event).await;
+    assert!(matches!(events.try_next(), Some(crate::ClientEvent::Message(_))));
+    assert!(events.try_next().is_none());
+    assert_eq!(world.maria.texts(world.conversation).await.len(), 1);
+}
+
+/// A change on the way, and what it makes the receiver say.
+type Tampering = (&'static str, fn(&mut NewMessageEvent), fn(&Reason) -> bool);
+
+fn is_signature(reason: &Reason) -> bool {
+    *reason == Reason::Signature
+}
+
+const TAMPERED: &[Tampering] = &[
+    (
+        "client_message_id",
+        |e| e.message.client_message_id = ClientMessageId::from_bytes([1; 16]),
+        is_signature,
+    ),
+    ("sent_at", |e| e.message.sent_at = NOW + std::time::Duration::from_micros(1), is_signature),
+    ("kind", |e| e.message.message_type = MessageKind::Edit, is_signature),
+    ("priority", |e| e.message.priority = Priority::Urgent, is_signature),
+    ("device_seq", |e| e.message.device_seq = 2, is_signature),
+    ("prev", |e| e.message.prev_commitment = Some([1; 32].into()), is_signature),
+    ("seen", |e| e.message.seen_commitment = Some([1; 32].into()), is_signature),
+    ("target", |e| e.message.target_commitment = Some([1; 32].into()), is_signature),
+    ("reply_to", |e| e.message.reply_to_commitment = Some([1; 32].into()), is_signature),
+    ("urgent", |e| e.message.urgent = true, is_signature),
+    ("deliver", |e| e.message.deliver = Deliver::WhenOpen, is_signature),
+    ("expires_in_s", |e| e.message.expires_in_s = 1, is_signature),
+    ("commitment", |e| e.message.commitment.0[0] ^= 1, is_signature),
+    ("signature", |e| e.message.signature.0[0] ^= 1, is_signature),
+    ("wrapped_key", |e| e.message.wrapped_key.0[0] ^= 1, is_signature),
+    ("body", |e| e.message.body.0[0] ^= 1, |r| *r == Reason::Commitment),
+    ("envelope", |e| e.envelope.as_mut().unwrap().content.0[40] ^= 1, |r| matches!(r, Reason::Envelope(_))),
+    (
+        "envelope's type",
+        |e| e.envelope.as_mut().unwrap().r#type = EnvelopeType::Message,
+        |r| matches!(r, Reason::Envelope(_)),
+    ),
+    (
+        "envelope cut",
+        |e| e.envelope.as_mut().unwrap().content = Base64(vec![]),
+        |r| matches!(r, Reason::Envelope(_)),
+    ),
+];
+
+#[tokio::test]
+async fn each_change_on_the_way_is_shown_with_its_reason() {
+    for (what, tamper, expected) in TAMPERED {
+        let mut world = World::new().await;
+        let mut event = world.write(true, "la dosis es 5 mg").await;
+        tamper(&mut event);
+        let shown = received(&world, &event).await;
+        match &shown.verification {
+            Verification::NotAuthentic(reason) => assert!(expected(reason), "{what}: {reason:?}"),
+            other => panic!("{what}: {other:?}"),
+        }
+        assert!(shown.content.is_none(), "{what}");
+        // It is kept, and the next one still opens.
+        let next = world.write(true, "sigue").await;
+        let shown = received(&world, &next).await;
+        let lost_session = matches!(*what, "envelope's type");
+        assert!(shown.is_verified() || lost_session, "{what}: {:?}", shown.verification);
+        assert_eq!(world.maria.texts(world.conversation).await.len(), 2, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrapped_key_of_another_content_key_is_refused() {
+    let mut world = World::new().await;
+    let mut event = world.write(true, "para la paciente").await;
+    let own: crate::profile::records::OwnSeal =
+        world.ana.engine.profile.get(world.conversation.as_bytes()).await.unwrap().unwrap();
+    let archive = sigilo_seal::ArchiveKey::from_bytes(own.archive_key.key().unwrap());
+    // A cheating sender: the archive gets another key, and the signature is the sender's own.
+    let other = ContentKey::from_bytes([3; 32]);
+    let commitment = event.message.commitment.into();
+    let wrapped = sigilo_seal::message::wrap_key(&archive, &commitment, &other);
+    let context = sigilo_seal::Context::of_message(world.clinic.tenant, &event.message);
+    let signature = sigilo_seal::message::sign_message(
+        &world.ana.identity,
+        &context.digest(),
+        &commitment,
+        &sigilo_seal::sha256(&wrapped),
+        &mut crate::testing::rng(1),
+    );
+    event.message.wrapped_key = wrapped.into();
+    event.message.signature = signature.into();
+    let shown = received(&world, &event).await;
+    assert_eq!(shown.verification, Verification::NotAuthentic(Reason::WrappedKey));
+}
+
+#[tokio::test]
+async fn a_message_without_a_good_seal_is_refused() {
+    let mut world = World::new().await;
+    let event = world.write(true, "hola").await;
+    let (user, device) = (event.message.sender.user_id, event.message.sender.device_id);
+    let key = seen_seal_key(world.conversation, event.message.seal_id, user, device);
+    let mut seen: SeenSeal = world.maria.engine.profile.get(&key).await.unwrap().unwrap();
+    seen.archive_key = None;
+    seen.verdict = SealVerdict::Bad("a copy is bad".into());
+    world.maria.engine.profile.put(&seen).await.unwrap();
+    let shown = received(&world, &event).await;
+    assert_eq!(shown.verification, Verification::NotAuthentic(Reason::Seal("a copy is bad".into())));
+}
+
+#[tokio::test]
+async fn an_unreachable_seal_leaves_the_message_for_later() {
+    let mut world = World::new().await;
+    let mut event = world.write(true, "hola").await;
+    event.message.seal_id = SealId::from_bytes([9; 16]);
+    let error = world.maria.engine.receive(event).await.unwrap_err();
+    // Without tokens the fetch cannot even begin; in no case is the message taken for shown.
+    assert!(matches!(error, crate::Error::LoggedOut | crate::Error::Offline(_)), "{error}");
+    assert!(world.maria.texts(world.conversation).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_bad_receipt_is_flagged_and_the_message_still_shown() {
+    let mut world = World::new().await;
+    let mut event = world.write(true, "hola").await;
+    event.message.conversation_seq += 1;
+    let shown = received(&world, &event).await;
+    assert!(shown.is_verified());
+    assert!(matches!(shown.receipt, ReceiptVerdict::Invalid(_)), "{:?}", shown.receipt);
+}
+
+#[tokio::test]
+async fn a_missing_message_shows_as_a_gap() {
+    let mut world = World::new().await;
+    let first = world.write(true, "uno").await;
+    let dropped = world.write(true, "dos").await;
+    let third = world.write(true, "tres").await;
+    let fourth = world.write(true, "cuatro").await;
+    received(&world, &first).await;
+    assert_eq!(received(&world, &third).await.chain, ChainVerdict::Gap(1));
+    assert_eq!(received(&world, &fourth).await.chain, ChainVerdict::Continuous);
+    // It comes late: libsignal still has its key, and the chain says that it is an older one.
+    let late = received(&world, &dropped).await;
+    assert!(late.is_verified());
+    assert_eq!(late.chain, ChainVerdict::Continuous);
+}
+
+#[tokio::test]
+async fn a_new_identity_is_shown_unconfirmed_and_stops_sending() {
+    let mut world = World::new().await;
+    let event = world.write(true, "hola").await;
+    // For María, Ana was somebody else until now.
+    let mut contact: Contact =
+        world.maria.engine.profile.get(world.ana.user.as_bytes()).await.unwrap().unwrap();
+    contact.identity = world.maria.identity.public();
+    world.maria.engine.profile.put(&contact).await.unwrap();
+    let mut events = world.maria.engine.listeners.add();
+    let shown = received(&world, &event).await;
+    assert_eq!(shown.verification, Verification::UnconfirmedIdentity);
+    assert!(
+        matches!(events.try_next(), Some(crate::ClientEvent::IdentityChanged { user }) if user == world.ana.user)
+    );
+    let stopped = world.maria.engine.recipient(world.ana.user).await.unwrap_err();
+    assert!(matches!(stopped, crate::Error::IdentityChanged { .. }), "{stopped}");
+    world.maria.engine.confirm_identity(world.ana.user).await.unwrap();
+    let confirmed: Contact =
+        world.maria.engine.profile.get(world.ana.user.as_bytes()).await.unwrap().unwrap();
+    assert_eq!(confirmed.identity, world.ana.identity.public());
+    assert!(confirmed.verified && confirmed.pending.is_none());
+}
+
+#[tokio::test]
+async fn a_message_of_somebody_else_does_not_pass_for_its_sender() {
+    let mut world = World::new().await;
+    let mut event = world.write(true, "hola").await;
+    // The server puts another name on it; there is no session with that person.
+    event.message.sender.user_id = UserId::from_bytes([77; 16]);
+    let outcome = world.maria.engine.receive(event).await;
+    assert!(outcome.is_err(), "a stranger's keys must be fetched first");
+    assert!(world.maria.texts(world.conversation).await.is_empty());
+}
+
+#[tokio::test]
+async fn history_opens_through_the_record_seal() {
+    let mut world = World::new().await;
+    let first = world.write(true, "uno").await;
+    let second = world.write(true, "dos").await;
+    world.maria.engine.receive_archived(first.message.clone()).await.unwrap();
+    world.maria.engine.receive_archived(second.message.clone()).await.unwrap();
+    assert_eq!(world.maria.texts(world.conversation).await, ["uno", "dos"]);
+    let history = world.maria.engine.history(world.conversation, 10).await.unwrap();
+    assert!(history.iter().all(|message| message.is_verified() && message.chain == ChainVerdict::Continuous));
+    // The live copies come after: nothing doubles.
+    received(&world, &first).await;
+    assert_eq!(world.maria.texts(world.conversation).await.len(), 2);
+}
+
+#[tokio::test]
+async fn delivery_marks_are_kept_also_when_they_come_early() {
+    let mut world = World::new().await;
+    let event = world.write(true, "hola").await;
+    let (ana, maria) = (&world.ana.engine, world.maria.user);
+    ana.mark_delivered(event.message.id, maria, NOW).await.unwrap();
+    let shown = ana.history(world.conversation, 1).await.unwrap().remove(0);
+    assert_eq!(shown.delivered_to, [maria]);
+    assert_eq!(shown.status, sigilo_wire::message::DeliveryStatus::Delivered);
+    // A mark for a message whose acceptance is not known yet waits for it.
+    let item = world.ana.prepared(world.conversation, "otra", 99).await;
+    let sealed = item.sealed.clone().unwrap();
+    let accepted =
+        crate::testing::accepted(&world.clinic, world.conversation, world.ana.user, &sealed.request, 2);
+    ana.mark_delivered(accepted.message_id, maria, NOW).await.unwrap();
+    let shown = ana.finish(&item, &sealed, &accepted).await.unwrap();
+    assert_eq!(shown.delivered_to, [maria]);
+}
