@@ -79,7 +79,7 @@ impl App {
         entropy: SharedEntropy,
         shutdown: Shutdown,
     ) -> Result<Arc<Self>> {
-        let policy = Policy::load(None)?;
+        let policy = Policy::load(config.policy.dir.as_deref())?;
         config.prepare_data_dir()?;
         let secrets = config.secrets(&*entropy)?;
         let db = Db::open(&config.database_url()?).await?;

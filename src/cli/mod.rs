@@ -2,6 +2,7 @@
 
 mod doctor;
 mod migrate;
+mod policy;
 mod serve;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -32,6 +33,9 @@ enum Command {
     /// Checks configuration, databases, keys, clock and disk, and says what to do.
     #[command(after_help = "Example: sigilo doctor --json")]
     Doctor(doctor::Doctor),
+    /// The clinic's rules.
+    #[command(subcommand, after_help = "Example: sigilo policy test policies/tests --policies ./our-rules")]
+    Policy(policy::Policy),
 }
 
 /// How a command ended when it ran.
@@ -98,6 +102,7 @@ async fn dispatch(command: Command) -> Result<Outcome> {
         Command::Serve(command) => command.run().await,
         Command::Migrate(command) => command.run().await,
         Command::Doctor(command) => command.run().await,
+        Command::Policy(command) => command.run(),
     }
 }
 

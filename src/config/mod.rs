@@ -4,6 +4,7 @@
 mod limits;
 mod load;
 mod log;
+mod policy;
 mod relay;
 mod secrets;
 mod server;
@@ -15,6 +16,7 @@ use std::path::Path;
 pub use limits::Limits;
 pub use load::{Overrides, load};
 pub use log::{Log, LogFormat};
+pub use policy::Policy;
 pub use relay::Relay;
 pub use secrets::{Secrets, write_private};
 use serde::Deserialize;
@@ -39,6 +41,8 @@ pub struct Config {
     pub limits: Limits,
     /// The relay's queues and its writer.
     pub relay: Relay,
+    /// The clinic's own rules.
+    pub policy: Policy,
     /// What is logged and how.
     pub log: Log,
 }

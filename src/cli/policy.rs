@@ -1,0 +1,100 @@
+//! `sigilo policy validate` and `sigilo policy test`: the rules, checked without a server.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::Outcome;
+use crate::{
+    Result,
+    policy::{
+        Policy as Rules,
+        cases::{self, Failure},
+        source::{Problem, Source},
+    },
+};
+
+/// The clinic's rules.
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Says whether the rules are valid; where not, file, line and reason.
+    #[command(after_help = "Example: sigilo policy validate --policies ./our-rules")]
+    Validate(Which),
+    /// Asks every case of a folder's *.json files; exit status 1 when one is answered otherwise.
+    #[command(after_help = "Example: sigilo policy test policies/tests")]
+    Test {
+        /// The folder of cases.
+        cases: PathBuf,
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+/// Which rules, and how to answer.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// Rules to add to the program's, or to put in their place.
+    #[arg(long, value_name = "DIR")]
+    policies: Option<PathBuf>,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Policy {
+    pub(super) fn run(self) -> Result<Outcome> {
+        match self {
+            Self::Validate(which) => {
+                let source = which.source()?;
+                let problems = source.check().err().unwrap_or_default();
+                Ok(which.report_problems(&source, &problems))
+            }
+            Self::Test { cases, which } => {
+                let source = which.source()?;
+                if let Err(problems) = source.check() {
+                    return Ok(which.report_problems(&source, &problems));
+                }
+                let cases = cases::read_dir(&cases)?;
+                let failures = cases::run(&Rules::new(&source)?, &cases);
+                Ok(which.report_failures(cases.len(), &failures))
+            }
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+impl Which {
+    fn source(&self) -> Result<Source> {
+        let source = Source::embedded();
+        match &self.policies {
+            Some(dir) => source.with_dir(dir),
+            None => Ok(source),
+        }
+    }
+
+    fn report_problems(&self, source: &Source, problems: &[Problem]) -> Outcome {
+        let rules = source.rules.len();
+        if self.json {
+            println!("{}", json!({"valid": problems.is_empty(), "rules": rules, "problems": problems}));
+        } else {
+            for problem in problems {
+                println!("{problem}");
+            }
+            println!("{rules} rules, {} problems", problems.len());
+        }
+        if problems.is_empty() { Outcome::Done } else { Outcome::No }
+    }
+
+    fn report_failures(&self, cases: usize, failures: &[Failure]) -> Outcome {
+        if self.json {
+            println!("{}", json!({"cases": cases, "failures": failures}));
+        } else {
+            for failure in failures {
+                println!("{}: {}", failure.name, failure.problem);
+            }
+            println!("{cases} cases, {} failures", failures.len());
+        }
+        if failures.is_empty() { Outcome::Done } else { Outcome::No }
+    }
+}
