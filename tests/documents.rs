@@ -11,9 +11,10 @@ use std::{
 
 use sigilo_wire::{ErrorCode, event::EventType};
 
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "docs/API.md",
+    "docs/APPOINTMENTS.md",
     "docs/ARCHITECTURE.md",
     "docs/PROTOCOL.md",
     "compliance/controls.md",
