@@ -14,8 +14,6 @@ pub struct Limits {
     pub request_bytes: usize,
     /// The body of a send, with an envelope for every device, in bytes.
     pub send_bytes: usize,
-    /// A WebSocket frame, in bytes.
-    pub frame_bytes: usize,
     /// How long a body may take to arrive, in seconds.
     pub body_timeout_s: u64,
     /// How long an answer may take, in seconds.
@@ -29,7 +27,6 @@ impl Default for Limits {
         Self {
             request_bytes: 1024 * 1024,
             send_bytes: 4 * 1024 * 1024,
-            frame_bytes: 4 * 1024 * 1024,
             body_timeout_s: 30,
             request_timeout_s: 60,
             drain_s: 10,
@@ -60,7 +57,6 @@ impl Limits {
         let zero = [
             ("request_bytes", self.request_bytes == 0),
             ("send_bytes", self.send_bytes == 0),
-            ("frame_bytes", self.frame_bytes == 0),
             ("body_timeout_s", self.body_timeout_s == 0),
             ("request_timeout_s", self.request_timeout_s == 0),
         ];

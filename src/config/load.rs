@@ -238,6 +238,24 @@ mod tests {
     }
 
     #[test]
+    fn the_operations_manual_names_every_key() {
+        let manual = include_str!("../../docs/OPERATIONS.md");
+        let mut missing = Vec::new();
+        for section in ["storage", "server", "tls", "limits", "relay", "log"] {
+            // Serde's refusal names every known key.
+            let wrong = format!("[{section}]\n'?' = 1").parse().unwrap();
+            let refused = serde_path_to_error::deserialize::<_, Config>(Value::Table(wrong)).unwrap_err();
+            let message = refused.inner().message().to_owned();
+            let keys: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
+            assert!(keys.len() > 1, "{message}");
+            missing.extend(
+                keys.into_iter().filter(|key| !manual.contains(&format!("| `{key}` |"))).map(str::to_owned),
+            );
+        }
+        assert_eq!(missing, [""; 0]);
+    }
+
+    #[test]
     fn distances_are_levenshtein() {
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "abc"), 3);
