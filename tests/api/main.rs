@@ -6,8 +6,8 @@
 mod support;
 
 mod accounts;
-mod bad_input;
 mod clinic;
 mod openapi;
 mod operation;
+mod relay;
 mod tokens;

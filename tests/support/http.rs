@@ -22,6 +22,13 @@ impl Answer {
         self.body
     }
 
+    /// The body of any 2xx answer; fails the test otherwise, showing the answer.
+    #[track_caller]
+    pub fn expect_success(self) -> Value {
+        assert!((200..300).contains(&self.status), "{}: {}", self.status, self.body);
+        self.body
+    }
+
     /// The details of an error with this status and code; fails the test otherwise.
     #[track_caller]
     pub fn expect_error(self, status: u16, code: &str) -> Value {

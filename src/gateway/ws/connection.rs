@@ -296,6 +296,7 @@ impl Connection {
     /// Says why, if anybody still listens. Sends under way are stored all the same; the client finds out by
     /// sending them again.
     async fn farewell(mut self, end: End) {
+        let unreadable = matches!(end, End::TooLarge);
         let (code, reason) = match end {
             End::Gone => return,
             End::Close(reason) => (reason.code(), reason.as_str()),
@@ -314,7 +315,12 @@ impl Connection {
             }
         }
         let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
-        if timeout(FAREWELL, self.socket.send(close)).await.is_ok() {
+        let said = timeout(FAREWELL, self.socket.send(close)).await.is_ok();
+        if unreadable {
+            // The rest of the frame cannot be read, and closing over unread bytes would reset the connection
+            // before the client has seen why.
+            tokio::time::sleep(FAREWELL).await;
+        } else if said {
             // The closing handshake: the client answers with its own close frame.
             while let Ok(Some(Ok(_))) = timeout(FAREWELL, self.socket.recv()).await {}
         }

@@ -1,10 +1,11 @@
 //! Frames to and from JSON.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Value, json};
 use sigilo_wire::{
-    ErrorCode, RequestId, Timestamp,
+    ConversationId, ErrorCode, RequestId, Timestamp,
     event::{ClientFrame, EventType, ServerFrame},
+    message::SendMessage,
 };
 
 use crate::{
@@ -24,29 +25,68 @@ pub(super) struct Received {
 const MAX_REQUEST_ID: usize = 100;
 const KNOWN: [&str; 3] = ["ack", "auth", "send_message"];
 
-/// Reads a frame. Unknown types and malformed frames are told apart.
-pub(super) fn parse(text: &str) -> Received {
-    let frame = strict::json::<ClientFrame>(text.as_bytes());
-    match &frame {
-        Ok(ClientFrame::SendMessage { request_id, .. }) => {
-            Received { request_id: Some(request_id.clone()), frame }
-        }
-        Ok(ClientFrame::Auth { request_id, .. }) => Received { request_id: request_id.clone(), frame },
-        Ok(ClientFrame::Ack { .. }) => Received { request_id: None, frame },
-        Err(_) => refuse(text, frame),
-    }
+// One structure a type, read from the text itself: an error then names the very field, as over HTTP.
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ack {
+    #[serde(rename = "type")]
+    _type: IgnoredAny,
+    event_ids: Vec<String>,
 }
 
-fn refuse(text: &str, frame: Result<ClientFrame>) -> Received {
-    let value: Value = serde_json::from_str(text).unwrap_or_default();
-    let request_id = value["request_id"].as_str().filter(|id| id.len() <= MAX_REQUEST_ID).map(str::to_owned);
-    let known = value["type"].as_str().is_none_or(|name| KNOWN.contains(&name));
-    let frame = if known {
-        frame
-    } else {
-        Err(Error::invalid(ErrorCode::UnknownFrame, json!({"type": value["type"], "known": KNOWN})))
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Auth {
+    #[serde(rename = "type")]
+    _type: IgnoredAny,
+    #[serde(default)]
+    request_id: Option<String>,
+    token: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Send {
+    #[serde(rename = "type")]
+    _type: IgnoredAny,
+    request_id: String,
+    #[serde(default)]
+    conversation_id: Option<ConversationId>,
+    data: Box<SendMessage>,
+}
+
+/// What every frame has.
+#[derive(Deserialize)]
+struct Head {
+    r#type: String,
+    #[serde(default)]
+    request_id: Option<Value>,
+}
+
+/// Reads a frame. Unknown types and malformed frames are told apart.
+pub(super) fn parse(text: &str) -> Received {
+    let head = match strict::json::<Head>(text.as_bytes()) {
+        Ok(head) => head,
+        Err(error) => return Received { frame: Err(error), request_id: None },
     };
-    Received { frame, request_id }
+    let named = head.request_id.as_ref().and_then(Value::as_str);
+    let request_id = named.filter(|id| id.len() <= MAX_REQUEST_ID).map(str::to_owned);
+    Received { frame: parse_typed(&head.r#type, text.as_bytes()), request_id }
+}
+
+fn parse_typed(r#type: &str, text: &[u8]) -> Result<ClientFrame> {
+    match r#type {
+        "ack" => strict::json::<Ack>(text).map(|ack| ClientFrame::Ack { event_ids: ack.event_ids }),
+        "auth" => strict::json::<Auth>(text)
+            .map(|auth| ClientFrame::Auth { request_id: auth.request_id, token: auth.token }),
+        "send_message" => strict::json::<Send>(text).map(|send| ClientFrame::SendMessage {
+            request_id: send.request_id,
+            conversation_id: send.conversation_id,
+            data: send.data,
+        }),
+        other => Err(Error::invalid(ErrorCode::UnknownFrame, json!({"type": other, "known": KNOWN}))),
+    }
 }
 
 /// A frame that answers or tells something that is not kept.
