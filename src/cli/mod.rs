@@ -1,8 +1,12 @@
 //! The command line. One file a command; exit status 0: done, 1: the answer is no, 2: usage, 3: could not run.
 
+mod admin;
 mod doctor;
 mod migrate;
+mod output;
 mod policy;
+mod qr;
+mod records;
 mod serve;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -33,6 +37,12 @@ enum Command {
     /// Checks configuration, databases, keys, clock and disk, and says what to do.
     #[command(after_help = "Example: sigilo doctor --json")]
     Doctor(doctor::Doctor),
+    /// Clinics, their people and what they are allowed, beside the database.
+    #[command(subcommand, after_help = "Example: sigilo admin user list --clinic ejemplo")]
+    Admin(admin::Admin),
+    /// The clinic's root and records keys, on an offline machine.
+    #[command(subcommand, after_help = "Example: sigilo records init --request request.json --out ./safe")]
+    Records(records::Records),
     /// The clinic's rules.
     #[command(subcommand, after_help = "Example: sigilo policy test policies/tests --policies ./our-rules")]
     Policy(policy::Policy),
@@ -45,6 +55,8 @@ pub enum Outcome {
     Done,
     /// The answer is no: a check failed, a rule denied. Exit status 1.
     No,
+    /// A value nobody can accept. Exit status 2, as for arguments that do not parse.
+    Usage,
 }
 
 /// Where the configuration comes from.
@@ -93,6 +105,7 @@ pub fn run() -> ExitCode {
     match runtime.block_on(dispatch(cli.command)) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::No) => ExitCode::from(1),
+        Ok(Outcome::Usage) => ExitCode::from(2),
         Err(error) => failed(&error),
     }
 }
@@ -102,6 +115,8 @@ async fn dispatch(command: Command) -> Result<Outcome> {
         Command::Serve(command) => command.run().await,
         Command::Migrate(command) => command.run().await,
         Command::Doctor(command) => command.run().await,
+        Command::Admin(command) => command.run().await,
+        Command::Records(command) => command.run(),
         Command::Policy(command) => command.run(),
     }
 }

@@ -1,0 +1,169 @@
+//! `sigilo admin clinic`
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use sigilo_wire::TenantId;
+
+use super::Beside;
+use crate::{
+    Error, Result,
+    cli::{
+        ConfigArgs, Outcome,
+        output::{Answer, finish},
+    },
+    people::{self, CertificationRequest, ClinicKeys, Hours, NewClinic, RootCard},
+    rng,
+};
+
+/// Clinics and their keys.
+#[derive(Debug, Subcommand)]
+pub enum Clinic {
+    /// Makes a clinic and the server's keys for it; writes what the clinic's root has to certify.
+    #[command(after_help = "Example: sigilo admin clinic create --name 'Clínica Ejemplo' --slug ejemplo \
+        --time-zone America/Mexico_City --out request.json")]
+    Create(Create),
+    /// Installs what 'sigilo records init' made: verifies every statement first. Safe to repeat.
+    #[command(
+        after_help = "Example: sigilo admin clinic install-keys --clinic ejemplo --file safe/clinic-keys.json"
+    )]
+    InstallKeys(InstallKeys),
+}
+
+/// `sigilo admin clinic create`
+#[derive(Debug, Args)]
+pub struct Create {
+    /// The clinic's name.
+    #[arg(long)]
+    name: String,
+    /// A short name for log-ins: lower-case letters, digits, hyphens.
+    #[arg(long)]
+    slug: String,
+    /// An IANA time zone.
+    #[arg(long, value_name = "ZONE")]
+    time_zone: String,
+    /// When conversations with patients are open, every day, in the clinic's time zone.
+    #[arg(long, value_name = "FROM-TO", default_value = "08:00-22:00", value_parser = people::every_day)]
+    hours: Hours,
+    /// The local emergency number. 112 works from mobile phones in most countries.
+    #[arg(long, value_name = "NUMBER", default_value = "112")]
+    emergency_number: String,
+    /// Where to write the certification request; must not exist.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// `sigilo admin clinic install-keys`
+#[derive(Debug, Args)]
+pub struct InstallKeys {
+    /// The clinic, by id or slug.
+    #[arg(long)]
+    clinic: String,
+    /// clinic-keys.json of 'sigilo records init'.
+    #[arg(long)]
+    file: PathBuf,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl Clinic {
+    pub(super) async fn run(self) -> Result<Outcome> {
+        match self {
+            Self::Create(command) => {
+                let beside = Beside::open(&command.config).await?;
+                let came_of_it = command.run(&beside).await;
+                beside.close().await;
+                finish(command.json, came_of_it)
+            }
+            Self::InstallKeys(command) => {
+                let beside = Beside::open(&command.config).await?;
+                let came_of_it = command.run(&beside).await;
+                beside.close().await;
+                finish(command.json, came_of_it)
+            }
+        }
+    }
+}
+
+impl Create {
+    async fn run(&self, beside: &Beside) -> Result<Answer> {
+        // First the file: a clinic whose request cannot be written is of no use.
+        let mut out =
+            OpenOptions::new().write(true).create_new(true).open(&self.out).map_err(|error| {
+                Error::field("out", format!("cannot write {}: {error}", self.out.display()))
+            })?;
+        let request = match self.create(beside).await {
+            Ok(request) => request,
+            Err(error) => {
+                // Ours and empty; if it stays, the next attempt says so.
+                let _ = fs::remove_file(&self.out);
+                return Err(error);
+            }
+        };
+        let content = serde_json::to_string_pretty(&request).map_err(Error::internal)?;
+        out.write_all(content.as_bytes())
+            .and_then(|()| out.sync_all())
+            .map_err(|error| Error::internal(format!("cannot write {}: {error}", self.out.display())))?;
+        let out = self.out.display();
+        Ok(Answer {
+            json: json!({"clinic_id": request.clinic_id, "slug": request.slug, "request": self.out}),
+            text: format!(
+                "Clinic {} ({}) was made.\n\nNext, on an offline machine:  sigilo records init --request {out} --out DIR\n\
+                 then here:  sigilo admin clinic install-keys --clinic {} --file DIR/clinic-keys.json",
+                request.clinic_id, request.slug, request.slug
+            ),
+        })
+    }
+
+    async fn create(&self, beside: &Beside) -> Result<CertificationRequest> {
+        let app = &*beside.app;
+        let ctx = beside.ctx(TenantId::new(app.clock.now(), rng::bytes(&*app.entropy)));
+        let grant = people::authorize_manage_clinic(app, &ctx)?;
+        let new = NewClinic {
+            name: self.name.clone(),
+            slug: self.slug.clone(),
+            time_zone: self.time_zone.clone(),
+            hours: self.hours.clone(),
+            emergency_number: self.emergency_number.clone(),
+        };
+        people::create_clinic(app, &ctx, grant, &new).await
+    }
+}
+
+impl InstallKeys {
+    async fn run(&self, beside: &Beside) -> Result<Answer> {
+        let keys: ClinicKeys = read_json(&self.file)?;
+        let ctx = beside.clinic(&self.clinic).await?;
+        let grant = people::authorize_manage_clinic(&beside.app, &ctx)?;
+        let installed = people::install_keys(&beside.app, &ctx, grant, &keys).await?;
+        let card = RootCard { clinic: ctx.tenant, root: installed.root };
+        let what = if installed.changed { "Installed" } else { "Nothing to do: these keys are installed" };
+        Ok(Answer {
+            json: json!({
+                "clinic_id": ctx.tenant, "changed": installed.changed, "root_card": card.uri(),
+                "root_groups": card.groups(),
+            }),
+            text: format!("{what}. Compare the root with the root card:\n\n    {}", card.groups()),
+        })
+    }
+}
+
+/// Reads a JSON file of a few kilobytes.
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let wrong = |error: &dyn std::fmt::Display| Error::field("file", format!("{}: {error}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    serde_json::from_str(&text).map_err(|error| wrong(&error))
+}

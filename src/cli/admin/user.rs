@@ -1,0 +1,178 @@
+//! `sigilo admin user`
+
+use std::{fmt::Write as _, path::PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use sigilo_wire::Role;
+
+use super::Beside;
+use crate::{
+    Error, Result,
+    cli::{
+        ConfigArgs, Outcome,
+        output::{Answer, finish},
+        qr,
+    },
+    people::{self, Invitee, RootCard, UserSummary},
+};
+
+/// How many people are read at once.
+const PAGE: u16 = 100;
+
+/// The people of a clinic.
+#[derive(Debug, Subcommand)]
+pub enum User {
+    /// Invites a person: prints the invitation as text and QR code. Single use, good for 72 hours.
+    #[command(after_help = "Example: sigilo admin user invite --clinic ejemplo --role doctor \
+        --name 'Dra. María Martínez' --email maria@clinic.example --root-card root-card.txt")]
+    Invite(Invite),
+    /// Lists the clinic's people.
+    #[command(after_help = "Example: sigilo admin user list --clinic ejemplo --json")]
+    List(List),
+}
+
+/// `sigilo admin user invite`
+#[derive(Debug, Args)]
+pub struct Invite {
+    /// The clinic, by id or slug.
+    #[arg(long)]
+    clinic: String,
+    /// patient, doctor, admin, moderator, compliance or service.
+    #[arg(long)]
+    role: Role,
+    /// The person's name; may be left out with --identifier.
+    #[arg(long, required_unless_present = "identifier")]
+    name: Option<String>,
+    /// The e-mail address they log in with.
+    #[arg(long)]
+    email: String,
+    /// An imported person to give the account to, as another system calls them.
+    #[arg(long, value_name = "SYSTEM|VALUE", value_parser = identifier)]
+    identifier: Option<(String, String)>,
+    /// The root card of 'sigilo records init': the invitation's pin comes from it.
+    #[arg(long, value_name = "FILE")]
+    root_card: PathBuf,
+    /// The server's address as the person's app reaches it [default: where the server listens].
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// `sigilo admin user list`
+#[derive(Debug, Args)]
+pub struct List {
+    /// The clinic, by id or slug.
+    #[arg(long)]
+    clinic: String,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// A FHIR identifier, `system|value`.
+fn identifier(text: &str) -> Result<(String, String), String> {
+    match text.split_once('|') {
+        Some((system, value)) if !value.is_empty() => Ok((system.to_owned(), value.to_owned())),
+        _ => Err("write SYSTEM|VALUE, for example 'https://ehr.example/patients|4711'".to_owned()),
+    }
+}
+
+impl User {
+    pub(super) async fn run(self) -> Result<Outcome> {
+        match self {
+            Self::Invite(command) => {
+                let beside = Beside::open(&command.config).await?;
+                let came_of_it = command.run(&beside).await;
+                beside.close().await;
+                finish(command.json, came_of_it)
+            }
+            Self::List(command) => {
+                let beside = Beside::open(&command.config).await?;
+                let came_of_it = command.run(&beside).await;
+                beside.close().await;
+                finish(command.json, came_of_it)
+            }
+        }
+    }
+}
+
+impl Invite {
+    async fn run(&self, beside: &Beside) -> Result<Answer> {
+        let path = self.root_card.display();
+        let wrong = |error: &dyn std::fmt::Display| Error::field("root-card", format!("{path}: {error}"));
+        let card = std::fs::read_to_string(&self.root_card).map_err(|error| wrong(&error))?;
+        let card = RootCard::parse(&card).map_err(|error| wrong(&error))?;
+        let ctx = beside.clinic(&self.clinic).await?;
+        let grant = people::authorize_manage_people(&beside.app, &ctx)?;
+        let invitee = Invitee {
+            role: self.role,
+            name: self.name.clone(),
+            email: self.email.clone(),
+            identifier: self.identifier.clone(),
+        };
+        let invitation =
+            people::invite(&beside.app, &ctx, grant, &invitee, &card).await.map_err(|error| {
+                // Only an identifier can be unknown here.
+                if matches!(error, Error::NotFound) {
+                    Error::field("identifier", "no imported person has this identifier")
+                } else {
+                    error
+                }
+            })?;
+        let uri = invitation.uri(&self.server(beside));
+        let mut text = qr::terminal(&uri)?;
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "\n{uri}\n\nGood once, until {}. Hand it to the person and to nobody else.",
+            invitation.expires_at
+        );
+        Ok(Answer {
+            json: json!({
+                "invitation": uri, "code": invitation.code, "clinic_id": invitation.clinic_id,
+                "user_id": invitation.user_id, "expires_at": invitation.expires_at,
+            }),
+            text,
+        })
+    }
+
+    fn server(&self, beside: &Beside) -> String {
+        let config = &beside.app.config;
+        self.server.clone().unwrap_or_else(|| {
+            let scheme = if config.tls.is_on() { "https" } else { "http" };
+            format!("{scheme}://{}", config.server.listen)
+        })
+    }
+}
+
+impl List {
+    async fn run(&self, beside: &Beside) -> Result<Answer> {
+        let ctx = beside.clinic(&self.clinic).await?;
+        let mut users: Vec<UserSummary> = Vec::new();
+        loop {
+            let grant = people::authorize_manage_people(&beside.app, &ctx)?;
+            let after = users.last().map(|user| user.user_id);
+            let page = people::list_users(&beside.app, &ctx, grant, after, PAGE).await?;
+            let last = page.len() < usize::from(PAGE);
+            users.extend(page);
+            if last {
+                break;
+            }
+        }
+        let mut text = format!("{:<36}  {:<10}  {:<9}  {:<28}  E-MAIL", "ID", "ROLE", "STATUS", "NAME");
+        for user in &users {
+            let UserSummary { user_id, role, status, full_name, email, .. } = user;
+            let (role, email) = (role.as_str(), email.as_deref().unwrap_or("-"));
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\n{user_id}  {role:<10}  {status:<9}  {full_name:<28}  {email}");
+        }
+        Ok(Answer { json: json!({"results": users}), text })
+    }
+}

@@ -1,0 +1,58 @@
+//! How `admin` and `records` commands answer: for a person, or with `--json` as one document on stdout.
+
+use serde_json::{Value, json};
+use sigilo_wire::ErrorCode;
+
+use super::Outcome;
+use crate::{Error, Result};
+
+/// What a command has to say.
+pub(super) struct Answer {
+    /// For programs.
+    pub(super) json: Value,
+    /// For people.
+    pub(super) text: String,
+}
+
+/// Prints what came of a command. A refusal is an answer (exit status 1), a value nobody can accept is wrong
+/// usage (2); what kept the command from running goes on to the caller (3).
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the command's answer")]
+pub(super) fn finish(as_json: bool, came_of_it: Result<Answer>) -> Result<Outcome> {
+    let error = match came_of_it {
+        Ok(answer) if as_json => {
+            println!("{:#}", answer.json);
+            return Ok(Outcome::Done);
+        }
+        Ok(answer) => {
+            println!("{}", answer.text);
+            return Ok(Outcome::Done);
+        }
+        Err(error @ (Error::Internal(_) | Error::Unavailable(_))) => return Err(error),
+        Err(error) => error,
+    };
+    let code = error.code();
+    if as_json {
+        println!("{:#}", json!({"error": code, "message": code.message(), "details": error.details()}));
+    } else {
+        eprintln!("sigilo: {}", explain(&error));
+    }
+    Ok(if code == ErrorCode::InvalidField { Outcome::Usage } else { Outcome::No })
+}
+
+/// Tells a person something beside the answer, on stderr.
+#[expect(clippy::print_stderr, reason = "the command line speaks to its user")]
+pub(super) fn tell(text: &str) {
+    eprintln!("{text}");
+}
+
+/// What went wrong, for a person.
+fn explain(error: &Error) -> String {
+    let details = error.details();
+    let text = |name: &str| details.get(name).and_then(Value::as_str);
+    match (text("field"), text("problem")) {
+        (Some(field), Some(problem)) => format!("{field}: {problem}"),
+        (None, Some(problem)) => problem.to_owned(),
+        (Some(field), None) => format!("{field}: {}", error.code().message()),
+        (None, None) => error.code().message().to_owned(),
+    }
+}
