@@ -11,11 +11,12 @@ use std::{
 
 use sigilo_wire::{ErrorCode, event::EventType};
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "README.md",
     "docs/API.md",
     "docs/APPOINTMENTS.md",
     "docs/ARCHITECTURE.md",
+    "docs/OPERATIONS.md",
     "docs/PROTOCOL.md",
     "compliance/controls.md",
     "compliance/data-inventory.md",
