@@ -1,6 +1,7 @@
 //! The command line. One file a command; exit status 0: done, 1: the answer is no, 2: usage, 3: could not run.
 
 mod admin;
+mod chat;
 mod doctor;
 mod migrate;
 mod output;
@@ -34,6 +35,9 @@ enum Command {
     /// Brings the databases to this program's schema.
     #[command(after_help = "Example: sigilo migrate --check && echo current")]
     Migrate(migrate::Migrate),
+    /// A conversation in the terminal: one profile is one device.
+    #[command(after_help = "Example: sigilo chat --profile ~/.sigilo --activate 'sigilo://activate?v=1&...'")]
+    Chat(chat::Chat),
     /// Checks configuration, databases, keys, clock and disk, and says what to do.
     #[command(after_help = "Example: sigilo doctor --json")]
     Doctor(doctor::Doctor),
@@ -114,6 +118,7 @@ async fn dispatch(command: Command) -> Result<Outcome> {
     match command {
         Command::Serve(command) => command.run().await,
         Command::Migrate(command) => command.run().await,
+        Command::Chat(command) => command.run().await,
         Command::Doctor(command) => command.run().await,
         Command::Admin(command) => command.run().await,
         Command::Records(command) => command.run(),

@@ -1,0 +1,120 @@
+//! What a person types.
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    /// Text for the open conversation.
+    Say(String),
+    /// Who can be written to.
+    Contacts,
+    /// Start, or open, the conversation with a person.
+    Start(String),
+    /// All conversations.
+    Conversations,
+    /// Open a conversation, by number or name.
+    Open(String),
+    /// The last messages of the open conversation.
+    History(u32),
+    /// Read older messages from the server.
+    Restore,
+    /// The safety number with a person.
+    Verify(String),
+    /// It was compared and is equal.
+    Confirm(String),
+    /// Check the receipt of a message, by its number.
+    Receipt(i64),
+    /// Who am I, and which root is pinned.
+    Me,
+    /// What can be typed.
+    Help,
+    /// Leave.
+    Quit,
+    /// Something that is not a command; holds what to say about it.
+    Wrong(String),
+}
+
+/// Names and meanings, for help and completion.
+pub(super) const HELP: &[(&str, &str, &str)] = &[
+    ("/contacts", "", "who you can write to"),
+    ("/start", "NAME", "write to somebody"),
+    ("/conversations", "", "your conversations"),
+    ("/open", "NUMBER or NAME", "open one of them"),
+    ("/history", "[COUNT]", "its last messages"),
+    ("/restore", "", "read older messages from the server, through the record seals"),
+    ("/verify", "NAME", "the safety number, to compare by voice or in person"),
+    ("/confirm", "NAME", "you compared it and it is equal"),
+    ("/receipt", "NUMBER", "check the server's receipt of a message"),
+    ("/me", "", "your account, and the clinic's root key to compare with the card at reception"),
+    ("/help", "", "this list"),
+    ("/quit", "", "leave"),
+];
+
+const DEFAULT_HISTORY: u32 = 20;
+
+/// Reads a line; `None` for an empty one.
+pub(super) fn parse(line: &str) -> Option<Command> {
+    let line = line.trim();
+    if line.is_empty() {
+        return None;
+    }
+    let Some(rest) = line.strip_prefix('/') else { return Some(Command::Say(line.to_owned())) };
+    // Two slashes begin a text that itself begins with a slash.
+    if rest.starts_with('/') {
+        return Some(Command::Say(rest.to_owned()));
+    }
+    let (name, argument) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let argument = argument.trim();
+    let needed = |make: fn(String) -> Command| match argument {
+        "" => Command::Wrong(format!("/{name} needs a name: /help")),
+        given => make(given.to_owned()),
+    };
+    Some(match name {
+        "contacts" => Command::Contacts,
+        "start" => needed(Command::Start),
+        "conversations" | "list" => Command::Conversations,
+        "open" => needed(Command::Open),
+        "history" => Command::History(argument.parse().unwrap_or(DEFAULT_HISTORY)),
+        "restore" => Command::Restore,
+        "verify" => needed(Command::Verify),
+        "confirm" => needed(Command::Confirm),
+        "receipt" => match argument.trim_start_matches('#').parse() {
+            Ok(number) => Command::Receipt(number),
+            Err(_) => Command::Wrong("/receipt needs a message's number, such as /receipt 3".to_owned()),
+        },
+        "me" => Command::Me,
+        "help" => Command::Help,
+        "quit" | "exit" => Command::Quit,
+        other => Command::Wrong(format!("there is no /{other}: /help shows what there is")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_texts_or_commands() {
+        for (line, expected) in [
+            ("hola", Some(Command::Say("hola".into()))),
+            ("  ", None),
+            ("//etc", Some(Command::Say("/etc".into()))),
+            ("/start Ana López", Some(Command::Start("Ana López".into()))),
+            ("/start", Some(Command::Wrong("/start needs a name: /help".into()))),
+            ("/receipt #3", Some(Command::Receipt(3))),
+            ("/history", Some(Command::History(20))),
+            ("/history 5", Some(Command::History(5))),
+            ("/quit", Some(Command::Quit)),
+        ] {
+            assert_eq!(parse(line), expected, "{line}");
+        }
+        assert!(matches!(parse("/dance"), Some(Command::Wrong(_))));
+    }
+
+    #[test]
+    fn every_command_of_the_help_is_understood() {
+        for (name, argument, _) in HELP {
+            let line = if argument.is_empty() { (*name).to_owned() } else { format!("{name} 1") };
+            assert!(!matches!(parse(&line), Some(Command::Wrong(_)) | None), "{line}");
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Where output goes, and how it looks there.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    sync::{Mutex, PoisonError},
+};
+
+use rustyline::ExternalPrinter;
+use sigilo_client::{ChainVerdict, ReceiptVerdict, SealVerdict, Verification};
+use sigilo_wire::message::DeliveryStatus;
+
+use super::{
+    command::HELP,
+    output::{ConversationLine, MessageLine, Output},
+};
+
+/// Prints above the prompt while somebody types.
+type Printer = Box<dyn ExternalPrinter + Send>;
+
+/// Where output goes.
+pub(super) struct Screen {
+    json: bool,
+    colour: bool,
+    printer: Option<Mutex<Printer>>,
+}
+
+/// How a part of a line is set.
+#[derive(Clone, Copy)]
+enum Style {
+    Faint,
+    Strong,
+    Mine,
+    Theirs,
+    Good,
+    Warning,
+}
+
+impl Screen {
+    /// Lines on stdout.
+    pub(super) fn plain(json: bool) -> Self {
+        Self { json, colour: !json && is_colourful(), printer: None }
+    }
+
+    /// Above the prompt.
+    pub(super) fn above_prompt(printer: Printer) -> Self {
+        Self { json: false, colour: is_colourful(), printer: Some(Mutex::new(printer)) }
+    }
+
+    /// Shows one thing.
+    pub(super) fn show(&self, output: &Output) {
+        let text = if self.json {
+            // Outputs are plain structures: they always have a JSON form.
+            serde_json::to_string(output).unwrap_or_default()
+        } else {
+            self.text(output)
+        };
+        if text.is_empty() {
+            return;
+        }
+        // A closed terminal ends the program through its input, not here.
+        match &self.printer {
+            Some(printer) => {
+                drop(printer.lock().unwrap_or_else(PoisonError::into_inner).print(format!("{text}\n")))
+            }
+            None => {
+                let mut out = std::io::stdout().lock();
+                let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+            }
+        }
+    }
+
+    fn text(&self, output: &Output) -> String {
+        match output {
+            Output::Ready { name, role, root, .. } => format!(
+                "{} {}\n{}\n{}",
+                self.set(Style::Strong, name),
+                self.set(Style::Faint, &format!("({role})")),
+                self.set(Style::Faint, &format!("clinic root {}", groups(root))),
+                self.set(Style::Faint, "compare it with the root card at reception; /help shows what you can type"),
+            ),
+            Output::Connected => self.set(Style::Faint, "· connected"),
+            Output::Disconnected { reason } => {
+                self.set(Style::Warning, &format!("· offline ({reason}); what you write is sent when the connection is back"))
+            }
+            Output::CaughtUp => String::new(),
+            Output::Message(message) => self.message(message),
+            Output::Delivered { name, .. } => self.set(Style::Faint, &format!("  ✓✓ delivered to {name}")),
+            Output::Waiting { reason, .. } => self.set(Style::Warning, &format!("  … waits: {reason}")),
+            Output::Refused { reason, policies, .. } => self.problem(reason, policies),
+            Output::Contacts { results } if results.is_empty() => {
+                self.set(Style::Faint, "Nobody yet: the clinic's rules allow a conversation once there is an appointment.")
+            }
+            Output::Contacts { results } => lines(results.iter().map(|contact| {
+                let speciality = contact.speciality.as_deref().map(|s| format!(", {s}")).unwrap_or_default();
+                let why = self.set(Style::Faint, &format!("{}{speciality}; {}", contact.role, contact.why.join(", ")));
+                format!("  {} {why}", self.set(Style::Strong, &contact.name))
+            })),
+            Output::Conversations { results } if results.is_empty() => {
+                self.set(Style::Faint, "No conversations yet: /contacts, then /start NAME.")
+            }
+            Output::Conversations { results } => lines(results.iter().map(|line| self.conversation(line))),
+            Output::Opened(line) => format!("{} {}", self.set(Style::Faint, "─── "), self.conversation(line)),
+            Output::History { results } => lines(results.iter().map(|message| self.message(message))),
+            Output::Restored { messages } => self.set(Style::Faint, &format!("· read {messages} messages from the server")),
+            Output::SafetyNumber { name, digits, verified, changed, .. } => {
+                let state = match (verified, changed) {
+                    (_, true) => self.set(Style::Warning, "NEW KEY: compare again, then /confirm"),
+                    (true, false) => self.set(Style::Good, "verified"),
+                    (false, false) => self.set(Style::Warning, "not verified yet: compare, then /confirm"),
+                };
+                format!("Safety number with {}: {state}\n  {digits}", self.set(Style::Strong, name))
+            }
+            Output::Confirmed { name, .. } => self.set(Style::Good, &format!("✓ {name} is verified")),
+            Output::IdentityChanged { name, .. } => self.set(
+                Style::Warning,
+                &format!("! The identity key of {name} has changed. Nothing is sent to them until you compare the safety number (/verify {name}) and /confirm it."),
+            ),
+            Output::Receipt { conversation_seq, verdict, policies, .. } => match verdict {
+                ReceiptVerdict::Verified => {
+                    let by = policies.join(", ");
+                    self.set(Style::Good, &format!("✓ message {conversation_seq}: the clinic's receipt key signed it (allowed by {by})"))
+                }
+                ReceiptVerdict::Missing => self.set(Style::Warning, &format!("message {conversation_seq} has no receipt")),
+                ReceiptVerdict::Invalid(why) => self.set(Style::Warning, &format!("! message {conversation_seq}: {why}")),
+            },
+            Output::Note { text } => self.set(Style::Faint, &format!("· {text}")),
+            Output::Help => lines(HELP.iter().map(|(name, argument, meaning)| {
+                format!("  {:<28} {}", format!("{name} {argument}"), self.set(Style::Faint, meaning))
+            })),
+            Output::Error { message, policies, details, .. } => {
+                let hint = details["suggestion"].as_str().map(|hint| format!(" ({hint})")).unwrap_or_default();
+                self.problem(&format!("{message}{hint}"), policies)
+            }
+            Output::Bye => String::new(),
+        }
+    }
+
+    fn problem(&self, reason: &str, policies: &[String]) -> String {
+        let rules =
+            if policies.is_empty() { String::new() } else { format!(" [rule: {}]", policies.join(", ")) };
+        self.set(Style::Warning, &format!("! {reason}{rules}"))
+    }
+
+    fn conversation(&self, line: &ConversationLine) -> String {
+        let about = self.set(Style::Faint, &format!("{}, {} messages", line.kind, line.total_messages));
+        format!("{}. {} {about}", line.number, self.set(Style::Strong, &line.with.join(", ")))
+    }
+
+    fn message(&self, message: &MessageLine) -> String {
+        let time = message.received_at.unwrap_or(message.sent_at).to_string();
+        // The hour and minute of RFC 3339, UTC.
+        let time = self.set(Style::Faint, time.get(11..16).unwrap_or_default());
+        let number = message.conversation_seq.map(|seq| format!("#{seq}")).unwrap_or_default();
+        let name = if message.mine {
+            self.set(Style::Mine, "you")
+        } else {
+            self.set(Style::Theirs, &message.sender_name)
+        };
+        let mark = match (message.mine, message.status) {
+            (false, _) => "",
+            (true, DeliveryStatus::Delivered | DeliveryStatus::Read) => " ✓✓",
+            (true, DeliveryStatus::Sent) if message.message_id.is_some() => " ✓",
+            (true, _) => " …",
+        };
+        let text = message.text.as_deref().unwrap_or(match message.kind.as_str() {
+            "text" => "",
+            kind => kind,
+        });
+        let mut line = format!(
+            "{time} {} {name}: {text}{}",
+            self.set(Style::Faint, &number),
+            self.set(Style::Faint, mark)
+        );
+        for warning in warnings(message) {
+            line.push_str(&format!("\n      {}", self.set(Style::Warning, &warning)));
+        }
+        line
+    }
+
+    fn set(&self, style: Style, text: &str) -> String {
+        let code = match style {
+            _ if !self.colour || text.is_empty() => return text.to_owned(),
+            Style::Faint => "2",
+            Style::Strong => "1",
+            Style::Mine => "36",
+            Style::Theirs => "35",
+            Style::Good => "32",
+            Style::Warning => "33",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+/// What a reader has to know about a message besides its text.
+fn warnings(message: &MessageLine) -> Vec<String> {
+    let mut warnings = Vec::new();
+    match &message.verification {
+        Verification::Verified => {}
+        Verification::UnconfirmedIdentity => {
+            warnings.push("! from a new identity key you have not confirmed".to_owned());
+        }
+        Verification::NotAuthentic(reason) => warnings.push(format!("! NOT AUTHENTIC: {reason}")),
+    }
+    if let SealVerdict::Bad(problem) = &message.seal {
+        warnings.push(format!("! its record seal is bad: {problem}"));
+    }
+    match &message.receipt {
+        ReceiptVerdict::Verified => {}
+        ReceiptVerdict::Missing if message.message_id.is_none() => {}
+        ReceiptVerdict::Missing => warnings.push("! the server gave no receipt".to_owned()),
+        ReceiptVerdict::Invalid(problem) => warnings.push(format!("! the receipt is not valid: {problem}")),
+    }
+    match &message.chain {
+        ChainVerdict::Continuous | ChainVerdict::JoinedAt(_) => {}
+        ChainVerdict::Gap(missing) => {
+            warnings.push(format!("! {missing} messages of this device are missing before it"))
+        }
+        ChainVerdict::Repeated => warnings.push("! it repeats the number of an earlier message".to_owned()),
+        ChainVerdict::Forked => warnings.push("! it does not follow the message shown before it".to_owned()),
+    }
+    warnings
+}
+
+fn lines(lines: impl Iterator<Item = String>) -> String {
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Hexadecimal in groups of four, to be compared by eye.
+fn groups(hex: &str) -> String {
+    let digits: Vec<char> = hex.chars().collect();
+    digits.chunks(4).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join(" ")
+}
+
+fn is_colourful() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}

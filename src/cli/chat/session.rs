@@ -1,0 +1,308 @@
+//! The chat itself: commands and events, in the order they come.
+
+use sigilo_client::{Client, ClientEvent, Error as ClientError, ReceiptVerdict, SendState, TimelineNote};
+use sigilo_wire::{ConversationId, UserId, conversation::Conversation};
+use tokio::sync::mpsc;
+
+use super::{
+    command::Command,
+    output::{ConversationLine, MessageLine, Output},
+    screen::Screen,
+};
+use crate::{Error, Result, cli::Outcome};
+
+struct Session {
+    client: Client,
+    screen: Screen,
+    me: UserId,
+    /// The conversations last listed, in their order.
+    listed: Vec<Conversation>,
+    open: Option<ConversationId>,
+    /// People met so far, for names.
+    people: Vec<(UserId, String)>,
+}
+
+/// Runs until the input ends or the person leaves.
+pub(super) async fn run(
+    client: Client,
+    screen: Screen,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+) -> Result<Outcome> {
+    let me = client.me().await.map_err(Error::internal)?;
+    let root = client.root_fingerprint().await.map_err(Error::internal)?;
+    let mut events = client.events().await.map_err(Error::internal)?;
+    screen.show(&Output::ready(&me, &root.0));
+    let mut session =
+        Session { client, screen, me: me.user, listed: Vec::new(), open: None, people: Vec::new() };
+    session.client.connect().await.map_err(Error::internal)?;
+    if let Err(error) = session.list().await {
+        session.screen.show(&Output::error(&error));
+    }
+    loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                None | Some(Command::Quit) => break,
+                Some(command) => session.obey(command).await,
+            },
+            event = events.next() => match event {
+                Some(event) => session.tell(event).await,
+                None => break,
+            },
+        }
+    }
+    session.screen.show(&Output::Bye);
+    session.client.shutdown().await.map_err(Error::internal)?;
+    Ok(Outcome::Done)
+}
+
+impl Session {
+    async fn obey(&mut self, command: Command) {
+        if let Err(error) = self.act(command).await {
+            self.screen.show(&Output::error(&error));
+        }
+    }
+
+    async fn act(&mut self, command: Command) -> Result<(), ClientError> {
+        match command {
+            Command::Say(text) => self.say(text).await?,
+            Command::Contacts => {
+                let results = self.client.contacts().await?;
+                for contact in &results {
+                    self.remember(contact.user_id, &contact.name);
+                }
+                self.screen.show(&Output::Contacts { results });
+            }
+            Command::Start(name) => {
+                let user = self.person(&name).await?;
+                let conversation = self.client.start_conversation(user, Default::default()).await?;
+                let id = conversation.id;
+                self.list().await?;
+                self.show_opened(id).await?;
+            }
+            Command::Conversations => {
+                self.list().await?;
+                let results = self.lines();
+                self.screen.show(&Output::Conversations { results });
+            }
+            Command::Open(which) => {
+                self.list().await?;
+                let id = self.find_conversation(&which).ok_or(ClientError::Unknown("this conversation"))?;
+                self.show_opened(id).await?;
+            }
+            Command::History(count) => self.show_history(count).await?,
+            Command::Restore => {
+                let open = self.opened()?;
+                let messages = self.client.fetch_history(open, usize::MAX).await?;
+                self.screen.show(&Output::Restored { messages });
+            }
+            Command::Verify(name) => {
+                let user = self.person(&name).await?;
+                let number = self.client.safety_number(user).await?;
+                self.screen.show(&Output::safety_number(user, self.name(user), &number));
+            }
+            Command::Confirm(name) => {
+                let user = self.person(&name).await?;
+                self.client.confirm_identity(user).await?;
+                self.screen.show(&Output::Confirmed { user_id: user, name: self.name(user) });
+            }
+            Command::Receipt(number) => self.show_receipt(number).await?,
+            Command::Me => {
+                let (me, root) = (self.client.me().await?, self.client.root_fingerprint().await?);
+                self.screen.show(&Output::ready(&me, &root.0));
+            }
+            Command::Help => self.screen.show(&Output::Help),
+            Command::Wrong(text) => self.screen.show(&Output::Note { text }),
+            Command::Quit => {}
+        }
+        Ok(())
+    }
+
+    async fn say(&self, text: String) -> Result<(), ClientError> {
+        let sent = self.client.send_text(self.opened()?, text).await?;
+        // An accepted message comes as an event; one that waits says why here.
+        if let SendState::Queued { reason } = sent.state {
+            self.screen.show(&Output::Waiting { client_message_id: sent.client_message_id, reason });
+        }
+        Ok(())
+    }
+
+    async fn show_opened(&mut self, id: ConversationId) -> Result<(), ClientError> {
+        self.open = Some(id);
+        if let Some(line) = self.lines().into_iter().find(|line| line.conversation_id == id) {
+            self.screen.show(&Output::Opened(line));
+        }
+        self.show_history(10).await
+    }
+
+    async fn show_history(&self, count: u32) -> Result<(), ClientError> {
+        let messages = self.client.history(self.opened()?, count).await?;
+        let results = messages.iter().map(|message| MessageLine::of(message, false)).collect();
+        self.screen.show(&Output::History { results });
+        Ok(())
+    }
+
+    async fn show_receipt(&self, number: i64) -> Result<(), ClientError> {
+        let messages = self.client.history(self.opened()?, u32::MAX).await?;
+        let message = messages
+            .iter()
+            .find(|message| message.conversation_seq == Some(number))
+            .ok_or(ClientError::Unknown("this message"))?;
+        let message_id = message.message_id.ok_or(ClientError::Unknown("this message"))?;
+        let verdict = self.client.receipt(message_id).await?;
+        let policies =
+            if verdict == ReceiptVerdict::Verified { message.policies.clone() } else { Vec::new() };
+        self.screen.show(&Output::Receipt { message_id, conversation_seq: number, verdict, policies });
+        Ok(())
+    }
+
+    async fn tell(&mut self, event: ClientEvent) {
+        let output = match event {
+            ClientEvent::Connected => Output::Connected,
+            ClientEvent::Disconnected { reason } => Output::Disconnected { reason },
+            ClientEvent::Replaced => Output::Note {
+                text: "this device is open in another window; this one stays offline".to_owned(),
+            },
+            ClientEvent::LoggedOut => Output::Note { text: "this device was logged out".to_owned() },
+            ClientEvent::CaughtUp => Output::CaughtUp,
+            ClientEvent::Message(message) | ClientEvent::Accepted(message) => {
+                self.remember(message.sender, &message.sender_name);
+                Output::Message(Box::new(MessageLine::of(&message, true)))
+            }
+            ClientEvent::Delivered { message, user, .. } => {
+                Output::Delivered { message_id: message, user_id: user, name: self.name(user) }
+            }
+            ClientEvent::Refused { client_message_id, body, reason, .. } => Output::Refused {
+                client_message_id,
+                reason,
+                code: body.as_ref().map(|body| body.error.to_string()),
+                policies: body.as_ref().map(|body| body.policies.clone()).unwrap_or_default(),
+                details: body.map(|body| body.details).unwrap_or_default(),
+            },
+            ClientEvent::Waiting { client_message_id, reason, .. } => {
+                Output::Waiting { client_message_id, reason }
+            }
+            ClientEvent::IdentityChanged { user } => {
+                Output::IdentityChanged { user_id: user, name: self.name(user) }
+            }
+            ClientEvent::Timeline { note, .. } => Output::Note { text: self.timeline(&note) },
+            ClientEvent::ConversationUpdated { .. } => {
+                if let Err(error) = self.list().await {
+                    tracing::debug!(%error, "the list of conversations stays as it was");
+                }
+                return;
+            }
+            ClientEvent::QueueTruncated => Output::Note {
+                text: "messages older than 30 days are no longer waiting: /restore reads them".to_owned(),
+            },
+            ClientEvent::Warning { reason } => Output::Note { text: reason },
+            _ => return,
+        };
+        self.screen.show(&output);
+    }
+
+    fn timeline(&self, note: &TimelineNote) -> String {
+        match note {
+            TimelineNote::Joined(user) => format!("{} takes part", self.name(*user)),
+            TimelineNote::Left(user) => format!("{} has left", self.name(*user)),
+            TimelineNote::IdentityChanged(user) => format!("{} has a new identity key", self.name(*user)),
+            TimelineNote::IdentityConfirmed(user) => {
+                format!("you confirmed the identity of {}", self.name(*user))
+            }
+            TimelineNote::SealInvalid { user, problem } => {
+                format!("a record seal of {} is not valid: {problem}", self.name(*user))
+            }
+        }
+    }
+
+    async fn list(&mut self) -> Result<(), ClientError> {
+        self.listed = self.client.conversations().await?;
+        let people: Vec<(UserId, String)> = self
+            .listed
+            .iter()
+            .flat_map(|conversation| &conversation.participants)
+            .map(|participant| (participant.user_id, participant.full_name.clone()))
+            .collect();
+        for (user, name) in people {
+            self.remember(user, &name);
+        }
+        Ok(())
+    }
+
+    fn lines(&self) -> Vec<ConversationLine> {
+        let with = |conversation: &Conversation| {
+            let others =
+                conversation.participants.iter().filter(|participant| participant.user_id != self.me);
+            others.map(|participant| participant.full_name.clone()).collect()
+        };
+        self.listed
+            .iter()
+            .enumerate()
+            .map(|(place, conversation)| ConversationLine {
+                number: place + 1,
+                conversation_id: conversation.id,
+                with: with(conversation),
+                kind: conversation.r#type.to_string(),
+                total_messages: conversation.total_messages,
+            })
+            .collect()
+    }
+
+    fn find_conversation(&self, which: &str) -> Option<ConversationId> {
+        let lines = self.lines();
+        let by_number =
+            which.parse::<usize>().ok().and_then(|number| lines.iter().find(|line| line.number == number));
+        by_number
+            .or_else(|| lines.iter().find(|line| line.with.iter().any(|name| matches(name, which))))
+            .map(|line| line.conversation_id)
+    }
+
+    fn opened(&self) -> Result<ConversationId, ClientError> {
+        self.open.ok_or(ClientError::Content("no conversation is open: /conversations, then /open NUMBER"))
+    }
+
+    /// A person by id or by a part of their name.
+    async fn person(&mut self, who: &str) -> Result<UserId, ClientError> {
+        if let Ok(id) = who.parse() {
+            return Ok(id);
+        }
+        let mut found = self.people_named(who);
+        if found.is_empty() {
+            for contact in self.client.contacts().await? {
+                self.remember(contact.user_id, &contact.name);
+            }
+            found = self.people_named(who);
+        }
+        match found.as_slice() {
+            [one] => Ok(*one),
+            [] => Err(ClientError::Unknown("this person")),
+            _ => Err(ClientError::Content("several people are called that: write more of the name")),
+        }
+    }
+
+    fn people_named(&self, part: &str) -> Vec<UserId> {
+        self.people
+            .iter()
+            .filter(|(user, name)| *user != self.me && matches(name, part))
+            .map(|(user, _)| *user)
+            .collect()
+    }
+
+    fn remember(&mut self, user: UserId, name: &str) {
+        match self.people.iter_mut().find(|(known, _)| *known == user) {
+            Some((_, known)) => name.clone_into(known),
+            None => self.people.push((user, name.to_owned())),
+        }
+    }
+
+    fn name(&self, user: UserId) -> String {
+        if user == self.me {
+            return "you".to_owned();
+        }
+        let known = self.people.iter().find(|(known, _)| *known == user);
+        known.map_or_else(|| user.to_string(), |(_, name)| name.clone())
+    }
+}
+
+fn matches(name: &str, part: &str) -> bool {
+    name.to_lowercase().contains(&part.to_lowercase())
+}
