@@ -7,7 +7,9 @@ mod support;
 
 mod accounts;
 mod clinic;
+mod conversations;
 mod openapi;
 mod operation;
+mod relationships;
 mod relay;
 mod tokens;

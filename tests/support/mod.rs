@@ -2,6 +2,7 @@
 
 #![expect(dead_code, reason = "each test binary uses its own part")]
 
+pub mod cast;
 pub mod clinic;
 pub mod clock;
 pub mod database;
