@@ -12,6 +12,10 @@ use crate::Error;
 /// # Errors
 /// `invalid_json` with line and column, `unknown_field` or `invalid_field` with the field.
 pub fn json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
+    // Serde reads structures from lists as well, by position; the API has named fields only.
+    if text.trim_ascii_start().starts_with(b"[") {
+        return Err(Error::field("body", "must be an object"));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -108,6 +112,7 @@ mod tests {
             ),
             (r#"{"name": "x", "name": "y"}"#, "invalid_field", json!("name")),
             ("7", "invalid_field", json!("body")),
+            (r#"["x", []]"#, "invalid_field", json!("body")),
         ] {
             let (found, details) = refusal(text);
             assert_eq!((found, &details["field"]), (code, &place), "{text}: {details}");
