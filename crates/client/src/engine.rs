@@ -201,15 +201,12 @@ impl Engine {
         loop {
             let Some(frame) = self.inbox.borrow().front().cloned() else { break };
             match self.process(&frame).await {
-                Err(error) if error.is_transient() => {
+                Err(error) if error.is_for_later() => {
                     self.inbox_at.set(Some(Instant::now() + INBOX_PAUSE));
-                    break;
-                }
-                // What cannot be processed now or ever is not processed again and again.
-                Err(error @ (Error::Profile(_) | Error::Internal(_))) => {
                     self.acknowledge(&mut done);
-                    return Err(error);
+                    return if error.is_transient() { Ok(()) } else { Err(error) };
                 }
+                // What cannot be read now or ever is not read again and again.
                 result => self.warn(result),
             }
             self.inbox.borrow_mut().pop_front();
@@ -295,8 +292,7 @@ impl Engine {
             let page = self.api.events(cursor.as_ref().map(|c| c.event_id.as_str())).await?;
             for frame in &page.results {
                 match self.process(frame).await {
-                    Err(error) if error.is_transient() => return Err(error),
-                    Err(error @ Error::Profile(_)) => return Err(error),
+                    Err(error) if error.is_for_later() => return Err(error),
                     result => self.warn(result),
                 }
                 if let Some(event_id) = frame.event_id.clone() {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use libsignal_protocol::SignalProtocolError;
 use sigilo_wire::{ErrorBody, ErrorCode, UserId};
 
 /// The client's result.
@@ -119,6 +120,11 @@ impl Error {
         }
     }
 
+    /// Whether what was being taken in must be left to come again: it may be read later.
+    pub(crate) fn is_for_later(&self) -> bool {
+        self.is_transient() || matches!(self, Self::LoggedOut | Self::Profile(_))
+    }
+
     /// How long to wait before trying again, when the server said so.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
@@ -137,8 +143,15 @@ impl Error {
     }
 }
 
-impl From<libsignal_protocol::SignalProtocolError> for Error {
-    fn from(error: libsignal_protocol::SignalProtocolError) -> Self {
-        Self::Session(error.to_string())
+/// How the stores under libsignal mark a failure of the profile.
+pub(crate) const PROFILE: &str = "profile";
+
+impl From<SignalProtocolError> for Error {
+    fn from(error: SignalProtocolError) -> Self {
+        match error {
+            // The stores' own failures (see `sessions::stores`).
+            SignalProtocolError::InvalidState(PROFILE, problem) => Self::Profile(problem),
+            other => Self::Session(other.to_string()),
+        }
     }
 }

@@ -22,8 +22,8 @@ use crate::{
     profile::{
         Step,
         records::{
-            Chain, Contact, MessageKey, MessageName, OutboxItem, SecretBytes, SeenSeal, StoredMessage,
-            chain_key,
+            Chain, Contact, MessageKey, MessageName, OutboxItem, SealedItem, SecretBytes, SeenSeal,
+            StoredMessage, chain_key,
         },
     },
     sessions,
@@ -59,12 +59,13 @@ impl Engine {
         let message = event.message;
         let account = self.account()?;
         if (message.sender.user_id, message.sender.device_id) == (account.user, account.device) {
-            return self.take_echo(&message).await;
+            return self.take_echo(message).await;
         }
         if self.profile.get::<StoredMessage>(&MessageKey::of(&message).bytes()).await?.is_some() {
             return Ok(());
         }
-        self.current_conversation(message.conversation_id).await?;
+        // Not being able to see the conversation is no reason to hide the message.
+        self.current_conversation(message.conversation_id).await.map_or_else(not_for_later, |_| Ok(()))?;
         self.prefetch_sender(&message).await?;
         let seal = self.seal_of(&message).await?;
         let (step, checked) = match &event.envelope {
@@ -93,17 +94,16 @@ impl Engine {
     }
 
     /// The server's word that a message of this device was accepted, when the answer to the send was lost.
-    async fn take_echo(&self, message: &Message) -> Result<()> {
+    async fn take_echo(&self, message: Message) -> Result<()> {
         let item: Option<OutboxItem> = self.profile.get(message.client_message_id.as_bytes()).await?;
-        let Some(item) = item else { return Ok(()) };
-        let Some(sealed) = item.sealed.clone().filter(|s| s.request.commitment == message.commitment) else {
-            return Ok(());
-        };
+        let same = |sealed: &SealedItem| sealed.request.commitment == message.commitment;
+        let sent = item.and_then(|item| item.sealed.clone().filter(same).map(|sealed| (item, sealed)));
+        let Some((item, sealed)) = sent else { return self.receive_archived(message).await };
         let accepted = Accepted {
             message_id: message.id,
             conversation_seq: message.conversation_seq,
             received_at: message.received_at,
-            receipt: message.receipt.clone(),
+            receipt: message.receipt,
         };
         let shown = self.finish(&item, &sealed, &accepted).await?;
         self.tell(ClientEvent::Accepted(shown));
@@ -113,10 +113,7 @@ impl Engine {
     /// Learns the sender's keys before the first message is opened; a refusal is no obstacle, because the
     /// session itself carries the identity.
     async fn prefetch_sender(&self, message: &Message) -> Result<()> {
-        match self.known_or_fetched(message.sender.user_id).await {
-            Err(error) if error.is_transient() || matches!(error, Error::Profile(_)) => Err(error),
-            _ => Ok(()),
-        }
+        self.known_or_fetched(message.sender.user_id).await.map_or_else(not_for_later, |_| Ok(()))
     }
 
     async fn seal_of(&self, message: &Message) -> Result<SeenSeal> {
@@ -262,6 +259,11 @@ impl Engine {
             ReceiptVerdict::Invalid("the clinic's receipt key did not sign it".into())
         }
     }
+}
+
+/// What cannot be had later either does not stop a message from being shown.
+fn not_for_later(error: Error) -> Result<()> {
+    if error.is_for_later() { Err(error) } else { Ok(()) }
 }
 
 fn checked(

@@ -242,6 +242,12 @@ impl Pump {
                             Ok(fresh) => token = fresh,
                             Err(end) => return end,
                         },
+                        Taken::Unknown(event_id) => {
+                            let frame = ClientFrame::Ack { event_ids: vec![event_id] };
+                            if let Err(error) = write_frame(&mut connection, &frame).await {
+                                return End::Again(error);
+                            }
+                        }
                         Taken::EngineGone => return End::EngineGone,
                     }
                 }
@@ -256,9 +262,8 @@ impl Pump {
         let frame: ServerFrame = match serde_json::from_str(text) {
             Ok(frame) => frame,
             Err(error) => {
-                // An event of a newer server: not acknowledged, so that an updated client still gets it.
                 tracing::debug!(%error, "a frame of an unknown kind");
-                return Taken::Done;
+                return unknown(text);
             }
         };
         match frame.r#type {
@@ -295,7 +300,20 @@ impl Pump {
 enum Taken {
     Done,
     Expiring,
+    /// An event of a newer server's. It is acknowledged: kept, it would take the place of those after it.
+    Unknown(String),
     EngineGone,
+}
+
+fn unknown(text: &str) -> Taken {
+    #[derive(serde::Deserialize)]
+    struct Event {
+        event_id: Option<String>,
+    }
+    match serde_json::from_str(text) {
+        Ok(Event { event_id: Some(event_id) }) => Taken::Unknown(event_id),
+        _ => Taken::Done,
+    }
 }
 
 fn closing(frame: Option<CloseFrame>, token: String) -> End {

@@ -14,6 +14,7 @@ use sigilo_wire::{Base64, DeviceNumber, Timestamp, UserId};
 
 use crate::{
     Error,
+    error::PROFILE,
     profile::{
         Record, Step,
         records::{
@@ -27,7 +28,7 @@ type Result<T> = std::result::Result<T, SignalProtocolError>;
 
 /// libsignal's error for a profile that cannot be read.
 fn failed(error: Error) -> SignalProtocolError {
-    SignalProtocolError::InvalidState("profile", error.to_string())
+    SignalProtocolError::InvalidState(PROFILE, error.to_string())
 }
 
 /// The user and device of an address made by [`super::address`].

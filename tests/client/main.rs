@@ -1,0 +1,10 @@
+//! The client SDK against a real server: two devices of two people who trust each other and not the server.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod exchange;
+mod people;
+mod recovery;

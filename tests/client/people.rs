@@ -1,0 +1,151 @@
+//! A clinic whose appointments were imported, and its people on client devices.
+
+use std::{path::PathBuf, time::Duration};
+
+use sigilo::{
+    Ctx, people, relationships,
+    relationships::{Records, read},
+};
+use sigilo_client::{ActivateOptions, Client, ClientEvent, Environment, Events, OpenOptions, Unlock};
+use sigilo_wire::{Role, UserId};
+use tempfile::TempDir;
+
+use crate::support::{
+    TestServer,
+    clinic::{Clinic, PASSWORD, invite},
+};
+
+const APPOINTMENTS: &str = include_str!("../fixtures/appointments.fhir.json");
+const PATIENT: &str = "https://clinica-demo.example/fhir/mrn";
+const CLINICIAN: &str = "https://clinica-demo.example/fhir/licence";
+/// How long anything may take before the test gives up.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Somebody with a device.
+pub struct Device {
+    pub client: Client,
+    pub events: Events,
+    pub user: UserId,
+    pub path: PathBuf,
+}
+
+/// Ana López has an appointment with Dra. María Martínez; Luis Pérez's was cancelled.
+pub struct World<'a> {
+    pub server: &'a TestServer,
+    pub clinic: Clinic,
+    pub folder: TempDir,
+}
+
+impl<'a> World<'a> {
+    pub async fn new(server: &'a TestServer) -> Self {
+        let clinic = Clinic::create(server, "centro").await;
+        let ctx = Ctx::operator(&server.app, clinic.id);
+        let grant = relationships::authorize_manage_relationships(&server.app, &ctx).unwrap();
+        let records: Records = read(APPOINTMENTS.as_bytes()).unwrap();
+        relationships::import(&server.app, &ctx, grant, records).await.unwrap();
+        Self { server, clinic, folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub async fn ana(&self) -> Device {
+        self.device(Role::Patient, "ana", (PATIENT, "MRN-1001")).await
+    }
+
+    pub async fn luis(&self) -> Device {
+        self.device(Role::Patient, "luis", (PATIENT, "MRN-1002")).await
+    }
+
+    pub async fn maria(&self) -> Device {
+        self.device(Role::Doctor, "maria", (CLINICIAN, "LIC-2001")).await
+    }
+
+    /// The invitation's text.
+    pub async fn invitation(&self, role: Role, name: &str, identifier: (&str, &str)) -> String {
+        let invitee = people::Invitee {
+            role,
+            name: None,
+            email: format!("{name}@example.org"),
+            identifier: Some((identifier.0.to_owned(), identifier.1.to_owned())),
+        };
+        let invitation =
+            invite(self.server, self.clinic.id, &invitee, &self.clinic.ceremony.card).await.unwrap();
+        invitation.uri(&self.server.url)
+    }
+
+    async fn device(&self, role: Role, name: &str, identifier: (&str, &str)) -> Device {
+        let invitation = self.invitation(role, name, identifier).await.parse().unwrap();
+        let path = self.folder.path().join(format!("{name}.profile"));
+        let client =
+            Client::activate(&path, key(), invitation, ActivateOptions::new(PASSWORD)).await.unwrap();
+        Device::of(client, path).await
+    }
+}
+
+/// Passphrases are tested with the profile; here they would cost time only.
+pub fn key() -> Unlock {
+    Unlock::Key([7; 32])
+}
+
+impl Device {
+    async fn of(client: Client, path: PathBuf) -> Self {
+        let events = client.events().await.unwrap();
+        let user = client.me().await.unwrap().user;
+        Self { client, events, user, path }
+    }
+
+    /// Ends the program.
+    pub async fn end(self) -> PathBuf {
+        self.client.shutdown().await.unwrap();
+        self.path
+    }
+
+    /// Starts it again on its profile.
+    pub async fn again(path: PathBuf) -> Self {
+        let client =
+            Client::open(&path, key(), OpenOptions { environment: Environment::system() }).await.unwrap();
+        Self::of(client, path).await
+    }
+
+    /// Waits for an event that `wanted` takes.
+    pub async fn wait<T>(&mut self, what: &str, mut wanted: impl FnMut(&ClientEvent) -> Option<T>) -> T {
+        let mut seen = Vec::new();
+        let found = tokio::time::timeout(DEADLINE, async {
+            loop {
+                let event = self.events.next().await.expect("the client runs");
+                if let Some(found) = wanted(&event) {
+                    return found;
+                }
+                seen.push(format!("{event:?}"));
+            }
+        });
+        match found.await {
+            Ok(found) => found,
+            Err(_) => panic!("no {what}; instead: {seen:#?}"),
+        }
+    }
+
+    /// Waits for the next message and gives its text, after checking that everything about it is good.
+    pub async fn next_text(&mut self) -> String {
+        let message = self
+            .wait("message", |event| match event {
+                ClientEvent::Message(message) => Some(message.clone()),
+                _ => None,
+            })
+            .await;
+        check(&message);
+        message.text().unwrap().to_owned()
+    }
+
+    pub async fn connected(&mut self) {
+        self.client.connect().await.unwrap();
+        self.wait("connection", |event| matches!(event, ClientEvent::CaughtUp).then_some(())).await;
+    }
+}
+
+/// Everything about the message was checked and is good.
+pub fn check(message: &sigilo_client::ShownMessage) {
+    use sigilo_client::{ChainVerdict, ReceiptVerdict, SealVerdict, Verification};
+    assert_eq!(message.verification, Verification::Verified, "{message:?}");
+    assert_eq!(message.seal, SealVerdict::Good, "{message:?}");
+    assert_eq!(message.receipt, ReceiptVerdict::Verified, "{message:?}");
+    assert_eq!(message.chain, ChainVerdict::Continuous, "{message:?}");
+}
