@@ -1,5 +1,7 @@
 //! Settings of the engines that promises rest on.
 
+use std::time::Duration;
+
 use sigilo::storage::Db;
 
 use crate::{ENGINES, Stores, run, support::Engine};
@@ -43,6 +45,28 @@ async fn a_dropped_transaction_leaves_nothing() {
         let mut tx = stores.main.read("probe").await.unwrap();
         let (count,) = sigilo::fetch_one!(&mut tx, (i64,), "SELECT COUNT(*) FROM probe").unwrap();
         assert_eq!(count, 1);
+        drop(tx);
+        stores.finish().await;
+    }
+}
+
+/// A caller who hangs up while the database is asked to begin must not leave its connection in a transaction.
+#[tokio::test]
+async fn an_interrupted_begin_leaves_no_transaction_behind() {
+    for engine in ENGINES {
+        let stores = Stores::migrated(engine).await;
+        run(&stores.main, "CREATE TABLE probe (value INTEGER)").await;
+        for patience in 0..200 {
+            let patience = Duration::from_micros(patience * 10);
+            let _ = tokio::time::timeout(patience, stores.main.read("probe")).await;
+            // On the same connection, as it is the only one needed so far.
+            let mut tx = stores.main.begin("probe").await.unwrap();
+            sigilo::execute!(&mut tx, "INSERT INTO probe (value) VALUES (1)").unwrap();
+            tx.commit().await.unwrap();
+        }
+        let mut tx = stores.main.read("probe").await.unwrap();
+        let (count,) = sigilo::fetch_one!(&mut tx, (i64,), "SELECT COUNT(*) FROM probe").unwrap();
+        assert_eq!(count, 200, "what was committed is there");
         drop(tx);
         stores.finish().await;
     }
