@@ -254,7 +254,7 @@ async fn a_device_that_runs_low_hears_it_once_an_hour() {
         bundles(server, &ana, &luis).await;
         bundles(server, &ana, &luis).await;
         let low = ("keys_low".to_owned(), json!({"pre_key_count": 19, "kyber_pre_key_count": 19}));
-        assert_eq!(luis.events(server).await, [low.clone()]);
+        assert_eq!(luis.events(server).await, std::slice::from_ref(&low));
 
         server.clock.advance(HOUR);
         let ana = renewed(server, ana).await;

@@ -110,7 +110,7 @@ async fn a_change_voids_what_the_old_key_signed_and_is_told() {
         ana.put(server, "/api/keys/identity/", &signed_change).await.expect(200);
 
         let told = ("identity_changed".to_owned(), json!({"user_id": ana.user, "identity_seq": 2}));
-        assert_eq!(luis.events(server).await, [told.clone()]);
+        assert_eq!(luis.events(server).await, std::slice::from_ref(&told));
         assert_eq!(tablet.events(server).await, [told]);
         assert_eq!(ana.events(server).await, []);
         assert_eq!(bystander.events(server).await, []);

@@ -192,7 +192,7 @@ async fn a_new_manifest_is_told_and_makes_sends_decide_again() {
         put(server, &mut phone, &both).await.expect(200);
 
         let told = ("manifest_changed".to_owned(), json!({"user_id": phone.user, "version": 2}));
-        assert_eq!(luis.events(server).await, [told.clone()]);
+        assert_eq!(luis.events(server).await, std::slice::from_ref(&told));
         assert_eq!(tablet.events(server).await, [told]);
         assert_eq!(phone.events(server).await, []);
         assert_eq!(bystander.events(server).await, []);
