@@ -1,11 +1,12 @@
 //! Invitations, activation, login, devices and the own account.
 
 use serde_json::{Value, json};
+use sigilo::{Ctx, people::Invitee, relationships};
 use sigilo_wire::{Role, account::DeviceKind};
 
 use crate::support::{
-    TestServer, both_engines,
-    clinic::{Clinic, PASSWORD},
+    Socket, TestServer, both_engines,
+    clinic::{Clinic, PASSWORD, invite, invitee},
 };
 
 const ANA: &str = "ana@clinic.example";
@@ -280,6 +281,83 @@ async fn the_own_account_changes_only_where_the_request_says() {
         let wrong = server.put("/api/me/", ana.token(), &json!({"role": "admin"})).await;
         assert_eq!(wrong.expect_error(400, "unknown_field")["field"], "role");
         assert_eq!(server.get("/api/me/", ana.token()).await.expect(200), me);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_invitation_attaches_an_account_to_an_imported_person() {
+    const FIXTURE: &[u8] = include_bytes!("../fixtures/appointments.fhir.json");
+    const MRN: &str = "https://clinica-demo.example/fhir/mrn";
+    both_engines(async |server| {
+        let clinic = Clinic::create(server, "ejemplo").await;
+        let ctx = Ctx::operator(&server.app, clinic.id);
+        let grant = relationships::authorize_manage_relationships(&server.app, &ctx).unwrap();
+        let records = relationships::read(FIXTURE).unwrap();
+        relationships::import(&server.app, &ctx, grant, records).await.unwrap();
+
+        let identified = |role, value: &str| Invitee {
+            name: None,
+            identifier: Some((MRN.to_owned(), value.to_owned())),
+            ..invitee(role, ANA)
+        };
+        let card = &clinic.ceremony.card;
+        let unknown = invite(server, clinic.id, &identified(Role::Patient, "MRN-0"), card).await;
+        assert_eq!(unknown.unwrap_err().code().as_str(), "not_found");
+        let role = invite(server, clinic.id, &identified(Role::Doctor, "MRN-1001"), card).await;
+        assert_eq!(role.unwrap_err().code().as_str(), "invalid_field");
+        let invitation =
+            invite(server, clinic.id, &identified(Role::Patient, "MRN-1001"), card).await.unwrap();
+        // The address is hers now: another imported person cannot have it.
+        let taken = invite(server, clinic.id, &identified(Role::Patient, "MRN-1002"), card).await;
+        assert_eq!(taken.unwrap_err().code().as_str(), "already_exists");
+        let tokens = clinic.activate(server, &invitation.code, DeviceKind::Messaging).await.expect(200);
+        assert_eq!(tokens["user_id"], json!(invitation.user_id));
+        let me = server.get("/api/me/", tokens["access_token"].as_str()).await.expect(200);
+        assert_eq!((&me["full_name"], &me["email"]), (&json!("Ana López"), &json!(ANA)));
+        let again = invite(server, clinic.id, &identified(Role::Patient, "MRN-1001"), card).await;
+        assert_eq!(again.unwrap_err().code().as_str(), "already_exists");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn open_sockets_close_with_their_devices_tokens() {
+    both_engines(async |server| {
+        let clinic = Clinic::create(server, "ejemplo").await;
+        let phone = clinic.person(server, Role::Patient, ANA).await;
+        let session = clinic.login(server, ANA, PASSWORD, Value::Null).await.expect(200);
+        let messaging = json!({"kind": "messaging", "device_id": phone.tokens.device.id});
+
+        // Logged out.
+        let mut socket = Socket::open_path(server, "/ws/chat/", phone.token()).await.unwrap();
+        socket.expect("queue_empty").await;
+        let refresh = json!({"refresh_token": phone.tokens.refresh_token});
+        server.post("/api/auth/logout/", None, &refresh).await.expect(204);
+        assert_eq!(socket.closed().await, 4401);
+        assert!(Socket::open_path(server, "/ws/chat/", phone.token()).await.is_err());
+
+        // A refresh token in two hands.
+        let back = clinic.login(server, ANA, PASSWORD, messaging.clone()).await.expect(200);
+        let token = back["access_token"].as_str();
+        let mut socket = Socket::open_path(server, "/ws/chat/", token).await.unwrap();
+        socket.expect("queue_empty").await;
+        let refresh = json!({"refresh_token": back["refresh_token"]});
+        server.post("/api/auth/refresh/", None, &refresh).await.expect(200);
+        server.post("/api/auth/refresh/", None, &refresh).await.expect_error(401, "token_reused");
+        assert_eq!(socket.closed().await, 4401);
+
+        // Removed from another device, with a ticket in hand.
+        let back = clinic.login(server, ANA, PASSWORD, messaging).await.expect(200);
+        let token = back["access_token"].as_str();
+        let ticket = server.post("/api/auth/ws-ticket/", token, &json!({})).await.expect(200);
+        let path = format!("/ws/chat/?token={}", ticket["ticket"].as_str().unwrap());
+        let mut socket = Socket::open_path(server, &path, None).await.unwrap();
+        socket.expect("queue_empty").await;
+        assert!(Socket::open_path(server, &path, None).await.is_err(), "a ticket works once");
+        let device = format!("/api/devices/{}/", phone.tokens.device.id);
+        server.delete(&device, session["access_token"].as_str()).await.expect(204);
+        assert_eq!(socket.closed().await, 4401);
     })
     .await;
 }
