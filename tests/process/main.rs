@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod appointments;
 mod clinics;
 mod commands;
 mod logs;

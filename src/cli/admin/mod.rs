@@ -4,7 +4,9 @@
 //! a running server this is safe on both engines: each act is one transaction, and the server asks the
 //! database anew within a second.
 
+mod appointment;
 mod clinic;
+mod relationship;
 mod user;
 
 use std::sync::Arc;
@@ -30,6 +32,12 @@ pub enum Admin {
     /// The people of a clinic.
     #[command(subcommand)]
     User(user::User),
+    /// The appointments of a clinic.
+    #[command(subcommand)]
+    Appointment(appointment::Appointment),
+    /// Who treats whom.
+    #[command(subcommand)]
+    Relationship(relationship::Relationship),
 }
 
 impl Admin {
@@ -37,6 +45,8 @@ impl Admin {
         match self {
             Self::Clinic(command) => command.run().await,
             Self::User(command) => command.run().await,
+            Self::Appointment(command) => command.run().await,
+            Self::Relationship(command) => command.run().await,
         }
     }
 }

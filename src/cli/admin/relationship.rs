@@ -1,0 +1,94 @@
+//! `sigilo admin relationship`
+
+use std::fmt::Write as _;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use sigilo_wire::RelationshipId;
+
+use super::Beside;
+use crate::{
+    Error, Result,
+    cli::{
+        ConfigArgs, Outcome,
+        output::{Answer, finish},
+    },
+    relationships::{self, RelationshipSummary},
+};
+
+/// Who treats whom.
+#[derive(Debug, Subcommand)]
+pub enum Relationship {
+    /// Lists the clinic's relationships, those revoked among them.
+    #[command(after_help = "Example: sigilo admin relationship list --clinic ejemplo --json")]
+    List(Which),
+    /// Ends what stands between a relationship's patient and clinician: new messages stop at once, history
+    /// stays readable. The same appointments do not bring it back.
+    #[command(after_help = "Example: sigilo admin relationship revoke --clinic ejemplo \
+        0198f6a2-5c11-7e2a-9d3f-3b1c5a7e9f10")]
+    Revoke {
+        /// The relationship, as `list` shows it.
+        id: RelationshipId,
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+/// Which clinic, and how to answer.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The clinic, by id or slug.
+    #[arg(long)]
+    clinic: String,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl Relationship {
+    pub(super) async fn run(self) -> Result<Outcome> {
+        let (id, which) = match self {
+            Self::List(which) => (None, which),
+            Self::Revoke { id, which } => (Some(id), which),
+        };
+        let beside = Beside::open(&which.config).await?;
+        let came_of_it = match id {
+            None => which.list(&beside).await,
+            Some(id) => which.revoke(&beside, id).await,
+        };
+        beside.close().await;
+        finish(which.json, came_of_it)
+    }
+}
+
+impl Which {
+    async fn list(&self, beside: &Beside) -> Result<Answer> {
+        let ctx = beside.clinic(&self.clinic).await?;
+        let grant = relationships::authorize_manage_relationships(&beside.app, &ctx)?;
+        let found = relationships::list(&beside.app, &ctx, grant).await?;
+        let mut text = format!("{:<36}  {:<28}  {:<28}  REVOKED", "ID", "PATIENT", "CLINICIAN");
+        for relationship in &found {
+            let RelationshipSummary { id, patient_name, clinician_name, revoked_at, .. } = relationship;
+            let revoked = revoked_at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\n{id}  {patient_name:<28}  {clinician_name:<28}  {revoked}");
+        }
+        Ok(Answer { json: json!({"results": found}), text })
+    }
+
+    async fn revoke(&self, beside: &Beside, id: RelationshipId) -> Result<Answer> {
+        let ctx = beside.clinic(&self.clinic).await?;
+        let grant = relationships::authorize_manage_relationships(&beside.app, &ctx)?;
+        let revoked = relationships::revoke(&beside.app, &ctx, grant, id).await?;
+        let text = match revoked.relationships.len() {
+            0 => "Nothing stood between the two any more.".to_owned(),
+            count => format!(
+                "{count} revoked. {} conversations of the two take no new messages; history stays readable.",
+                revoked.conversations
+            ),
+        };
+        Ok(Answer { json: serde_json::to_value(&revoked).map_err(Error::internal)?, text })
+    }
+}
