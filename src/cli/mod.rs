@@ -1,6 +1,7 @@
 //! The command line. One file a command; exit status 0: done, 1: the answer is no, 2: usage, 3: could not run.
 
 mod admin;
+pub(crate) mod bench;
 mod chat;
 mod doctor;
 mod migrate;
@@ -50,6 +51,8 @@ enum Command {
     /// The clinic's rules.
     #[command(subcommand, after_help = "Example: sigilo policy test policies/tests --policies ./our-rules")]
     Policy(policy::Policy),
+    /// Measures the server under load.
+    Bench(bench::Bench),
 }
 
 /// How a command ended when it ran.
@@ -123,6 +126,7 @@ async fn dispatch(command: Command) -> Result<Outcome> {
         Command::Admin(command) => command.run().await,
         Command::Records(command) => command.run(),
         Command::Policy(command) => command.run(),
+        Command::Bench(command) => command.run().await,
     }
 }
 

@@ -1,6 +1,8 @@
 //! Every statement of the program, for the test that prepares each on each engine.
 
-use crate::{audit, auth, conversations, idempotency, keys, outbox, people, relationships, relay, storage};
+use crate::{
+    audit, auth, cli, conversations, idempotency, keys, outbox, people, relationships, relay, storage,
+};
 
 /// Names and texts of one store file.
 type Statements = &'static [(&'static str, &'static str)];
@@ -11,6 +13,7 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
     let stores: &[Statements] = &[
         audit::store::ALL,
         auth::store::ALL,
+        cli::bench::store::ALL,
         conversations::store::ALL,
         idempotency::store::ALL,
         keys::store::ALL,

@@ -1,0 +1,270 @@
+//! A clinic for the load: its keys, its pairs of patient and doctor, their conversations and record seals.
+//! Everything through the server's own functions, on its databases, before it starts.
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng as _, SeedableRng as _};
+use sigilo_seal::{
+    ArchiveKey, IdentitySecret, Manifest, ManifestDevice, Member, Recipient, RecordSeal, RootStatement,
+    SealHeader, XWingSecret, root::KeyNeed,
+};
+use sigilo_wire::{
+    Base64Array, ConversationId, DeviceId, DeviceNumber, Role, SealId, TenantId, UserId,
+    account::{Activate, DeviceKind, NewDevice},
+    conversation::{ConversationMetadata, ConversationType, CreateConversation},
+    keys::{KyberPreKey, PutIdentity, PutKeys, SignedPreKey},
+};
+
+use super::{progress::Progress, store};
+use crate::{
+    Actor, App, Ctx, Error, Result, auth, conversations, keys,
+    people::{self, Invitee, NewClinic, RootCard},
+    rng,
+};
+
+/// The clinic and everyone the load needs.
+pub(super) struct Provisioned {
+    /// The clinic.
+    pub(super) tenant: TenantId,
+    /// Who talks to whom.
+    pub(super) pairs: Vec<Pair>,
+    /// Sockets to hold open: a token and the conversation to open it for.
+    pub(super) idle: Vec<(String, ConversationId)>,
+}
+
+/// A patient who writes and a doctor who reads.
+pub(super) struct Pair {
+    /// The patient.
+    pub(super) sender: Person,
+    /// The doctor.
+    pub(super) receiver: Person,
+    /// Their direct conversation.
+    pub(super) conversation: ConversationId,
+    /// The sender's record seal.
+    pub(super) seal: SealId,
+    /// Its key.
+    pub(super) archive: ArchiveKey,
+}
+
+/// Somebody with one messaging device.
+pub(super) struct Person {
+    /// The account.
+    pub(super) user: UserId,
+    /// The device.
+    pub(super) device: DeviceId,
+    /// The device's number.
+    pub(super) number: DeviceNumber,
+    /// The device's registration id.
+    pub(super) registration_id: u32,
+    /// What they sign with.
+    pub(super) identity: IdentitySecret,
+    /// An access token of the device.
+    pub(super) token: String,
+    history: XWingSecret,
+    ctx: Ctx,
+}
+
+/// The clinic's public keys, as a client knows them.
+struct Clinic {
+    ctx: Ctx,
+    card: RootCard,
+    records: RootStatement,
+}
+
+/// How many people are made at once: hashing a password keeps one core busy.
+const AT_ONCE: usize = 4;
+
+/// Makes a clinic with `pairs` pairs, and conversations for `idle` further sockets.
+pub(super) async fn provision(
+    app: &App,
+    pairs: usize,
+    idle: usize,
+    progress: &Progress,
+) -> Result<Provisioned> {
+    let clinic = &make_clinic(app).await?;
+    let step = &progress.step("accounts, keys and conversations", pairs + idle.div_ceil(2));
+    let pairs: Vec<Pair> = stream::iter(0..pairs)
+        .map(|number| async move {
+            let pair = make_pair(app, clinic, number).await?;
+            step.inc(1);
+            Ok::<_, Error>(pair)
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let mut sockets = Vec::with_capacity(idle);
+    for number in 0..idle.div_ceil(2) {
+        let pair = pairs.get(number % pairs.len()).ok_or_else(|| Error::internal("there are no pairs"))?;
+        let conversation = start(app, pair, ConversationType::Consultation).await?;
+        sockets.extend([&pair.sender, &pair.receiver].map(|person| (person.token.clone(), conversation)));
+        step.inc(1);
+    }
+    sockets.truncate(idle);
+    step.finish_and_clear();
+    Ok(Provisioned { tenant: clinic.ctx.tenant, pairs, idle: sockets })
+}
+
+async fn make_clinic(app: &App) -> Result<Clinic> {
+    let tenant = TenantId::new(app.clock.now(), rng::bytes(&*app.entropy));
+    let ctx = Ctx::operator(app, tenant);
+    let new = NewClinic {
+        name: "Clínica Carga".to_owned(),
+        slug: "carga".to_owned(),
+        time_zone: "America/Mexico_City".to_owned(),
+        hours: people::every_day("00:00-24:00").map_err(Error::internal)?,
+        emergency_number: "911".to_owned(),
+    };
+    let grant = people::authorize_manage_clinic(app, &ctx)?;
+    let request = people::create_clinic(app, &ctx, grant, &new).await?;
+    let made =
+        people::certify(&request, ctx.now, &mut rng::EntropyRng(&*app.entropy)).map_err(Error::internal)?;
+    let grant = people::authorize_manage_clinic(app, &ctx)?;
+    people::install_keys(app, &ctx, grant, &made.clinic_keys).await?;
+    let root = &made.clinic_keys.root_public_key;
+    let purpose = sigilo_seal::KeyPurpose::Records;
+    let need = KeyNeed { tenant, purpose, now: ctx.now, least_epoch: 1 };
+    let records = made
+        .clinic_keys
+        .statements
+        .iter()
+        .find_map(|signed| sigilo_seal::SignedRootStatement::from(signed).verify(root, &need).ok())
+        .ok_or_else(|| Error::internal("the ceremony made no records key"))?;
+    Ok(Clinic { ctx, card: made.card, records })
+}
+
+async fn make_pair(app: &App, clinic: &Clinic, number: usize) -> Result<Pair> {
+    let sender = make_person(app, clinic, Role::Patient, number).await?;
+    let receiver = make_person(app, clinic, Role::Doctor, number).await?;
+    store::relate(app, &clinic.ctx, sender.user, receiver.user).await?;
+    let mut pair = Pair {
+        sender,
+        receiver,
+        conversation: ConversationId::from_bytes([0; 16]),
+        seal: SealId::new(clinic.ctx.now, rng::bytes(&*app.entropy)),
+        archive: ArchiveKey::generate(&mut rng::EntropyRng(&*app.entropy)),
+    };
+    pair.conversation = start(app, &pair, ConversationType::Direct).await?;
+    seal(app, clinic, &pair).await?;
+    Ok(pair)
+}
+
+/// Invites, activates and publishes keys, as an app does for its user.
+async fn make_person(app: &App, clinic: &Clinic, role: Role, number: usize) -> Result<Person> {
+    let name = format!("{role} {number}");
+    let invitee = Invitee {
+        role,
+        name: Some(name.clone()),
+        email: format!("{role}-{number}@carga.example"),
+        identifier: None,
+    };
+    let operator = Ctx { now: app.clock.now(), ..clinic.ctx.clone() };
+    let grant = people::authorize_manage_people(app, &operator)?;
+    let invitation = people::invite(app, &operator, grant, &invitee, &clinic.card).await?;
+    let request = Activate {
+        clinic: clinic.ctx.tenant.to_string(),
+        code: invitation.code,
+        password: "carga carga carga carga".to_owned(),
+        device: NewDevice { kind: DeviceKind::Messaging, name, device_id: None },
+    };
+    let anonymous = Ctx { actor: Actor::Anonymous, now: app.clock.now(), ..clinic.ctx.clone() };
+    let tokens = auth::activate(app, &anonymous, &request).await?;
+    let ctx = auth::authenticate(app, &tokens.access_token, operator.request, None).await?;
+    let number =
+        tokens.device.device_id.ok_or_else(|| Error::internal("a messaging device has no number"))?;
+    let mut rng = ChaCha20Rng::from_seed(rng::bytes(&*app.entropy));
+    let person = Person {
+        user: tokens.user_id,
+        device: tokens.device.id,
+        number,
+        registration_id: 1 + rng.next_u32() % keys::MAX_REGISTRATION_ID,
+        identity: IdentitySecret::generate(&mut rng),
+        token: tokens.access_token,
+        history: XWingSecret::generate(&mut rng),
+        ctx,
+    };
+    publish(app, &person, &mut rng).await?;
+    Ok(person)
+}
+
+async fn publish(app: &App, person: &Person, rng: &mut ChaCha20Rng) -> Result<()> {
+    let ctx = &Ctx { now: app.clock.now(), ..person.ctx.clone() };
+    let identity = PutIdentity {
+        identity_key: Base64Array(person.identity.public().to_bytes()),
+        signature_by_previous: None,
+    };
+    let grant = keys::authorize_own(app, ctx).await?;
+    keys::put_identity(app, ctx, grant, identity).await?;
+
+    let signed = IdentitySecret::generate(rng).public().to_bytes();
+    // Nobody opens a session with it: its type and length are all the server can check but its signature.
+    let mut kyber = [0; 1_569];
+    rng.fill_bytes(&mut kyber);
+    kyber[0] = 8;
+    let request = PutKeys {
+        registration_id: person.registration_id,
+        signed_pre_key: Some(SignedPreKey {
+            key_id: 1,
+            public_key: Base64Array(signed),
+            signature: Base64Array(person.identity.sign(&signed, rng)),
+        }),
+        last_resort_kyber_pre_key: Some(KyberPreKey {
+            key_id: 1,
+            public_key: Base64Array(kyber),
+            signature: Base64Array(person.identity.sign(&kyber, rng)),
+        }),
+        ..PutKeys::default()
+    };
+    let grant = keys::authorize_own(app, ctx).await?;
+    keys::publish(app, ctx, grant, request).await?;
+
+    let device =
+        ManifestDevice { device: person.number, registration_id: person.registration_id, added_at: ctx.now };
+    let manifest = Manifest {
+        tenant: ctx.tenant,
+        user: person.user,
+        version: 1,
+        previous: None,
+        history_public_key: person.history.public(),
+        devices: vec![device],
+    };
+    let grant = keys::authorize_own(app, ctx).await?;
+    keys::put_manifest(app, ctx, grant, (&manifest.sign(&person.identity, rng)).into()).await?;
+    Ok(())
+}
+
+/// The pair's patient starts a conversation.
+async fn start(app: &App, pair: &Pair, r#type: ConversationType) -> Result<ConversationId> {
+    let ctx = &Ctx { now: app.clock.now(), ..pair.sender.ctx.clone() };
+    let metadata = ConversationMetadata::default();
+    let wanted = CreateConversation { r#type, participants: vec![pair.receiver.user], metadata };
+    let grant = conversations::authorize_start(app, ctx, &wanted).await?;
+    Ok(conversations::create(app, ctx, grant, &wanted, None).await?.into_conversation().id)
+}
+
+/// The pair's patient publishes a record seal for the officers and both of them.
+async fn seal(app: &App, clinic: &Clinic, pair: &Pair) -> Result<()> {
+    let ctx = &Ctx { now: app.clock.now(), ..pair.sender.ctx.clone() };
+    let header = SealHeader {
+        tenant: ctx.tenant,
+        conversation: pair.conversation,
+        seal_id: pair.seal,
+        sender: pair.sender.user,
+        device: pair.sender.number,
+    };
+    let both = [&pair.sender, &pair.receiver];
+    let members = both.map(|person| Member {
+        user: person.user,
+        identity_key: person.identity.public(),
+        history_key_id: person.history.public().history_key_id(),
+    });
+    let mut recipients = vec![Recipient::records(&clinic.records).map_err(Error::internal)?];
+    recipients.extend(both.map(|person| Recipient::history(person.history.public())));
+    let mut rng = rng::EntropyRng(&*app.entropy);
+    let identity = &pair.sender.identity;
+    let made =
+        RecordSeal::create(&pair.archive, header, ctx.now, members.to_vec(), &recipients, identity, &mut rng)
+            .map_err(Error::internal)?;
+    let grant = conversations::authorize_seal(app, ctx, pair.conversation).await?;
+    conversations::publish_seal(app, ctx, grant, &made.to_new()).await?;
+    Ok(())
+}

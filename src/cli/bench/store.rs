@@ -1,0 +1,301 @@
+//! The benchmark's own rows: databases for a run, care relationships, and the bare inserts that show what the
+//! storage can do at best.
+
+use std::sync::Arc;
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::Rng as _;
+use sigilo_wire::{
+    AuditEntryId, ClientMessageId, ConversationId, DataKeyId, DeviceId, DeviceNumber, MessageId,
+    RelationshipId, SealId, TenantId, Timestamp, UserId,
+};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+
+use crate::{
+    App, Ctx, Error, Result, execute, fetch_optional, rng, statements,
+    storage::{Db, Tx, batch},
+};
+
+statements! {
+    RELATE = "INSERT INTO relationships (relationship_id, tenant_id, kind, patient_id, clinician_id, source, created_at)
+        VALUES ($1, $2, 'care', $3, $4, 'bench', $5)";
+    SAMPLE = "SELECT m.device_number, m.data_key_id, m.body, m.wrapped_key, m.policies, m.policy_set, m.receipt_key_id,
+        a.canonical, o.data AS fact
+        FROM messages m, audit_entries a, outbox o
+        WHERE m.tenant_id = $1 AND a.tenant_id = $1 AND a.act = 'send_message'
+        AND o.tenant_id = $1 AND o.topic = 'message.accepted' LIMIT 1";
+    MESSAGES = "INSERT INTO messages (message_id, tenant_id, conversation_id, conversation_seq, client_message_id,
+        sender_id, device_id, device_number, kind, priority, sent_at, received_at, device_seq, prev_commitment,
+        commitment, signature, seal_id, urgent, deliver, expires_in_s, is_automated, retention_class, data_key_id,
+        body, wrapped_key, context_hash, wrapped_key_hash, attachments, audit_leaf, policies, policy_set,
+        receipt_key_id, receipt_signature) VALUES $rows";
+    EVENTS = "INSERT INTO device_events (device_id, event_seq, type, conversation_id, sender_id, message_id,
+        envelope_type, envelope, data, created_at) VALUES $rows";
+    DELIVERIES = "INSERT INTO deliveries (message_id, user_id, delivered_at) VALUES $rows";
+    AUDIT = "INSERT INTO audit_entries (entry_id, tenant_id, seq, patient_id, actor_id, act, outcome, at, data_key_id,
+        salt, canonical, leaf) VALUES $rows";
+    FACTS = "INSERT INTO outbox (tenant_id, seq, topic, data, created_at) VALUES $rows";
+}
+
+/// Makes an empty PostgreSQL database and gives its address.
+pub(super) async fn create_database(server: &str, name: &str) -> Result<String> {
+    let mut connection = PgConnection::connect(server).await?;
+    connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await?;
+    connection.close().await?;
+    let (base, query) = server.split_once('?').map_or((server, ""), |(base, query)| (base, query));
+    let (scheme, rest) = base
+        .split_once("://")
+        .ok_or_else(|| Error::internal("a database's address begins with postgres://"))?;
+    let host = rest.split('/').next().unwrap_or_default();
+    let question = if query.is_empty() { "" } else { "?" };
+    Ok(format!("{scheme}://{host}/{name}{question}{query}"))
+}
+
+/// Removes it.
+pub(super) async fn drop_database(server: &str, name: &str) -> Result<()> {
+    let mut connection = PgConnection::connect(server).await?;
+    connection.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// Puts a patient into a doctor's care.
+pub(super) async fn relate(app: &App, ctx: &Ctx, patient: UserId, doctor: UserId) -> Result<()> {
+    let id = RelationshipId::new(ctx.now, rng::bytes(&*app.entropy));
+    let mut tx = app.db.begin("bench_relate").await?;
+    execute!(&mut tx, RELATE, id, ctx.tenant, patient, doctor, ctx.now)?;
+    tx.commit().await
+}
+
+/// What the server wrote for a message of the load: the sizes of the rows to insert.
+#[derive(sqlx::FromRow)]
+pub(super) struct Sample {
+    device_number: DeviceNumber,
+    data_key_id: DataKeyId,
+    body: Vec<u8>,
+    wrapped_key: Vec<u8>,
+    policies: String,
+    policy_set: Vec<u8>,
+    receipt_key_id: Vec<u8>,
+    canonical: Vec<u8>,
+    fact: String,
+}
+
+/// Reads it.
+pub(super) async fn sample(db: &Db, tenant: TenantId) -> Result<Sample> {
+    let mut tx = db.read("bench_sample").await?;
+    fetch_optional!(&mut tx, Sample, SAMPLE, tenant)?
+        .ok_or_else(|| Error::internal("the server has stored no message to measure by"))
+}
+
+/// Whose rows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner {
+    /// The sender and their device.
+    pub(super) sender: (UserId, DeviceId),
+    /// The receiver and their device.
+    pub(super) receiver: (UserId, DeviceId),
+    /// Their conversation.
+    pub(super) conversation: ConversationId,
+    /// The sender's seal.
+    pub(super) seal: SealId,
+}
+
+/// The rows of one message: what the server stores when it is sent, and when it has been acknowledged.
+struct Rows {
+    owner: Owner,
+    seq: i64,
+    message: MessageId,
+    client: ClientMessageId,
+    entry: AuditEntryId,
+    hashes: [[u8; 32]; 5],
+    signatures: [[u8; 64]; 2],
+    envelope: Vec<u8>,
+}
+
+/// Bare inserts of a fixed number of messages at a time, texts made once.
+pub(super) struct Inserts {
+    tenant: TenantId,
+    sample: Sample,
+    owners: Vec<Owner>,
+    messages: Arc<str>,
+    events: Arc<str>,
+    deliveries: Arc<str>,
+    audit: Arc<str>,
+    facts: Arc<str>,
+    rows: usize,
+    next: i64,
+    rng: ChaCha20Rng,
+}
+
+/// Sequences of the bare inserts begin here, far above the load's.
+const FIRST: i64 = 1 << 40;
+/// The length of a `message_delivered` event's data.
+const MARK: &str = r#"{"message_id":"00000000-0000-7000-8000-000000000000","user_id":"00000000-0000-7000-8000-000000000000","delivered_at":"2026-01-01T00:00:00.000000Z"}"#;
+const ENVELOPE: usize = 200;
+
+impl Inserts {
+    /// Inserts of `rows` messages at a time.
+    pub(super) fn new(
+        tenant: TenantId,
+        sample: Sample,
+        owners: Vec<Owner>,
+        rows: usize,
+        rng: ChaCha20Rng,
+    ) -> Self {
+        let text = |sql: &str, columns, rows| Arc::from(batch::rows_text(sql, columns, rows));
+        Self {
+            tenant,
+            sample,
+            owners,
+            messages: text(MESSAGES, 33, rows),
+            events: text(EVENTS, 10, rows),
+            deliveries: text(DELIVERIES, 3, rows),
+            audit: text(AUDIT, 12, rows),
+            facts: text(FACTS, 5, rows),
+            rows,
+            next: FIRST,
+            rng,
+        }
+    }
+
+    /// One transaction: the rows of one batch, one statement a table, two for the two kinds of events.
+    pub(super) async fn batch(&mut self, db: &Db, now: Timestamp) -> Result<()> {
+        let rows = self.make(now);
+        let mut tx = db.begin("bench_insert").await?;
+        match &mut tx {
+            Tx::Sqlite(tx) => insert!(self, tx, &rows, now),
+            Tx::Postgres(tx) => insert!(self, tx, &rows, now),
+        }
+        tx.commit().await
+    }
+
+    fn make(&mut self, now: Timestamp) -> Vec<Rows> {
+        let mut rows = Vec::with_capacity(self.rows);
+        for owner in self.owners.clone().into_iter().cycle().take(self.rows) {
+            self.next += 1;
+            let mut made = Rows {
+                owner,
+                seq: self.next,
+                message: MessageId::new(now, self.bytes()),
+                client: ClientMessageId::new(now, self.bytes()),
+                entry: AuditEntryId::new(now, self.bytes()),
+                hashes: [[0; 32]; 5],
+                signatures: [[0; 64]; 2],
+                envelope: vec![0; ENVELOPE],
+            };
+            made.hashes.iter_mut().for_each(|hash| self.rng.fill_bytes(hash));
+            made.signatures.iter_mut().for_each(|signature| self.rng.fill_bytes(signature));
+            self.rng.fill_bytes(&mut made.envelope);
+            rows.push(made);
+        }
+        rows
+    }
+
+    fn bytes(&mut self) -> [u8; 10] {
+        let mut bytes = [0; 10];
+        self.rng.fill_bytes(&mut bytes);
+        bytes
+    }
+}
+
+/// Binds and runs on either engine's transaction.
+macro_rules! insert {
+    ($self:ident, $tx:ident, $rows:expr, $now:ident) => {{
+        let (sample, tenant) = (&$self.sample, $self.tenant);
+        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&$self.messages)));
+        for row in $rows {
+            query = query
+                .bind(row.message)
+                .bind(tenant)
+                .bind(row.owner.conversation)
+                .bind(row.seq)
+                .bind(row.client)
+                .bind(row.owner.sender.0)
+                .bind(row.owner.sender.1)
+                .bind(sample.device_number)
+                .bind("text")
+                .bind("normal")
+                .bind($now)
+                .bind($now)
+                .bind(row.seq)
+                .bind(row.hashes[0].as_slice())
+                .bind(row.hashes[1].as_slice())
+                .bind(row.signatures[0].as_slice())
+                .bind(row.owner.seal)
+                .bind(false)
+                .bind("now")
+                .bind(0i64)
+                .bind(false)
+                .bind(crate::app::CLASS_MEDICAL)
+                .bind(sample.data_key_id)
+                .bind(sample.body.as_slice())
+                .bind(sample.wrapped_key.as_slice())
+                .bind(row.hashes[2].as_slice())
+                .bind(row.hashes[3].as_slice())
+                .bind("[]")
+                .bind(row.hashes[4].as_slice())
+                .bind(sample.policies.as_str())
+                .bind(sample.policy_set.as_slice())
+                .bind(sample.receipt_key_id.as_slice())
+                .bind(row.signatures[1].as_slice());
+        }
+        query.execute(&mut **$tx).await?;
+        for delivered in [false, true] {
+            let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&$self.events)));
+            for row in $rows {
+                let (device, sender) = if delivered {
+                    (row.owner.sender.1, row.owner.receiver.0)
+                } else {
+                    (row.owner.receiver.1, row.owner.sender.0)
+                };
+                query = query
+                    .bind(device)
+                    .bind(row.seq)
+                    .bind(if delivered { "message_delivered" } else { "new_message" })
+                    .bind(row.owner.conversation)
+                    .bind(sender)
+                    .bind((!delivered).then_some(row.message))
+                    .bind((!delivered).then_some(2i64))
+                    .bind((!delivered).then_some(row.envelope.as_slice()))
+                    .bind(delivered.then_some(MARK))
+                    .bind($now);
+            }
+            query.execute(&mut **$tx).await?;
+        }
+        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&$self.deliveries)));
+        for row in $rows {
+            query = query.bind(row.message).bind(row.owner.receiver.0).bind($now);
+        }
+        query.execute(&mut **$tx).await?;
+        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&$self.audit)));
+        for row in $rows {
+            query = query
+                .bind(row.entry)
+                .bind(tenant)
+                .bind(row.seq)
+                .bind(row.owner.sender.0)
+                .bind(row.owner.sender.0)
+                .bind("send_message")
+                .bind("done")
+                .bind($now)
+                .bind(sample.data_key_id)
+                // A salt of 32 bytes under its data key: nonce and tag add 28.
+                .bind(row.signatures[0].get(..60))
+                .bind(sample.canonical.as_slice())
+                .bind(row.hashes[4].as_slice());
+        }
+        query.execute(&mut **$tx).await?;
+        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&$self.facts)));
+        for row in $rows {
+            query = query
+                .bind(tenant)
+                .bind(row.seq)
+                .bind("message.accepted")
+                .bind(sample.fact.as_str())
+                .bind($now);
+        }
+        query.execute(&mut **$tx).await?;
+    }};
+}
+use insert;
