@@ -15,11 +15,11 @@ use sigilo_wire::{
     keys::{KyberPreKey, PutIdentity, PutKeys, SignedPreKey},
 };
 
-use super::{progress::Progress, store};
+use super::progress::Progress;
 use crate::{
     Actor, App, Ctx, Error, Result, auth, conversations, keys,
     people::{self, Invitee, NewClinic, RootCard},
-    rng,
+    relationships, rng,
 };
 
 /// The clinic and everyone the load needs.
@@ -82,6 +82,7 @@ pub(super) async fn provision(
     progress: &Progress,
 ) -> Result<Provisioned> {
     let clinic = &make_clinic(app).await?;
+    import_appointments(app, &clinic.ctx, pairs).await?;
     let step = &progress.step("accounts, keys and conversations", pairs + idle.div_ceil(2));
     let pairs: Vec<Pair> = stream::iter(0..pairs)
         .map(|number| async move {
@@ -132,10 +133,23 @@ async fn make_clinic(app: &App) -> Result<Clinic> {
     Ok(Clinic { ctx, card: made.card, records })
 }
 
+/// One appointment a pair: why its patient may write to its doctor. Invitations attach to these people.
+async fn import_appointments(app: &App, ctx: &Ctx, pairs: usize) -> Result<()> {
+    let header = "appointment_id,status,patient_id,patient_name,clinician_id,clinician_name\n";
+    let rows = (0..pairs).map(|n| format!("{n},booked,{n},patient {n},{n},doctor {n}\n"));
+    let table: String = std::iter::once(header.to_owned()).chain(rows).collect();
+    let grant = relationships::authorize_manage_relationships(app, ctx)?;
+    let report = relationships::import(app, ctx, grant, relationships::read_csv(&table)?).await?;
+    if report.relationships_made == pairs {
+        Ok(())
+    } else {
+        Err(Error::internal(format!("the appointments were not taken: {:?}", report.refused)))
+    }
+}
+
 async fn make_pair(app: &App, clinic: &Clinic, number: usize) -> Result<Pair> {
     let sender = make_person(app, clinic, Role::Patient, number).await?;
     let receiver = make_person(app, clinic, Role::Doctor, number).await?;
-    store::relate(app, &clinic.ctx, sender.user, receiver.user).await?;
     let mut pair = Pair {
         sender,
         receiver,
@@ -151,11 +165,12 @@ async fn make_pair(app: &App, clinic: &Clinic, number: usize) -> Result<Pair> {
 /// Invites, activates and publishes keys, as an app does for its user.
 async fn make_person(app: &App, clinic: &Clinic, role: Role, number: usize) -> Result<Person> {
     let name = format!("{role} {number}");
+    let system = if role == Role::Patient { "urn:sigilo:patient" } else { "urn:sigilo:clinician" };
     let invitee = Invitee {
         role,
-        name: Some(name.clone()),
+        name: None,
         email: format!("{role}-{number}@carga.example"),
-        identifier: None,
+        identifier: Some((system.to_owned(), number.to_string())),
     };
     let operator = Ctx { now: app.clock.now(), ..clinic.ctx.clone() };
     let grant = people::authorize_manage_people(app, &operator)?;

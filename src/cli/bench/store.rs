@@ -1,4 +1,4 @@
-//! The benchmark's own rows: databases for a run, care relationships, and the bare inserts that show what the
+//! The benchmark's own rows: databases for a run, and the bare inserts that show what the
 //! storage can do at best.
 
 use std::sync::Arc;
@@ -6,19 +6,17 @@ use std::sync::Arc;
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng as _;
 use sigilo_wire::{
-    AuditEntryId, ClientMessageId, ConversationId, DataKeyId, DeviceId, DeviceNumber, MessageId,
-    RelationshipId, SealId, TenantId, Timestamp, UserId,
+    AuditEntryId, ClientMessageId, ConversationId, DataKeyId, DeviceId, DeviceNumber, MessageId, SealId,
+    TenantId, Timestamp, UserId,
 };
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use crate::{
-    App, Ctx, Error, Result, execute, fetch_optional, rng, statements,
+    Error, Result, fetch_optional, statements,
     storage::{Db, Tx, batch},
 };
 
 statements! {
-    RELATE = "INSERT INTO relationships (relationship_id, tenant_id, kind, patient_id, clinician_id, source, created_at)
-        VALUES ($1, $2, 'care', $3, $4, 'bench', $5)";
     SAMPLE = "SELECT m.device_number, m.data_key_id, m.body, m.wrapped_key, m.policies, m.policy_set, m.receipt_key_id,
         a.canonical, o.data AS fact
         FROM messages m, audit_entries a, outbox o
@@ -57,14 +55,6 @@ pub(super) async fn drop_database(server: &str, name: &str) -> Result<()> {
     connection.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await?;
     connection.close().await?;
     Ok(())
-}
-
-/// Puts a patient into a doctor's care.
-pub(super) async fn relate(app: &App, ctx: &Ctx, patient: UserId, doctor: UserId) -> Result<()> {
-    let id = RelationshipId::new(ctx.now, rng::bytes(&*app.entropy));
-    let mut tx = app.db.begin("bench_relate").await?;
-    execute!(&mut tx, RELATE, id, ctx.tenant, patient, doctor, ctx.now)?;
-    tx.commit().await
 }
 
 /// What the server wrote for a message of the load: the sizes of the rows to insert.
