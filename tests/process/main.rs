@@ -6,6 +6,7 @@
 mod support;
 
 mod appointments;
+mod bench;
 mod clinics;
 mod commands;
 mod logs;

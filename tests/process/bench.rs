@@ -1,0 +1,72 @@
+//! The load tool: a short run over both transports, whose report must be whole and whose messages must all
+//! arrive.
+
+use serde_json::Value;
+
+use super::{sigilo, text};
+
+#[test]
+fn a_short_run_delivers_every_message_once_and_reports_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = [
+        "bench",
+        "relay",
+        "--engine",
+        "sqlite",
+        "--pairs",
+        "2",
+        "--messages",
+        "10",
+        "--seconds",
+        "60",
+        "--rate",
+        "100",
+        "--idle",
+        "4",
+        "--json",
+        "--data",
+        ".",
+    ];
+    let output = sigilo(folder.path(), &arguments).env("PATH", "/usr/bin:/bin").output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("bare inserts"), "the table is for people");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["settings"]["pairs"], 2);
+    let engine = &report["engines"][0];
+    assert_eq!(engine["engine"], "sqlite");
+
+    let phases = engine["phases"].as_array().unwrap();
+    let ways: Vec<_> = phases.iter().map(|phase| (&phase["transport"], &phase["offered_per_s"])).collect();
+    let (ws, http, most, paced) = ("ws".into(), "http".into(), Value::Null, 100.0.into());
+    assert_eq!(ways, [(&ws, &most), (&ws, &paced), (&http, &most), (&http, &paced)]);
+    for phase in phases {
+        assert_eq!(
+            (&phase["accepted"], &phase["delivered"], &phase["duplicates"]),
+            (&20.into(), &20.into(), &0.into())
+        );
+        for times in ["to_receipt", "to_delivery", "to_mark"] {
+            let of = |percentile: &str| phase[times][percentile].as_f64().unwrap();
+            assert!(
+                0.0 < of("p50_ms") && of("p50_ms") <= of("p95_ms") && of("p95_ms") <= of("max_ms"),
+                "{phase}"
+            );
+        }
+        assert!(phase["to_mark"]["p50_ms"].as_f64() > phase["to_delivery"]["p50_ms"].as_f64(), "{phase}");
+        for figure in ["messages_per_s", "server_rss_kib", "of_storage_ceiling", "of_echo_ceiling"] {
+            assert!(phase[figure].as_f64().unwrap() > 0.0, "{figure}: {phase}");
+        }
+    }
+    assert_eq!(engine["idle"]["connections"], 4);
+    assert!(engine["storage_ceiling"]["messages_per_s"].as_f64().unwrap() > 0.0);
+    assert!(report["echo_ceiling"]["echoes_per_s"].as_f64().unwrap() > 0.0);
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert!(left.is_empty(), "the run's data is gone: {left:?}");
+}
+
+#[test]
+fn a_run_on_postgresql_needs_to_know_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = sigilo(folder.path(), &["bench", "relay", "--engine", "postgres"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("SIGILO_TEST_POSTGRES"), "{}", text(&output.stderr));
+}
