@@ -139,6 +139,10 @@ async fn the_page_and_the_description_are_served() {
     both_engines(async |server| {
         let page = server.get("/api/docs/", None).await;
         assert_eq!(page.status, 200);
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(policy.contains("default-src 'none'; script-src 'self'; "), "{policy}");
+        assert!(!page.body.as_str().unwrap().contains("<script>"), "a script the policy refuses");
+        server.get("/api/docs/swagger-ui-bundle.js", None).await.expect(200);
         assert!(page.body.as_str().unwrap().contains("swagger-ui"));
         let description = server.get("/api/openapi.json", None).await.expect(200);
         assert_eq!(description["openapi"], "3.1.0");

@@ -49,14 +49,15 @@ impl Modify for Bearer {
     }
 }
 
-/// The page loads its own scripts and styles and nothing else.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
+/// The page loads its own scripts and styles and nothing else; it sets styles of elements itself.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
                            img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'";
 
 /// Serves the description and the page.
 pub(super) fn routes(document: &Document) -> Router<SharedApp> {
     let description = document.clone();
-    let page = SwaggerUi::new(PAGE).config(utoipa_swagger_ui::Config::from(DESCRIPTION));
+    let page =
+        SwaggerUi::new(PAGE).config(utoipa_swagger_ui::Config::from(DESCRIPTION).validator_url("none"));
     Router::from(page)
         .layer(middleware::from_fn(page_policy))
         .route(DESCRIPTION, get(async move || Json(description.clone())))
