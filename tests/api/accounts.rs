@@ -5,8 +5,9 @@ use sigilo::{Ctx, people::Invitee, relationships};
 use sigilo_wire::{Role, account::DeviceKind};
 
 use crate::support::{
-    Socket, TestServer, both_engines,
+    TestServer, both_engines,
     clinic::{Clinic, PASSWORD, invite, invitee},
+    socket::Socket,
 };
 
 const ANA: &str = "ana@clinic.example";

@@ -11,7 +11,10 @@ use sigilo_wire::{
 };
 
 use crate::support::{
-    Device, Socket, TestServer, both_engines, both_engines_with, clinic::Clinic, device::relate, eventually,
+    TestServer, both_engines, both_engines_with,
+    clinic::Clinic,
+    device::{Device, relate},
+    socket::{Socket, eventually},
 };
 
 /// A patient and a doctor with an open conversation and a seal of the patient's.

@@ -13,9 +13,7 @@ pub mod socket;
 
 pub use clock::TestClock;
 pub use database::{Database, Engine};
-pub use device::Device;
 pub use server::TestServer;
-pub use socket::{Socket, eventually};
 
 /// Runs a scenario against a fresh server on SQLite, then on PostgreSQL.
 pub async fn both_engines(scenario: impl AsyncFn(&TestServer)) {

@@ -1,5 +1,7 @@
 //! A WebSocket of a test's device.
 
+#![expect(clippy::panic, reason = "a test that cannot go on fails")]
+
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -10,7 +12,7 @@ use tokio_tungstenite::{
     tungstenite::{self, Message, client::IntoClientRequest as _},
 };
 
-use super::{Device, TestServer};
+use super::{TestServer, device::Device};
 
 /// How long a test waits for a frame before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
