@@ -14,4 +14,5 @@ mod openapi;
 mod operation;
 mod relationships;
 mod relay;
+mod seals;
 mod tokens;
