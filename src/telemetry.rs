@@ -64,7 +64,7 @@ fn describe() {
 /// Serves `/metrics`, for a listener that is not for the public.
 ///
 /// # Errors
-/// As [`metrics`].
+/// As [`metrics()`].
 pub fn metrics_router() -> Result<Router> {
     let handle = metrics()?;
     Ok(Router::new().route(

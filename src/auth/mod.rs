@@ -1,4 +1,4 @@
-//! Who is asking: invitations become accounts, passwords become tokens, tokens become a [`Ctx`].
+//! Who is asking: invitations become accounts, passwords become tokens, tokens become a [`Ctx`](crate::context::Ctx).
 //!
 //! - An access token is an EdDSA JWT of 15 minutes, bound to a device and to the device's current *family*:
 //!   the chain of refresh tokens that began with one login. A device has one family at a time; logging out,

@@ -21,7 +21,7 @@ use crate::{
 ///
 /// # Errors
 /// 409 `keys_missing` before the identity key, 400 `invalid_field` and 422 as
-/// [`verify::verify`]. Nothing is written unless all is.
+/// `verify::verify`. Nothing is written unless all is.
 pub async fn publish(app: &App, ctx: &Ctx, grant: Grant<PublishKeys>, request: PutKeys) -> Result<KeyCounts> {
     let device = ctx.caller()?.device_id;
     let user = *grant.resource();

@@ -200,7 +200,8 @@ fn a_device_with_stale_keys_neither_gets_nor_sends() {
 
 #[test]
 fn a_seal_must_be_the_devices_own_for_the_current_keys_and_young() {
-    let change: [(fn(&mut State), ErrorCode); 5] = [
+    type Change = fn(&mut State);
+    let changes: [(Change, ErrorCode); 5] = [
         (|s| s.seals.clear(), ErrorCode::SealUnknown),
         (|s| s.seals.get_mut(&SEAL).unwrap().device = number(2), ErrorCode::SealUnknown),
         (|s| s.seals.get_mut(&SEAL).unwrap().sender = MARIA, ErrorCode::SealUnknown),
@@ -218,7 +219,7 @@ fn a_seal_must_be_the_devices_own_for_the_current_keys_and_young() {
             ErrorCode::SealStale,
         ),
     ];
-    for (change, expected) in change {
+    for (change, expected) in changes {
         let mut state = state();
         change(&mut state);
         assert_eq!(refusal(state, message(1, None, 1)).0, expected);
