@@ -25,6 +25,7 @@ use crate::{
     app::SharedApp,
     config::Tls,
     gateway::http,
+    keys,
     relay::hub::CloseReason,
     shutdown::{Phase, ShutdownHandle},
     telemetry,
@@ -64,6 +65,7 @@ pub fn start(app: SharedApp, phase: ShutdownHandle) -> Result<Running> {
     let metrics_service = telemetry::metrics_router()?.into_make_service_with_connect_info::<SocketAddr>();
     let api = serve(listener, handle.clone(), service, tls.clone())?;
     let watched = serve(metrics_listener, metrics.clone(), metrics_service, None)?;
+    tokio::spawn(keys::keep_reminding(app.clone()));
     Ok(Running { address, metrics_address, app, handle, metrics, tls, phase, api, watched })
 }
 

@@ -13,6 +13,7 @@ use crate::{
         self, Grant, Person, PublishSeal, ReadConversation, SendMessage, StartConversation,
         facts::{InConversation, People, Start},
     },
+    storage::Tx,
 };
 
 /// The grant to start a conversation with these people.
@@ -28,21 +29,34 @@ pub async fn authorize_start(
     let caller = Person::caller(ctx)?;
     check_participants(caller.id, wanted)?;
     let mut tx = app.db.read("conversation_authorize_start").await?;
-    let mut people = store::people(&mut tx, ctx.tenant, &wanted.participants).await?;
-    let targets = wanted
-        .participants
-        .iter()
-        .map(|id| people.iter().find(|person| person.id == *id).copied().ok_or(Error::NotFound))
-        .collect::<Result<Vec<Person>>>()?;
-    people = targets.clone();
-    people.push(caller);
-    let care = store::care(&mut tx, ctx.tenant, &patients(&people), ctx.now).await?;
+    let facts = start_facts(&mut tx, ctx, caller, wanted.r#type, &wanted.participants).await?;
     drop(tx);
-    let facts = Start { caller, kind: wanted.r#type, targets, people: People::of(caller.id, &people, &care) };
     let decision = app.policy.decide::<StartConversation>(ctx, &facts);
     let others: Vec<String> = wanted.participants.iter().map(ToString::to_string).collect();
-    let patient = patients(&people).first().copied();
+    let patient = patients(&facts.targets).first().copied().or_else(|| patients(&[caller]).first().copied());
     policy::audited(app, ctx, decision, patient, &[("participants", others.join(" "))]).await
+}
+
+/// What the rules need to know of the caller and these people to decide on starting a conversation.
+///
+/// # Errors
+/// `not_found` when one is not in the clinic.
+pub(crate) async fn start_facts(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    caller: Person,
+    kind: ConversationType,
+    others: &[UserId],
+) -> Result<Start> {
+    let found = store::people(tx, ctx.tenant, others).await?;
+    let targets = others
+        .iter()
+        .map(|id| found.iter().find(|person| person.id == *id).copied().ok_or(Error::NotFound))
+        .collect::<Result<Vec<Person>>>()?;
+    let everyone = [targets.as_slice(), &[caller]].concat();
+    let care = store::care(tx, ctx.tenant, &patients(&everyone), ctx.now).await?;
+    let people = People::of(caller.id, &everyone, &care);
+    Ok(Start { caller, kind, targets, people })
 }
 
 /// The grant to send a message. It names the version of the facts it was decided on.

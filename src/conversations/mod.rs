@@ -15,6 +15,7 @@ mod notify;
 mod seals;
 pub(crate) mod store;
 
+pub(crate) use authorize::start_facts;
 pub use authorize::{authorize_read, authorize_seal, authorize_send, authorize_start};
 pub use contacts::{ContactFilter, contacts};
 pub use create::{Created, create};

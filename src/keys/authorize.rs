@@ -6,11 +6,12 @@ use sigilo_wire::{Role, UserId, conversation::ConversationType};
 
 use super::store;
 use crate::{
-    Ctx, Result,
+    Ctx, Error, Result,
     app::App,
+    conversations,
     policy::{
         self, FetchKeys, Grant, Person, PublishKeys, StartConversation,
-        facts::{Keys, OwnAccount, People, Start},
+        facts::{Keys, OwnAccount, People},
     },
 };
 
@@ -32,26 +33,25 @@ pub async fn authorize_own(app: &App, ctx: &Ctx) -> Result<Grant<PublishKeys>> {
 /// `not_found` when nobody of the clinic has this id; `forbidden`.
 pub async fn authorize_fetch(app: &App, ctx: &Ctx, target: UserId) -> Result<Grant<FetchKeys>> {
     let caller = Person::caller(ctx)?;
-    let mut tx = app.db.read("keys_authorize_fetch").await?;
-    let target = store::person(&mut tx, ctx.tenant, target).await?;
-    let both: &[Person] = if caller.id == target.id { &[caller] } else { &[caller, target] };
-    let mut related = HashSet::new();
-    let mut shares_conversation = false;
-    if caller.id != target.id {
-        shares_conversation = store::share_conversation(&mut tx, caller.id, target.id).await?;
-        for pair in [(caller.id, target.id), (target.id, caller.id)] {
-            if store::in_care(&mut tx, ctx.tenant, pair, ctx.now).await? {
-                related.insert(pair);
-            }
-        }
-    }
-    drop(tx);
-    let people = People::of(caller.id, both, &related);
-    let start = Start { caller, kind: ConversationType::Direct, targets: vec![target], people };
-    let may_start = caller.id != target.id && app.policy.decide::<StartConversation>(ctx, &start).is_ok();
-    let facts = Keys { caller, target, shares_conversation, may_start, people };
+    let facts = if target == caller.id { own_facts(caller) } else { facts(app, ctx, caller, target).await? };
     let decision = app.policy.decide::<FetchKeys>(ctx, &facts);
-    policy::audited(app, ctx, decision, patient_of(both), &[("user", target.id.to_string())]).await
+    let patient = patient_of(&[facts.target, caller]);
+    policy::audited(app, ctx, decision, patient, &[("user", target.to_string())]).await
+}
+
+async fn facts(app: &App, ctx: &Ctx, caller: Person, target: UserId) -> Result<Keys> {
+    let mut tx = app.db.read("keys_authorize_fetch").await?;
+    let start = conversations::start_facts(&mut tx, ctx, caller, ConversationType::Direct, &[target]).await?;
+    let shares_conversation = store::share_conversation(&mut tx, caller.id, target).await?;
+    drop(tx);
+    let may_start = app.policy.decide::<StartConversation>(ctx, &start).is_ok();
+    let target = start.targets.first().copied().ok_or(Error::NotFound)?;
+    Ok(Keys { caller, target, shares_conversation, may_start, people: start.people })
+}
+
+fn own_facts(caller: Person) -> Keys {
+    let people = People::of(caller.id, &[caller], &HashSet::new());
+    Keys { caller, target: caller, shares_conversation: false, may_start: false, people }
 }
 
 /// The patient among these people.

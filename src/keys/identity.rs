@@ -12,6 +12,7 @@ use crate::{
     Ctx, Error, Result,
     app::App,
     audit::Act,
+    conversations,
     outbox::{self, Fact},
     policy::{Grant, PublishKeys},
     storage::Tx,
@@ -61,7 +62,7 @@ pub async fn put_identity(
     let mut woken = Vec::new();
     let answer = answer(seq)?;
     if current.is_some() {
-        store::bump_conversations(&mut tx, user).await?;
+        conversations::facts_changed_of(&mut tx, user).await?;
         store::forget_signed(&mut tx, user).await?;
         let data = notify::json(&sigilo_wire::event::IdentityChanged {
             user_id: user,

@@ -19,6 +19,7 @@ use crate::{
     Ctx, Error, Result,
     app::App,
     audit::Act,
+    conversations,
     outbox::{self, Fact},
     policy::{FetchKeys, Grant, PublishKeys},
     storage::Tx,
@@ -67,7 +68,7 @@ pub async fn put_manifest(
     check_successor(&mut tx, &manifest, current.as_ref(), &row).await?;
     check_devices(&mut tx, &manifest, ctx.now).await?;
 
-    store::bump_conversations(&mut tx, user).await?;
+    conversations::facts_changed_of(&mut tx, user).await?;
     let new = store::NewManifest { manifest: &manifest, signed: &signed, identity_seq: row.identity_seq };
     store::put_manifest(&mut tx, &new, ctx.now).await?;
     let data =

@@ -27,7 +27,7 @@ pub use check::check;
 pub use fetch::{Which, fetch};
 pub use identity::put_identity;
 pub use manifest::{get_manifest, put_manifest};
-pub use notify::remind_of_rotation;
+pub use notify::{keep_reminding, remind_of_rotation};
 pub use publish::{counts, publish};
 
 use crate::Error;

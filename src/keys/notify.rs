@@ -12,8 +12,9 @@ use sigilo_wire::{
 use super::{DAY, KEYS_EXPIRE_AFTER, LOW_KEYS, ROTATION_DUE_AFTER, store, store::ManifestDeviceRow};
 use crate::{
     Ctx, Error, Result,
-    app::App,
+    app::{App, SharedApp},
     outbox::{self, DeviceEvent, EventBody},
+    shutdown::Shutdown,
     storage::Tx,
 };
 
@@ -21,6 +22,8 @@ use crate::{
 const LOW_EVERY: Duration = Duration::from_secs(60 * 60);
 /// A device hears at most this often that a rotation is due.
 const ROTATION_EVERY: Duration = DAY;
+/// How often the server looks for devices to remind.
+const REMIND_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Queues an event for the user's other devices and for everybody who shares a conversation. Gives the devices
 /// to wake after the commit.
@@ -81,6 +84,31 @@ pub async fn remind_of_rotation(app: &App, now: Timestamp) -> Result<usize> {
     tx.commit().await?;
     wake(app, &due.iter().map(|(device, _)| *device).collect::<Vec<_>>());
     Ok(due.len())
+}
+
+/// Runs [`remind_of_rotation`] now and every hour until the server drains.
+pub async fn keep_reminding(app: SharedApp) {
+    let mut shutdown = app.shutdown.clone();
+    let mut hours = tokio::time::interval(REMIND_EVERY);
+    loop {
+        tokio::select! {
+            () = draining(&mut shutdown) => return,
+            _ = hours.tick() => match remind_of_rotation(&app, app.clock.now()).await {
+                Ok(0) => {}
+                Ok(devices) => tracing::info!(devices, "told devices to publish a new signed prekey"),
+                Err(error) => tracing::warn!(%error, "reminders of key rotation wait for the next hour"),
+            },
+        }
+    }
+}
+
+/// Resolves once the server drains, or nobody is left to say so.
+async fn draining(shutdown: &mut Shutdown) {
+    while !shutdown.borrow_and_update().is_draining() {
+        if shutdown.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Lets connected devices fetch what was queued, after the commit.

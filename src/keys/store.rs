@@ -4,8 +4,7 @@ use sigilo_wire::{DeviceId, DeviceNumber, TenantId, Timestamp, UserId};
 
 use super::verify::OneTimeKey;
 use crate::{
-    Error, Result, execute, execute_rows, fetch_all, fetch_one, fetch_optional, policy::Person, statements,
-    storage::Tx,
+    Error, Result, execute, execute_rows, fetch_all, fetch_one, fetch_optional, statements, storage::Tx,
 };
 
 statements! {
@@ -62,15 +61,10 @@ statements! {
         AND device_id IN (SELECT device_id FROM devices WHERE in_manifest AND revoked_at IS NULL)
         RETURNING device_id, signed_pre_key_at";
 
-    BUMP_CONVERSATIONS = "UPDATE conversations SET facts_version = facts_version + 1 WHERE conversation_id IN
-        (SELECT conversation_id FROM participants WHERE user_id = $1 AND status = 'active')";
-    PERSON = "SELECT role, status FROM users WHERE user_id = $1 AND tenant_id = $2";
     SHARED_CONVERSATIONS = "SELECT COUNT(*) FROM participants a
         JOIN participants b ON b.conversation_id = a.conversation_id
         JOIN conversations c ON c.conversation_id = a.conversation_id
         WHERE a.user_id = $1 AND b.user_id = $2 AND a.status = 'active' AND b.status = 'active' AND c.status = 'active'";
-    CARE = "SELECT COUNT(*) FROM relationships WHERE tenant_id = $1 AND patient_id = $2 AND clinician_id = $3
-        AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $4)";
     CONTACT_DEVICES = "SELECT d.device_id FROM devices d WHERE d.kind = 'messaging' AND d.revoked_at IS NULL
         AND d.device_id <> $2 AND (d.user_id = $1 OR d.user_id IN (SELECT theirs.user_id FROM participants mine
         JOIN participants theirs ON theirs.conversation_id = mine.conversation_id
@@ -298,34 +292,12 @@ pub(super) async fn tell_all_rotation(
     fetch_all!(tx, (DeviceId, Timestamp), TELL_ALL_ROTATION, now, due, before)
 }
 
-/// Makes the relay decide again on sends that were decided on the user's earlier devices.
-pub(super) async fn bump_conversations(tx: &mut Tx, user: UserId) -> Result<()> {
-    execute!(tx, BUMP_CONVERSATIONS, user).map(drop)
-}
-
 /// The messaging devices of the user and of everybody who shares a conversation with them, but one.
 pub(super) async fn contact_devices(tx: &mut Tx, user: UserId, except: DeviceId) -> Result<Vec<DeviceId>> {
     Ok(fetch_all!(tx, (DeviceId,), CONTACT_DEVICES, user, except)?.into_iter().map(|(id,)| id).collect())
 }
 
-/// A person of the clinic, as the rules see them.
-pub(super) async fn person(tx: &mut Tx, tenant: TenantId, user: UserId) -> Result<Person> {
-    let (role, status) =
-        fetch_optional!(tx, (String, String), PERSON, user, tenant)?.ok_or(Error::NotFound)?;
-    Ok(Person { id: user, tenant, role: role.parse().map_err(Error::internal)?, active: status == "active" })
-}
-
 /// Whether both take part in one active conversation.
 pub(super) async fn share_conversation(tx: &mut Tx, a: UserId, b: UserId) -> Result<bool> {
     Ok(fetch_one!(tx, (i64,), SHARED_CONVERSATIONS, a, b)?.0 > 0)
-}
-
-/// Whether the first is a patient in the care of the second.
-pub(super) async fn in_care(
-    tx: &mut Tx,
-    tenant: TenantId,
-    (patient, clinician): (UserId, UserId),
-    now: Timestamp,
-) -> Result<bool> {
-    Ok(fetch_one!(tx, (i64,), CARE, tenant, patient, clinician, now)?.0 > 0)
 }

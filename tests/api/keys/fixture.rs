@@ -3,26 +3,24 @@
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
-use sigilo::{Actor, App, Ctx, auth, execute, rng};
+use sigilo::{audit::hex, execute, rng};
 use sigilo_seal::{
     IdentitySecret, KyberPublicKey, Manifest, ManifestDevice, PreKeyPublic, XWingSecret, key_check,
 };
 use sigilo_wire::{
-    Base64, Base64Array, ConversationId, DeviceId, DeviceNumber, InvitationId, RelationshipId, RequestId,
-    Role, TenantId, Timestamp, UserId,
-    account::{Activate, DeviceKind, Login, NewDevice, Tokens},
+    Base64, Base64Array, ConversationId, DeviceId, DeviceNumber, RelationshipId, Role, TenantId, Timestamp,
+    UserId,
+    account::{DeviceKind, Tokens},
     keys::{KyberPreKey, PreKey, PutKeys, SignedManifest, SignedPreKey},
 };
 
-use crate::support::{TestServer, http::Answer};
-
-const PASSWORD: &str = "correct horse battery staple";
+use crate::support::{TestServer, clinic, http::Answer};
 
 /// A clinic on a server.
 pub struct Clinic<'a> {
     pub server: &'a TestServer,
     pub id: TenantId,
+    clinic: clinic::Clinic,
 }
 
 /// Somebody's device, with the secrets a client would keep.
@@ -39,80 +37,18 @@ pub struct Device {
     pub rng: ChaCha20Rng,
 }
 
-fn id<T>(app: &App, make: fn(Timestamp, [u8; 10]) -> T) -> T {
-    make(app.clock.now(), rng::bytes(&*app.entropy))
-}
-
-fn anonymous(app: &App) -> Ctx {
-    Ctx {
-        tenant: TenantId::from_bytes([0; 16]),
-        actor: Actor::Anonymous,
-        request: id(app, RequestId::new),
-        now: app.clock.now(),
-        address: None,
-    }
-}
-
 impl<'a> Clinic<'a> {
     pub async fn new(server: &'a TestServer) -> Self {
-        let app = &server.app;
-        let (tenant, now) = (id(app, TenantId::new), app.clock.now());
-        let mut tx = app.db.begin("test_clinic").await.unwrap();
-        execute!(
-            &mut tx,
-            "INSERT INTO tenants (tenant_id, slug, name, time_zone, hours, emergency_number, settings, created_at)
-             VALUES ($1, $2, 'Clínica Demo', 'America/Mexico_City', '{}', '911', '{}', $3)",
-            tenant,
-            tenant.to_string(),
-            now
-        )
-        .unwrap();
-        execute!(
-            &mut tx,
-            "INSERT INTO tenant_sequences (tenant_id, outbox_seq, audit_seq) VALUES ($1, 0, 0)",
-            tenant
-        )
-        .unwrap();
-        tx.commit().await.unwrap();
-        Self { server, id: tenant }
+        let slug = format!("clinic-{}", hex(&rng::bytes::<8>(&*server.app.entropy)));
+        let clinic = clinic::Clinic::create(server, &slug).await;
+        Self { server, id: clinic.id, clinic }
     }
 
     /// Invites somebody and activates their first device.
     pub async fn person(&self, role: Role) -> Device {
-        let app = &self.server.app;
-        let (user, now) = (id(app, UserId::new), app.clock.now());
-        let email = format!("{user}@clinic.example");
-        let code = user.to_string();
-        let mut tx = app.db.begin("test_person").await.unwrap();
-        execute!(
-            &mut tx,
-            "INSERT INTO users (user_id, tenant_id, role, status, full_name_enc, email_index, created_at)
-             VALUES ($1, $2, $3, 'invited', $4, $5, $6)",
-            user,
-            self.id,
-            role.as_str(),
-            vec![0u8],
-            app.crypter.email_index(self.id.as_bytes(), &email),
-            now
-        )
-        .unwrap();
-        execute!(
-            &mut tx,
-            "INSERT INTO invitations (invitation_id, tenant_id, user_id, code_hash, created_at, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6)",
-            id(app, InvitationId::new),
-            self.id,
-            user,
-            Sha256::digest(code.as_bytes()).to_vec(),
-            now,
-            now + std::time::Duration::from_secs(60)
-        )
-        .unwrap();
-        tx.commit().await.unwrap();
-        let device = NewDevice { kind: DeviceKind::Messaging, name: "phone".to_owned(), device_id: None };
-        let request = Activate { clinic: self.id.to_string(), code, password: PASSWORD.to_owned(), device };
-        let tokens = auth::activate(app, &anonymous(app), &request).await.unwrap();
-        Device::of(tokens, email, None)
+        let email = format!("{}@clinic.example", hex(&rng::bytes::<8>(&*self.server.app.entropy)));
+        let person = self.clinic.person(self.server, role, &email).await;
+        Device::of(person.tokens, email, None)
     }
 
     /// A person with everything published: identity, `one_time` keys of each kind, manifest.
@@ -134,14 +70,8 @@ impl<'a> Clinic<'a> {
     }
 
     async fn log_in(&self, who: &Device, kind: DeviceKind) -> Tokens {
-        let app = &self.server.app;
-        let request = Login {
-            clinic: self.id.to_string(),
-            email: who.email.clone(),
-            password: PASSWORD.to_owned(),
-            device: Some(NewDevice { kind, name: "second".to_owned(), device_id: None }),
-        };
-        auth::login(app, &anonymous(app), &request).await.unwrap()
+        let device = json!({"kind": kind, "name": "second"});
+        log_in(self.server, who, device).await
     }
 
     /// An appointment's worth of relationship.
@@ -152,7 +82,7 @@ impl<'a> Clinic<'a> {
             &mut tx,
             "INSERT INTO relationships (relationship_id, tenant_id, kind, patient_id, clinician_id, source, created_at)
              VALUES ($1, $2, 'care', $3, $4, 'test', $5)",
-            id(app, RelationshipId::new),
+            RelationshipId::new(app.clock.now(), rng::bytes(&*app.entropy)),
             self.id,
             patient.user,
             clinician.user,
@@ -162,35 +92,11 @@ impl<'a> Clinic<'a> {
         tx.commit().await.unwrap();
     }
 
-    /// An active conversation of these people.
-    pub async fn conversation(&self, people: &[&Device]) -> ConversationId {
-        let app = &self.server.app;
-        let (conversation, now) = (id(app, ConversationId::new), app.clock.now());
-        let mut tx = app.db.begin("test_conversation").await.unwrap();
-        execute!(
-            &mut tx,
-            "INSERT INTO conversations (conversation_id, tenant_id, type, status, created_by, priority, settings,
-             created_at, updated_at) VALUES ($1, $2, 'direct', 'active', $3, 'normal', '{}', $4, $4)",
-            conversation,
-            self.id,
-            people[0].user,
-            now
-        )
-        .unwrap();
-        for person in people {
-            execute!(
-                &mut tx,
-                "INSERT INTO participants (conversation_id, user_id, tenant_id, role, status, can_leave, archived,
-                 notifications_enabled, joined_at) VALUES ($1, $2, $3, 'member', 'active', TRUE, FALSE, TRUE, $4)",
-                conversation,
-                person.user,
-                self.id,
-                now
-            )
-            .unwrap();
-        }
-        tx.commit().await.unwrap();
-        conversation
+    /// The direct conversation of two people who may talk.
+    pub async fn conversation(&self, of: &Device, with: &Device) -> ConversationId {
+        let body = json!({"type": "direct", "participants": [with.user]});
+        let created = of.post(self.server, "/api/chat/conversations/", body).await.expect(201);
+        created["id"].as_str().unwrap().parse().unwrap()
     }
 }
 
@@ -230,10 +136,11 @@ impl Device {
         server.post(path, Some(&self.token), &json!(body)).await
     }
 
-    /// The types of the events waiting for this device about keys and people, with their data.
+    /// The types and data of the events about keys that wait for this device.
     pub async fn events(&self, server: &TestServer) -> Vec<(String, Value)> {
         let list = self.get(server, "/api/chat/events/").await.expect(200);
         let events = list["results"].as_array().unwrap().iter();
+        let events = events.filter(|event| event["type"] != "conversation_updated");
         events.map(|event| (event["type"].as_str().unwrap().to_owned(), event["data"].clone())).collect()
     }
 
@@ -327,18 +234,15 @@ impl Device {
 
 /// The device with a fresh access token, after the clock has moved past the last one's.
 pub async fn renewed(server: &TestServer, device: Device) -> Device {
-    let app = &server.app;
-    let request = Login {
-        clinic: device.tenant.to_string(),
-        email: device.email.clone(),
-        password: PASSWORD.to_owned(),
-        device: Some(NewDevice {
-            kind: DeviceKind::Messaging,
-            name: "phone".to_owned(),
-            device_id: Some(device.id),
-        }),
-    };
-    let tokens = auth::login(app, &anonymous(app), &request).await.unwrap();
+    let again = json!({"kind": DeviceKind::Messaging, "name": "phone", "device_id": device.id});
+    let tokens = log_in(server, &device, again).await;
     assert_eq!(tokens.device.id, device.id);
     Device { token: tokens.access_token, ..device }
+}
+
+async fn log_in(server: &TestServer, who: &Device, device: Value) -> Tokens {
+    let body = json!({
+        "clinic": who.tenant, "email": who.email, "password": clinic::PASSWORD, "device": device,
+    });
+    serde_json::from_value(server.post("/api/auth/login/", None, &body).await.expect(200)).unwrap()
 }

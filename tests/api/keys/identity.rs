@@ -101,7 +101,7 @@ async fn a_change_voids_what_the_old_key_signed_and_is_told() {
         let luis = clinic.published(Role::Doctor, 1).await;
         let bystander = clinic.published(Role::Doctor, 1).await;
         clinic.care(&ana, &luis).await;
-        clinic.conversation(&[&ana, &luis]).await;
+        clinic.conversation(&ana, &luis).await;
         let new = IdentitySecret::generate(&mut ana.rng);
         let old = ana.identity.clone();
         let signed_change = change(&mut ana, &new);

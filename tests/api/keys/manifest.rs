@@ -184,7 +184,8 @@ async fn a_new_manifest_is_told_and_makes_sends_decide_again() {
         let mut tablet = clinic.second_device(&phone).await;
         let luis = clinic.published(Role::Doctor, 1).await;
         let bystander = clinic.published(Role::Doctor, 1).await;
-        let conversation = clinic.conversation(&[&phone, &luis]).await;
+        clinic.care(&phone, &luis).await;
+        let conversation = clinic.conversation(&phone, &luis).await;
         let keys = tablet.keys(1);
         tablet.put(server, "/api/keys/", keys).await.expect(200);
         let first = phone.manifest(None, &[phone.entry()]);
@@ -215,7 +216,6 @@ async fn looking_at_a_manifest_takes_no_keys() {
         let clinic = Clinic::new(server).await;
         let luis = clinic.published(Role::Doctor, 3).await;
         let ana = clinic.published(Role::Patient, 1).await;
-        clinic.conversation(&[&ana, &luis]).await;
         clinic.care(&ana, &luis).await;
         let path = format!("/api/keys/{}/manifest/", luis.user);
         let seen = ana.get(server, &path).await.expect(200);
