@@ -292,3 +292,74 @@ impl JwtVerifier for EdDsaVerifier {
         Algorithm::EdDSA
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        rng::SeededEntropy,
+        storage::{
+            crypter::Key,
+            gate::{self, Store},
+        },
+    };
+
+    const NOW: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
+
+    fn bearer() -> Bearer {
+        Bearer {
+            tenant: TenantId::from_bytes([1; 16]),
+            user: UserId::from_bytes([2; 16]),
+            device: DeviceId::from_bytes([3; 16]),
+            kind: DeviceKind::Session,
+            family: TokenFamilyId::from_bytes([4; 16]),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_another_node_made_is_found_and_a_strangers_is_not() {
+        let entropy = SeededEntropy::new(9);
+        let folder = tempfile::tempdir().unwrap();
+        let crypter = Crypter::new(&[(1, Key::new([7; 32]))]).unwrap();
+        let open = async |name: &str| {
+            let db = Db::open_file(&folder.path().join(name)).await.unwrap();
+            gate::migrate(&db, Store::Main).await.unwrap();
+            db
+        };
+        let (db, strangers_db) = (open("one.db").await, open("other.db").await);
+        let here = TokenKeys::open(&db, &crypter, &*entropy, NOW).await.unwrap();
+        let before = here.issue(bearer(), NOW, &*entropy).unwrap();
+
+        let later = NOW + Duration::from_secs(2);
+        create(&db, &crypter, &*entropy, later).await.unwrap();
+        let there = TokenKeys::open(&db, &crypter, &*entropy, later).await.unwrap();
+        assert_eq!((here.jwks().keys.len(), there.jwks().keys.len()), (1, 2));
+        let token = there.issue(bearer(), later, &*entropy).unwrap();
+        let claims = here.verify(&db, &crypter, &token, later).await.unwrap();
+        assert_eq!((claims.did, claims.fam), (bearer().device, bearer().family));
+        assert_eq!(here.jwks(), there.jwks());
+        // The older key still verifies.
+        here.verify(&db, &crypter, &before, later).await.unwrap();
+
+        let stranger = TokenKeys::open(&strangers_db, &crypter, &*entropy, later).await.unwrap();
+        let token = stranger.issue(bearer(), later, &*entropy).unwrap();
+        let refused = here.verify(&db, &crypter, &token, later).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::Unauthenticated);
+    }
+
+    #[test]
+    fn the_provider_signs_as_rfc_8037_says() {
+        // Appendix A.4: the key of RFC 8032 section 7.1, test 1.
+        let _ = CryptoProvider::install_default(&PROVIDER);
+        let seed = URL_SAFE_NO_PAD.decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").unwrap();
+        let input = b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc";
+        let key = EncodingKey::from_ed_der(&seed);
+        assert_eq!(
+            jsonwebtoken::crypto::sign(input, &key, Algorithm::EdDSA).unwrap(),
+            "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
+        );
+        for algorithm in [Algorithm::HS256, Algorithm::RS256, Algorithm::ES256] {
+            assert!(jsonwebtoken::crypto::sign(input, &key, algorithm).is_err(), "{algorithm:?}");
+        }
+    }
+}

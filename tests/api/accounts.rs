@@ -5,7 +5,7 @@ use sigilo::{Ctx, people::Invitee, relationships};
 use sigilo_wire::{Role, account::DeviceKind};
 
 use crate::support::{
-    TestServer, both_engines,
+    Engine, TestServer, both_engines,
     clinic::{Clinic, PASSWORD, invite, invitee},
     socket::Socket,
 };
@@ -361,4 +361,42 @@ async fn open_sockets_close_with_their_devices_tokens() {
         assert_eq!(socket.closed().await, 4401);
     })
     .await;
+}
+
+#[tokio::test]
+async fn files_at_rest_hold_no_name_address_password_or_token() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let clinic = Clinic::create(&server, "ejemplo").await;
+    let invitation = clinic.invite(&server, Role::Patient, ANA).await;
+    let tokens = clinic.activate(&server, &invitation.code, DeviceKind::Messaging).await.expect(200);
+    let ticket =
+        server.post("/api/auth/ws-ticket/", tokens["access_token"].as_str(), &json!({})).await.expect(200);
+    let secrets = [
+        "Ana López",
+        ANA,
+        PASSWORD,
+        &invitation.code,
+        tokens["refresh_token"].as_str().unwrap(),
+        ticket["ticket"].as_str().unwrap(),
+    ];
+    let mut folders = vec![server.database.folder.path().to_owned()];
+    let mut found_slug = false;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let content = std::fs::read(&path).unwrap();
+            let holds = |text: &str| content.windows(text.len()).any(|window| window == text.as_bytes());
+            // The search itself works: the slug is not a secret.
+            found_slug |= holds("ejemplo");
+            for secret in secrets {
+                assert!(!holds(secret), "{secret} is in {}", path.display());
+            }
+        }
+    }
+    assert!(found_slug);
+    server.finish().await;
 }
