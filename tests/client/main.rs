@@ -6,5 +6,6 @@
 mod support;
 
 mod exchange;
+mod lifecycle;
 mod people;
 mod recovery;

@@ -1,9 +1,12 @@
 //! A clinic whose appointments were imported, and its people on client devices.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use rand_core::UnwrapErr;
 use sigilo::{
-    Ctx, people, relationships,
+    Ctx,
+    clock::Clock as _,
+    people, relationships,
     relationships::{Records, read},
 };
 use sigilo_client::{ActivateOptions, Client, ClientEvent, Environment, Events, OpenOptions, Unlock};
@@ -74,8 +77,11 @@ impl<'a> World<'a> {
     async fn device(&self, role: Role, name: &str, identifier: (&str, &str)) -> Device {
         let invitation = self.invitation(role, name, identifier).await.parse().unwrap();
         let path = self.folder.path().join(format!("{name}.profile"));
-        let client =
-            Client::activate(&path, key(), invitation, ActivateOptions::new(PASSWORD)).await.unwrap();
+        let clock = Arc::clone(&self.server.clock);
+        // The devices live in the server's time.
+        let environment = Environment::new(move || clock.now(), UnwrapErr(getrandom::SysRng));
+        let options = ActivateOptions { environment, ..ActivateOptions::new(PASSWORD) };
+        let client = Client::activate(&path, key(), invitation, options).await.unwrap();
         Device::of(client, path).await
     }
 }

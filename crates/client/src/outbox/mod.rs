@@ -149,11 +149,11 @@ impl Engine {
         match outcome.results.remove(&client_message_id) {
             Some(Ok(message)) => Ok(Sent { client_message_id, state: SendState::Accepted(message) }),
             Some(Err(Stop::Refused(error))) => Err(error),
-            Some(Err(Stop::Waits(reason))) => {
+            Some(Err(Stop::Waits { reason, .. })) => {
                 Ok(Sent { client_message_id, state: SendState::Queued { reason } })
             }
             None => {
-                let reason = "an earlier message waits".to_owned();
+                let reason = "earlier messages wait".to_owned();
                 Ok(Sent { client_message_id, state: SendState::Queued { reason } })
             }
         }
@@ -177,10 +177,15 @@ impl Engine {
             }
             let id = item.draft.client_message_id;
             let result = self.deliver(item).await?;
-            if let Err(Stop::Waits(_)) = &result {
+            let offline = matches!(&result, Err(Stop::Waits { offline: true, .. }));
+            if matches!(&result, Err(Stop::Waits { .. })) {
                 waiting.insert(conversation);
             }
             flushed.results.insert(id, result);
+            if offline {
+                // The others would only wait for the same silence.
+                break;
+            }
         }
         Ok(flushed)
     }
@@ -209,7 +214,8 @@ impl Engine {
             self.flush_in(self.env.jitter(wait));
             self.profile.put(&item).await?;
             self.tell(ClientEvent::Waiting { conversation, client_message_id, reason: reason.clone() });
-            return Ok(Err(Stop::Waits(reason)));
+            let offline = matches!(error, Error::Offline(_) | Error::LoggedOut);
+            return Ok(Err(Stop::Waits { reason, offline }));
         }
         item.refused = true;
         self.profile.put(&item).await?;
@@ -251,7 +257,12 @@ pub(crate) struct Flushed {
 /// Why a message was not accepted.
 pub(crate) enum Stop {
     /// It will be tried again.
-    Waits(String),
+    Waits {
+        /// For people.
+        reason: String,
+        /// Whether nothing else can be sent either.
+        offline: bool,
+    },
     /// It will not.
     Refused(Error),
 }
