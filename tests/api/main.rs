@@ -9,6 +9,7 @@ mod accounts;
 mod bad_input;
 mod clinic;
 mod conversations;
+mod coverage;
 mod keys;
 mod openapi;
 mod operation;

@@ -1,0 +1,383 @@
+//! Every operation of the API is asked without a caller and with another clinic's ids. A new operation fails
+//! these tests until it says in [`CASES`] what of another clinic could be named in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use sigilo_wire::{ConversationId, MessageId, Role};
+
+use crate::support::{
+    TestServer, both_engines,
+    clinic::{Clinic, PASSWORD},
+    device::{Device, relate},
+    http::Answer,
+};
+
+/// Operations that need no caller. This list may only shrink: everything else needs a token.
+const PUBLIC: [&str; 7] = [
+    "GET /.well-known/jwks.json",
+    "GET /health",
+    "GET /ready",
+    "POST /api/auth/activate/",
+    "POST /api/auth/login/",
+    // Their bodies carry the refresh token that proves the caller.
+    "POST /api/auth/logout/",
+    "POST /api/auth/refresh/",
+];
+
+/// What of another clinic a caller could name.
+#[derive(Clone, Copy)]
+enum Case {
+    /// Nothing: the operation takes no id of anything that is stored.
+    NoIds,
+    /// These requests, made with the other clinic's ids.
+    Foreign(fn(&World) -> Vec<Ask>),
+}
+use Case::{Foreign, NoIds};
+
+/// A request that names things of the other clinic.
+struct Ask {
+    path: String,
+    body: Option<Value>,
+    expected: Expected,
+}
+
+enum Expected {
+    /// As if the things were not there. Their own people do find them, when the request only reads.
+    NotFound,
+    /// Refused with this status before any id is looked up.
+    Refused(u16),
+    /// A list with nothing in it.
+    Nothing,
+}
+
+fn not_found(path: String, body: Option<Value>) -> Vec<Ask> {
+    vec![Ask { path, body, expected: Expected::NotFound }]
+}
+
+/// What each operation is asked. One line an operation.
+const CASES: &[(&str, Case)] = &[
+    ("GET /.well-known/jwks.json", NoIds),
+    ("GET /health", NoIds),
+    ("GET /ready", NoIds),
+    ("POST /api/auth/activate/", Foreign(|w| refused(401, "/api/auth/activate/", w.activation()))),
+    ("POST /api/auth/login/", Foreign(|w| not_found("/api/auth/login/".to_owned(), Some(w.login())))),
+    ("POST /api/auth/logout/", NoIds),
+    ("POST /api/auth/refresh/", NoIds),
+    ("POST /api/auth/ws-ticket/", NoIds),
+    ("GET /api/me/", NoIds),
+    ("PUT /api/me/", NoIds),
+    ("GET /api/clinic/", NoIds),
+    ("GET /api/devices/", NoIds),
+    (
+        "DELETE /api/devices/{device_id}/",
+        Foreign(|w| not_found(format!("/api/devices/{}/", w.theirs.maria.device), None)),
+    ),
+    (
+        "PUT /api/devices/manifest/",
+        Foreign(|w| refused(422, "/api/devices/manifest/", w.theirs.manifest.clone())),
+    ),
+    ("GET /api/keys/", NoIds),
+    ("PUT /api/keys/", NoIds),
+    ("PUT /api/keys/identity/", NoIds),
+    ("POST /api/keys/check/", NoIds),
+    (
+        "GET /api/keys/{user_id}/manifest/",
+        Foreign(|w| not_found(format!("/api/keys/{}/manifest/", w.theirs.ana.user), None)),
+    ),
+    (
+        "GET /api/keys/{user_id}/{device_id}/",
+        Foreign(|w| not_found(format!("/api/keys/{}/*/", w.theirs.ana.user), None)),
+    ),
+    ("GET /api/chat/contacts/", NoIds),
+    (
+        "GET /api/chat/conversations/",
+        Foreign(|w| nothing(format!("/api/chat/conversations/?with_user={}", w.theirs.ana.user))),
+    ),
+    (
+        "POST /api/chat/conversations/",
+        Foreign(|w| not_found("/api/chat/conversations/".to_owned(), Some(w.start()))),
+    ),
+    ("GET /api/chat/conversations/{conversation_id}/", Foreign(|w| not_found(w.theirs.path(""), None))),
+    (
+        "GET /api/chat/conversations/{conversation_id}/messages/",
+        Foreign(|w| not_found(w.theirs.path("messages/"), None)),
+    ),
+    (
+        "POST /api/chat/conversations/{conversation_id}/messages/",
+        Foreign(|w| not_found(w.theirs.path("messages/"), Some(w.theirs.next.clone()))),
+    ),
+    (
+        "GET /api/chat/conversations/{conversation_id}/seals/",
+        Foreign(|w| not_found(w.theirs.path("seals/"), None)),
+    ),
+    (
+        "POST /api/chat/conversations/{conversation_id}/seals/",
+        Foreign(|w| not_found(w.theirs.path("seals/"), Some(w.theirs.seal.clone()))),
+    ),
+    (
+        "GET /api/chat/messages/{message_id}/",
+        Foreign(|w| not_found(format!("/api/chat/messages/{}/", w.theirs.message), None)),
+    ),
+    ("GET /api/chat/events/", NoIds),
+];
+
+fn refused(status: u16, path: &str, body: Value) -> Vec<Ask> {
+    vec![Ask { path: path.to_owned(), body: Some(body), expected: Expected::Refused(status) }]
+}
+
+fn nothing(path: String) -> Vec<Ask> {
+    vec![Ask { path, body: None, expected: Expected::Nothing }]
+}
+
+/// A clinic with a conversation.
+struct Side {
+    clinic: Clinic,
+    ana: Device,
+    maria: Device,
+    conversation: ConversationId,
+    message: MessageId,
+    /// A message that was not sent yet.
+    next: Value,
+    /// A seal that was not published yet.
+    seal: Value,
+    /// Ana's next manifest.
+    manifest: Value,
+}
+
+impl Side {
+    async fn create(server: &TestServer, slug: &str) -> Self {
+        let clinic = Clinic::create(server, slug).await;
+        let ana = Device::create(server, &clinic, Role::Patient, "ana@clinic.example").await;
+        let maria = Device::create(server, &clinic, Role::Doctor, "maria@clinic.example").await;
+        relate(server, &ana, &maria).await;
+        let conversation = ana.start(server, &maria).await;
+        ana.publish_seal(server, &clinic, conversation, &[&maria]).await;
+        let sent = ana.text(server, conversation, "first", &[&maria]);
+        let accepted = ana.post(server, conversation, &sent).await.expect(201);
+        let next = json!(ana.text(server, conversation, "second", &[&maria]));
+        let seal = json!(ana.seal(server, &clinic, conversation, &[&maria]));
+        let manifest = ana.manifest(2, None, server);
+        let message = serde_json::from_value(accepted["message_id"].clone()).unwrap();
+        Self { clinic, ana, maria, conversation, message, next, seal, manifest }
+    }
+
+    /// A path below the conversation.
+    fn path(&self, below: &str) -> String {
+        format!("/api/chat/conversations/{}/{below}", self.conversation)
+    }
+}
+
+/// Two clinics that know nothing of each other.
+struct World {
+    ours: Side,
+    theirs: Side,
+    /// An invitation of ours.
+    code: String,
+}
+
+impl World {
+    async fn create(server: &TestServer) -> Self {
+        let ours = Side::create(server, "ours").await;
+        let theirs = Side::create(server, "theirs").await;
+        let code = ours.clinic.invite(server, Role::Patient, "new@clinic.example").await.code;
+        Self { ours, theirs, code }
+    }
+
+    /// Our invitation at their clinic.
+    fn activation(&self) -> Value {
+        json!({"clinic": self.theirs.clinic.id, "code": self.code, "password": PASSWORD,
+               "device": {"kind": "messaging", "name": "phone"}})
+    }
+
+    /// Our login on their device.
+    fn login(&self) -> Value {
+        json!({"clinic": self.ours.clinic.slug, "email": "ana@clinic.example", "password": PASSWORD,
+               "device": {"kind": "messaging", "name": "phone", "device_id": self.theirs.ana.device}})
+    }
+
+    /// A conversation of ours with their doctor.
+    fn start(&self) -> Value {
+        json!({"type": "direct", "participants": [self.theirs.maria.user]})
+    }
+}
+
+/// The operations of the description, by `METHOD path`.
+fn operations() -> BTreeMap<String, Value> {
+    let document = document();
+    let mut operations = BTreeMap::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            operations.insert(format!("{} {path}", method.to_uppercase()), operation.clone());
+        }
+    }
+    operations
+}
+
+fn document() -> Value {
+    serde_json::to_value(sigilo::gateway::http::document()).unwrap()
+}
+
+fn split(operation: &str) -> (Method, &str) {
+    let (method, path) = operation.split_once(' ').unwrap();
+    (method.parse().unwrap(), path)
+}
+
+#[test]
+fn every_operation_has_its_case() {
+    let described: BTreeSet<String> = operations().into_keys().collect();
+    let declared: BTreeSet<String> = CASES.iter().map(|(operation, _)| (*operation).to_owned()).collect();
+    let missing: Vec<_> = described.difference(&declared).collect();
+    assert!(missing.is_empty(), "say in CASES what of another clinic can be named in {missing:?}");
+    let gone: Vec<_> = declared.difference(&described).collect();
+    assert!(gone.is_empty(), "take out of CASES: {gone:?}");
+    assert_eq!(CASES.len(), declared.len(), "an operation has two cases");
+}
+
+#[test]
+fn only_the_listed_operations_are_public() {
+    let public: Vec<String> = operations()
+        .into_iter()
+        .filter(|(_, operation)| operation["security"] == json!([{}]))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(public, PUBLIC);
+}
+
+#[test]
+fn operations_without_ids_take_none() {
+    let document = document();
+    let operations = operations();
+    for (name, case) in CASES {
+        let operation = &operations[*name];
+        let mut ids = BTreeSet::new();
+        for input in [&operation["parameters"], &operation["requestBody"]] {
+            find_ids(input, &document, "", &mut ids);
+        }
+        if matches!(case, NoIds) {
+            assert!(ids.is_empty(), "{name} takes ids: {ids:?}");
+        }
+        // The search itself works: what is in a path is found.
+        let in_path = name.split('{').skip(1).filter_map(|rest| rest.split('}').next());
+        for id in in_path.filter(|id| *id != "device_id" || name.contains("/devices/")) {
+            assert!(ids.contains(id), "{name}: {id} is not described as an id");
+        }
+    }
+}
+
+/// Collects the names under which a schema takes ids.
+fn find_ids(schema: &Value, document: &Value, name: &str, ids: &mut BTreeSet<String>) {
+    if schema["format"] == "uuid" {
+        ids.insert(name.to_owned());
+    }
+    if let Some(reference) = schema["$ref"].as_str() {
+        let target = document.pointer(reference.trim_start_matches('#')).unwrap();
+        find_ids(target, document, name, ids);
+    }
+    match schema {
+        Value::Object(members) => {
+            let name = members.get("name").and_then(Value::as_str).unwrap_or(name);
+            for (key, member) in members {
+                let inner = if matches!(key.as_str(), "schema" | "items" | "properties" | "content") {
+                    name
+                } else {
+                    key
+                };
+                find_ids(member, document, inner, ids);
+            }
+        }
+        Value::Array(members) => members.iter().for_each(|member| find_ids(member, document, name, ids)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn without_a_caller_nothing_but_the_public_operations_answers() {
+    both_engines(async |server| {
+        for name in operations().keys().filter(|name| !PUBLIC.contains(&name.as_str())) {
+            let (method, template) = split(name);
+            let path = template
+                .replace("{device_id}", "1")
+                .split('/')
+                .map(|part| if part.starts_with('{') { "0197f6a2-0000-7000-8000-000000000001" } else { part })
+                .collect::<Vec<_>>()
+                .join("/");
+            for authorization in [None, Some("Bearer nothing"), Some("Basic eDp5"), Some("Bearer")] {
+                let mut request =
+                    server.client.request(method.clone(), format!("{}{path}", server.url)).json(&json!({}));
+                if let Some(authorization) = authorization {
+                    request = request.header("authorization", authorization);
+                }
+                let answer = Answer::of(request.send().await.unwrap()).await;
+                assert_eq!(
+                    answer.header("www-authenticate"),
+                    Some("Bearer"),
+                    "{name}, {authorization:?}: {}",
+                    answer.body
+                );
+                answer.expect_error(401, "unauthenticated");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_clinics_ids_are_as_if_they_did_not_exist() {
+    both_engines(async |server| {
+        let world = World::create(server).await;
+        for (name, case) in CASES {
+            let Foreign(asks) = case else { continue };
+            let (method, _) = split(name);
+            for ask in asks(&world) {
+                for caller in [&world.ours.ana, &world.ours.maria] {
+                    // Public operations have no caller.
+                    let token = (!PUBLIC.contains(name)).then_some(caller.token.as_str());
+                    let answer = server.request(method.clone(), &ask.path, token, ask.body.as_ref()).await;
+                    check(name, &ask.expected, &answer);
+                }
+                if method == Method::GET && matches!(ask.expected, Expected::NotFound) {
+                    let found = server.get(&ask.path, Some(&world.theirs.maria.token)).await;
+                    assert_eq!(found.status, 200, "{name}: their own people find it: {}", found.body);
+                }
+            }
+        }
+        let socket = format!("/ws/chat/{}/", world.theirs.conversation);
+        server.get(&socket, Some(&world.ours.ana.token)).await.expect_error(404, "not_found");
+    })
+    .await;
+}
+
+fn check(name: &str, expected: &Expected, answer: &Answer) {
+    match expected {
+        Expected::NotFound => {
+            assert_eq!(
+                (answer.status, &answer.body["error"]),
+                (404, &json!("not_found")),
+                "{name}: {}",
+                answer.body
+            );
+        }
+        Expected::Refused(status) => assert_eq!(answer.status, *status, "{name}: {}", answer.body),
+        Expected::Nothing => {
+            assert_eq!(
+                (answer.status, &answer.body["results"]),
+                (200, &json!([])),
+                "{name}: {}",
+                answer.body
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn sockets_need_a_caller() {
+    both_engines(async |server| {
+        for path in ["/ws/chat/", "/ws/chat/0197f6a2-0000-7000-8000-000000000001/", "/ws/chat/?token=nothing"]
+        {
+            server.get(path, None).await.expect_error(401, "unauthenticated");
+        }
+    })
+    .await;
+}
