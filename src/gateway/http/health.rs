@@ -33,14 +33,14 @@ pub(super) fn routes() -> OpenApiRouter<SharedApp> {
 }
 
 /// Whether the process lives.
-#[utoipa::path(get, path = "/health", tag = "operation", security(()),
+#[utoipa::path(get, path = "/health", tag = "Operation", security(()),
     responses((status = 200, description = "The process answers.", body = Health)))]
 async fn health() -> Json<Health> {
     Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 
 /// Whether the server can serve: each thing it needs, by name.
-#[utoipa::path(get, path = "/ready", tag = "operation", security(()),
+#[utoipa::path(get, path = "/ready", tag = "Operation", security(()),
     responses((status = 200, description = "Everything needed is there.", body = Ready),
               (status = 503, description = "Something needed is away, or the server is stopping.", body = Ready)))]
 async fn ready(State(app): State<SharedApp>) -> (StatusCode, Json<Ready>) {

@@ -39,7 +39,7 @@ struct ContactQuery {
 }
 
 /// The people the caller may start a conversation with, and the rules that allow it.
-#[utoipa::path(get, path = "/api/chat/contacts/", tag = "conversations", params(ContactQuery),
+#[utoipa::path(get, path = "/api/chat/contacts/", tag = "Conversations", params(ContactQuery),
     responses((status = 200, body = ContactList), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody)))]
 async fn list_contacts(
     State(app): State<SharedApp>,

@@ -40,7 +40,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 ///
 /// A pair has one direct conversation: starting it again gives it, with 200. Titles and descriptions are the
 /// members' own: send them as a `profile` message.
-#[utoipa::path(post, path = "/api/chat/conversations/", tag = "conversations",
+#[utoipa::path(post, path = "/api/chat/conversations/", tag = "Conversations",
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, remembered for 24 hours: the same key and body get the first answer.")),
     request_body = CreateConversation,
     responses((status = 201, description = "Started.", body = Conversation),
@@ -101,7 +101,7 @@ struct ConversationQuery {
 /// The caller's conversations, newest change first.
 ///
 /// Titles, descriptions and tags are encrypted: filter by them on the device (`encrypted_field`).
-#[utoipa::path(get, path = "/api/chat/conversations/", tag = "conversations", params(ConversationQuery),
+#[utoipa::path(get, path = "/api/chat/conversations/", tag = "Conversations", params(ConversationQuery),
     responses((status = 200, body = ConversationList), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody)))]
 async fn list_conversations(
     State(app): State<SharedApp>,
@@ -140,7 +140,7 @@ fn filter(query: &ConversationQuery) -> Result<ConversationFilter> {
 }
 
 /// A conversation's details.
-#[utoipa::path(get, path = "/api/chat/conversations/{conversation_id}/", tag = "conversations",
+#[utoipa::path(get, path = "/api/chat/conversations/{conversation_id}/", tag = "Conversations",
     params(("conversation_id" = ConversationId, Path)),
     responses((status = 200, body = Conversation), (status = 401, body = ErrorBody),
               (status = 403, description = "A session device sees no content.", body = ErrorBody),

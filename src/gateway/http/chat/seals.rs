@@ -28,7 +28,7 @@ const DEFAULT_PAGE: usize = 20;
 /// Publish a record seal of the calling device.
 ///
 /// The same seal published again gets the first answer.
-#[utoipa::path(post, path = "/api/chat/conversations/{conversation_id}/seals/", tag = "seals",
+#[utoipa::path(post, path = "/api/chat/conversations/{conversation_id}/seals/", tag = "Seals",
     params(("conversation_id" = ConversationId, Path)), request_body = NewSeal,
     responses((status = 201, body = Seal), (status = 401, body = ErrorBody),
               (status = 403, description = "Whoever may not send may not seal.", body = ErrorBody),
@@ -57,7 +57,7 @@ struct SealQuery {
 }
 
 /// A conversation's record seals, newest first.
-#[utoipa::path(get, path = "/api/chat/conversations/{conversation_id}/seals/", tag = "seals",
+#[utoipa::path(get, path = "/api/chat/conversations/{conversation_id}/seals/", tag = "Seals",
     params(("conversation_id" = ConversationId, Path), SealQuery),
     responses((status = 200, body = SealList), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
               (status = 404, body = ErrorBody)))]

@@ -16,7 +16,7 @@ use crate::{
 ///
 /// Each one-time key leaves exactly once; when a device's Kyber keys have run out, its last-resort one is
 /// given. Only devices of the newest manifest with a signed prekey of at most 45 days; never the calling one.
-#[utoipa::path(get, path = "/api/keys/{user_id}/{device_id}/", tag = "keys",
+#[utoipa::path(get, path = "/api/keys/{user_id}/{device_id}/", tag = "Keys",
     params(("user_id" = UserId, Path, description = "Whose keys."),
            ("device_id" = String, Path, description = "A device's number, or `*` for all.", example = "*")),
     responses((status = 200, description = "Identity key, manifest and bundles.", body = KeyBundles),

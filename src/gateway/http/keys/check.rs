@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Whether the server hands out the keys that the calling device published.
-#[utoipa::path(post, path = "/api/keys/check/", tag = "keys", request_body = CheckKeys,
+#[utoipa::path(post, path = "/api/keys/check/", tag = "Keys", request_body = CheckKeys,
     responses((status = 200, description = "The same keys; what is left of them.", body = KeyCounts),
               (status = 403, description = "`forbidden` on a session device.", body = ErrorBody),
               (status = 409, description = "`keys_differ`: publish the device's keys again.", body = ErrorBody)))]

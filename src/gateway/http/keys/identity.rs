@@ -19,7 +19,7 @@ use crate::{
 ///
 /// The first is taken as it is; a change needs the signature of the key in force, makes prekeys and manifest
 /// invalid until they are published again, and is told to contacts. The key in force is accepted again.
-#[utoipa::path(put, path = "/api/keys/identity/", tag = "keys", request_body = PutIdentity,
+#[utoipa::path(put, path = "/api/keys/identity/", tag = "Keys", request_body = PutIdentity,
     responses((status = 200, description = "The key in force.", body = Identity),
               (status = 403, description = "`forbidden` on a session device.", body = ErrorBody),
               (status = 409, description = "`identity_exists`: a change needs `signature_by_previous`.", body = ErrorBody),

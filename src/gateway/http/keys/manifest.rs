@@ -19,7 +19,7 @@ use crate::{
 ///
 /// It is signed by the identity key, follows the version in force, and names exactly the user's devices with
 /// published keys. The manifest in force is accepted again.
-#[utoipa::path(put, path = "/api/devices/manifest/", tag = "keys", request_body = SignedManifest,
+#[utoipa::path(put, path = "/api/devices/manifest/", tag = "Keys", request_body = SignedManifest,
     responses((status = 200, description = "The manifest in force.", body = UserManifest),
               (status = 403, description = "`forbidden` on a session device.", body = ErrorBody),
               (status = 409, description = "`manifest_conflict` with `current_version`; `keys_missing` before the identity key.", body = ErrorBody),
@@ -34,7 +34,7 @@ pub(super) async fn put_manifest(
 }
 
 /// A person's identity key and newest manifest, without taking one-time keys.
-#[utoipa::path(get, path = "/api/keys/{user_id}/manifest/", tag = "keys",
+#[utoipa::path(get, path = "/api/keys/{user_id}/manifest/", tag = "Keys",
     params(("user_id" = UserId, Path, description = "Whose devices.")),
     responses((status = 200, description = "Identity key and manifest.", body = UserManifest),
               (status = 403, description = "`forbidden`: no conversation, and none may be started.", body = ErrorBody),

@@ -19,7 +19,7 @@ use crate::{
 ///
 /// A non-empty list replaces that set, an absent one leaves it; all or nothing is taken. The first publication
 /// needs the signed prekey and the last-resort Kyber prekey.
-#[utoipa::path(put, path = "/api/keys/", tag = "keys", request_body = PutKeys,
+#[utoipa::path(put, path = "/api/keys/", tag = "Keys", request_body = PutKeys,
     responses((status = 200, description = "What the server has now.", body = KeyCounts),
               (status = 400, description = "`invalid_field`: a number out of range, a list over 100, an id or key twice.", body = ErrorBody),
               (status = 403, description = "`forbidden` on a session device.", body = ErrorBody),
@@ -35,7 +35,7 @@ pub(super) async fn put_keys(
 }
 
 /// How many one-time keys of the calling device are left, and how old its signed prekey is.
-#[utoipa::path(get, path = "/api/keys/", tag = "keys",
+#[utoipa::path(get, path = "/api/keys/", tag = "Keys",
     responses((status = 200, description = "What the server has.", body = KeyCounts),
               (status = 403, description = "`forbidden` on a session device.", body = ErrorBody)))]
 pub(super) async fn get_counts(
