@@ -93,7 +93,10 @@ async fn nothing_of_a_value_or_a_key_is_in_the_file() {
     let base64 = sigilo_wire::Base64(planted.to_vec()).to_string();
     let mut files = 0;
     for entry in std::fs::read_dir(folder.path()).unwrap() {
-        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        let entry = entry.unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&entry.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o077, 0, "only its owner reads it");
+        let bytes = std::fs::read(entry.path()).unwrap();
         files += 1;
         let text = user.to_string();
         let needles: [&[u8]; 4] =
