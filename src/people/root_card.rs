@@ -33,8 +33,14 @@ impl RootCard {
     /// The groups people compare.
     #[must_use]
     pub fn groups(&self) -> String {
+        Self::groups_of(&self.root)
+    }
+
+    /// A root's fingerprint as the card shows it, for a client to show beside it.
+    #[must_use]
+    pub fn groups_of(root: &RootFingerprint) -> String {
         let mut text = String::with_capacity(65);
-        for (position, letter) in base32(&self.root.0).chars().enumerate() {
+        for (position, letter) in base32(&root.0).chars().enumerate() {
             if position > 0 && position % 4 == 0 {
                 text.push(' ');
             }

@@ -6,6 +6,7 @@ use sigilo_client::{
     ChainVerdict, Error as ClientError, Me, ReceiptVerdict, SafetyNumber, SealVerdict, ShownMessage,
     Verification,
 };
+use sigilo_seal::RootFingerprint;
 use sigilo_wire::{
     ClientMessageId, ConversationId, MessageId, Role, Timestamp, UserId, conversation::Contact,
     message::DeliveryStatus,
@@ -22,6 +23,8 @@ pub(super) enum Output {
         role: Role,
         /// The pinned root's fingerprint, hexadecimal.
         root: String,
+        /// The same in the groups of the root card.
+        root_card: String,
     },
     /// The socket is open.
     Connected,
@@ -135,12 +138,13 @@ impl MessageLine {
 }
 
 impl Output {
-    pub(super) fn ready(me: &Me, root: &[u8]) -> Self {
+    pub(super) fn ready(me: &Me, root: &RootFingerprint) -> Self {
         Self::Ready {
             user_id: me.user,
             name: me.full_name.clone(),
             role: me.role,
-            root: crate::audit::hex(root),
+            root: crate::audit::hex(&root.0),
+            root_card: crate::people::RootCard::groups_of(root),
         }
     }
 

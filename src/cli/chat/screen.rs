@@ -71,11 +71,11 @@ impl Screen {
 
     fn text(&self, output: &Output) -> String {
         match output {
-            Output::Ready { name, role, root, .. } => format!(
+            Output::Ready { name, role, root_card, .. } => format!(
                 "{} {}\n{}\n{}",
                 self.set(Style::Strong, name),
                 self.set(Style::Faint, &format!("({role})")),
-                self.set(Style::Faint, &format!("clinic root {}", groups(root))),
+                self.set(Style::Faint, &format!("clinic root {root_card}")),
                 self.set(Style::Faint, "compare it with the root card at reception; /help shows what you can type"),
             ),
             Output::Connected => self.set(Style::Faint, "· connected"),
@@ -223,12 +223,6 @@ fn warnings(message: &MessageLine) -> Vec<String> {
 
 fn lines(lines: impl Iterator<Item = String>) -> String {
     lines.collect::<Vec<_>>().join("\n")
-}
-
-/// Hexadecimal in groups of four, to be compared by eye.
-fn groups(hex: &str) -> String {
-    let digits: Vec<char> = hex.chars().collect();
-    digits.chunks(4).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join(" ")
 }
 
 fn is_colourful() -> bool {

@@ -31,7 +31,7 @@ pub(super) async fn run(
     let me = client.me().await.map_err(Error::internal)?;
     let root = client.root_fingerprint().await.map_err(Error::internal)?;
     let mut events = client.events().await.map_err(Error::internal)?;
-    screen.show(&Output::ready(&me, &root.0));
+    screen.show(&Output::ready(&me, &root));
     let mut session =
         Session { client, screen, me: me.user, listed: Vec::new(), open: None, people: Vec::new() };
     session.client.connect().await.map_err(Error::internal)?;
@@ -108,7 +108,7 @@ impl Session {
             Command::Receipt(number) => self.show_receipt(number).await?,
             Command::Me => {
                 let (me, root) = (self.client.me().await?, self.client.root_fingerprint().await?);
-                self.screen.show(&Output::ready(&me, &root.0));
+                self.screen.show(&Output::ready(&me, &root));
             }
             Command::Help => self.screen.show(&Output::Help),
             Command::Wrong(text) => self.screen.show(&Output::Note { text }),
