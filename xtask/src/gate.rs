@@ -148,7 +148,7 @@ impl Gate {
             bail!("a test program ended without a summary ({status}); it is counted as one failed test");
         }
         if !status.success() {
-            bail!("{} tests failed", tally.failed);
+            bail!("{} of {} tests: {}", tally.failed, tally.failed + tally.passed, tally.failures.join(", "));
         }
         if tally.ignored > 0 {
             bail!("{} tests are marked ignored; nothing is skipped here: run or remove them", tally.ignored);

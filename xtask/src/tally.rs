@@ -15,6 +15,8 @@ pub struct Tally {
     pub ignored: u64,
     /// The runner's own summary lines, as printed.
     pub lines: Vec<String>,
+    /// The names of the tests that failed.
+    pub failures: Vec<String>,
 }
 
 impl Tally {
@@ -37,6 +39,9 @@ impl Tally {
     /// that prints the words changes nothing.
     fn count(&mut self, line: &str) {
         let line = line.trim_end();
+        if let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED")) {
+            self.failures.push(name.to_owned());
+        }
         let Some(summary) = line.strip_prefix("test result: ") else { return };
         let Some((_, counts)) = summary.split_once(". ") else { return };
         let number = |name: &str| {
@@ -73,12 +78,14 @@ mod tests {
         let tally = counted(
             "running 3 tests\n\
              test a ... ok\n\
+             test of::b ... FAILED\n\
              test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s\n\
              \n\
              test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 4 filtered out; finished in 1.20s\n",
         );
         assert_eq!((tally.passed, tally.failed, tally.ignored), (13, 2, 1));
         assert_eq!(tally.lines.len(), 2);
+        assert_eq!(tally.failures, ["of::b"]);
     }
 
     #[test]
