@@ -3,6 +3,7 @@
 mod admin;
 pub(crate) mod bench;
 mod chat;
+pub(crate) mod demo;
 mod doctor;
 mod migrate;
 mod output;
@@ -39,6 +40,9 @@ enum Command {
     /// A conversation in the terminal: one profile is one device.
     #[command(after_help = "Example: sigilo chat --profile ~/.sigilo --activate 'sigilo://activate?v=1&...'")]
     Chat(chat::Chat),
+    /// The README's story: a patient and a doctor talk, and the server is searched for what they said.
+    #[command(after_help = "Example: sigilo demo --keep")]
+    Demo(demo::Demo),
     /// Checks configuration, databases, keys, clock and disk, and says what to do.
     #[command(after_help = "Example: sigilo doctor --json")]
     Doctor(doctor::Doctor),
@@ -122,6 +126,7 @@ async fn dispatch(command: Command) -> Result<Outcome> {
         Command::Serve(command) => command.run().await,
         Command::Migrate(command) => command.run().await,
         Command::Chat(command) => command.run().await,
+        Command::Demo(command) => command.run().await,
         Command::Doctor(command) => command.run().await,
         Command::Admin(command) => command.run().await,
         Command::Records(command) => command.run(),

@@ -13,6 +13,7 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
     let stores: &[Statements] = &[
         audit::store::ALL,
         auth::store::ALL,
+        cli::demo::store::ALL,
         cli::bench::store::ALL,
         conversations::store::ALL,
         idempotency::store::ALL,
