@@ -16,6 +16,8 @@ use crate::{Error, Result, audit::hex};
 
 const CLINIC: &str = "Clínica Demostración";
 const SLUG: &str = "demo";
+/// How many lines are said live.
+const LIVE_LINES: usize = 5;
 
 /// Invitations of the three people.
 struct Invitations {
@@ -164,22 +166,16 @@ async fn converse(narrator: &mut Narrator, ana: &mut Actor, maria: &mut Actor) -
     narrator.chapter("They talk");
     let (dialogue, source) = lines::dialogue();
     narrator.tell(&format!("What they say: {source}."));
-    let patient = |line: &&Line| !line.doctor;
-    let doctor = |line: &&Line| line.doctor;
-    let (from_ana, from_maria) =
-        (dialogue.iter().filter(patient).take(2), dialogue.iter().filter(doctor).take(2));
+    maria.types(&format!("/start {}", ana.user)).await?;
+    maria.wait("for the conversation", |event| event["type"] == "opened").await?;
     let mut said = Vec::new();
-    let mut opened = false;
-    for (question, answer) in from_ana.zip(from_maria) {
-        say(narrator, ana, maria, &question.text).await?;
-        if !opened {
-            maria.types(&format!("/start {}", ana.user)).await?;
-            maria.wait("for the conversation", |event| event["type"] == "opened").await?;
-            opened = true;
-        }
-        say(narrator, maria, ana, &answer.text).await?;
-        said.extend([question.text.clone(), answer.text.clone()]);
+    for Line { doctor, text } in dialogue.iter().take(LIVE_LINES) {
+        let (from, to) = if *doctor { (&mut *maria, &mut *ana) } else { (&mut *ana, &mut *maria) };
+        say(narrator, from, to, text).await?;
+        said.push(text.clone());
     }
+    let both = [true, false].map(|doctor| dialogue.iter().take(LIVE_LINES).any(|line| line.doctor == doctor));
+    holds(both == [true, true], "the dialogue is a monologue")?;
     narrator.claim("the doctor reads what the patient wrote, live and verified");
     narrator.claim("the patient reads what the doctor wrote, live and verified");
     narrator.claim("each sender sees that the message was delivered");

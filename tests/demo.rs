@@ -1,0 +1,32 @@
+//! The README's story, as the README tells it: the executable, its server, its clients.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// What the README promises of the demo.
+const PROMISED: [&str; 6] = [
+    "the patient without an appointment is refused and told why",
+    "the doctor reads what the patient wrote, live and verified",
+    "a message sent while the doctor was away waits and arrives",
+    "the server's receipt verifies under the clinic's root",
+    "no word of the conversation is in database, journal, keys or logs",
+    "no word of the conversation is in the server's memory",
+];
+
+#[test]
+fn the_demo_checks_every_claim_and_says_so() {
+    let demo = Command::new(env!("CARGO_BIN_EXE_sigilo")).args(["demo", "--json"]).output().unwrap();
+    let story = String::from_utf8_lossy(&demo.stderr);
+    let told: Value = serde_json::from_slice(&demo.stdout).unwrap_or_else(|error| panic!("{error}\n{story}"));
+    assert!(demo.status.success(), "{story}");
+    assert_eq!(told["ok"], true);
+    for promise in PROMISED {
+        assert!(
+            told["checked"].as_array().unwrap().iter().any(|claim| claim == promise),
+            "{promise}\n{story}"
+        );
+    }
+    assert!(told["facts"]["messages"].as_i64().unwrap() >= 5);
+    assert!(told["facts"]["memory_bytes"].as_i64().unwrap() > 1_000_000);
+}
