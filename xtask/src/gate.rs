@@ -1,6 +1,5 @@
 //! `cargo xtask test`: every check and test, in phases, cheapest answer first.
 
-use std::fs;
 use std::io::BufReader;
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -11,9 +10,6 @@ use crate::install::Missing;
 use crate::postgres::{Cluster, Durability};
 use crate::tally::Tally;
 use crate::{deny, node, postgres, process, protoc};
-
-/// Files that tests rewrite from the code. A run that changes one fails, so the committed one is always current.
-const GENERATED: &[&str] = &["docs/openapi.json"];
 
 /// One phase: what it is called, what to do when it fails, and the work.
 struct Phase {
@@ -42,11 +38,6 @@ const PHASES: &[Phase] = &[
         work: Gate::test,
     },
     Phase {
-        name: "generated files",
-        advice: "the tests rewrote the files above from the code: read and commit them",
-        work: Gate::generated_files,
-    },
-    Phase {
         name: "dependencies",
         advice: "update or replace the crate; an exception in deny.toml needs a reason",
         work: |_| deny::check(),
@@ -56,8 +47,6 @@ const PHASES: &[Phase] = &[
 /// What one phase leaves for later ones and for the report.
 struct Gate {
     durability: Durability,
-    /// The generated files before the tests ran, in the order of [`GENERATED`]; `None` for one that is not there.
-    before: Vec<Option<Vec<u8>>>,
     /// Set once tests have run.
     tally: Option<Tally>,
 }
@@ -68,7 +57,7 @@ struct Gate {
 /// [`Missing`] when a phase lacked a program that could not be installed. Failing checks are reported, with an
 /// exit status of 1.
 pub fn run(durability: Durability) -> Result<ExitCode> {
-    let mut gate = Gate { durability, before: Vec::new(), tally: None };
+    let mut gate = Gate { durability, tally: None };
     let mut times: Vec<(&'static str, Duration)> = Vec::new();
     let mut failure = None;
     for phase in PHASES {
@@ -130,7 +119,6 @@ fn build_tests() -> Result<()> {
 impl Gate {
     /// Runs all tests beside a private PostgreSQL, counting as they report.
     fn test(&mut self) -> Result<()> {
-        self.before = generated();
         let cluster = Cluster::start(self.durability)?;
         let mut cargo = process::cargo();
         cargo.args(["test", "--locked", "--workspace", "--no-fail-fast"]).stdout(Stdio::piped());
@@ -155,27 +143,6 @@ impl Gate {
         }
         Ok(())
     }
-
-    /// Compares with the files before the tests instead of with git, so that uncommitted work passes as well.
-    fn generated_files(&mut self) -> Result<()> {
-        let after = generated();
-        let changed: Vec<&str> = GENERATED
-            .iter()
-            .zip(self.before.iter().zip(&after))
-            .filter(|(_, (before, after))| before != after)
-            .map(|(name, _)| *name)
-            .collect();
-        if !changed.is_empty() {
-            bail!("out of date: {}", changed.join(", "));
-        }
-        let present = after.iter().flatten().count();
-        println!("{present} generated files are current");
-        Ok(())
-    }
-}
-
-fn generated() -> Vec<Option<Vec<u8>>> {
-    GENERATED.iter().map(|name| fs::read(process::root().join(name)).ok()).collect()
 }
 
 /// The seconds of each phase and their sum.
@@ -202,14 +169,5 @@ mod tests {
             "setup                1.2 s\nclippy              70.0 s  FAILED\nall                 71.2 s\n"
         );
         assert!(!table(&times, false).contains("FAILED"));
-    }
-
-    #[test]
-    fn a_changed_generated_file_fails() {
-        let mut gate = Gate { durability: Durability::Off, before: generated(), tally: None };
-        assert!(gate.generated_files().is_ok());
-        gate.before = vec![Some(b"as it was".to_vec()); GENERATED.len()];
-        let error = gate.generated_files().expect_err("must differ");
-        assert!(error.to_string().contains(GENERATED[0]), "{error}");
     }
 }

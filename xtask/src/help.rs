@@ -32,8 +32,8 @@ const TEST: &str = "\
 cargo xtask test [--durable]
 
 Setup, then formatting, clippy, documentation, the tests on SQLite and PostgreSQL, dependencies (cargo-deny:
-advisories, bans, licences, sources), generated files. Stops at the first phase that fails, says what to do,
-prints the seconds of each phase, and ends with one line: N passed, N failed.
+advisories, bans, licences, sources). Stops at the first phase that fails, says what to do, prints the seconds
+of each phase, and ends with one line: N passed, N failed.
 
     --durable    the private PostgreSQL flushes to disk; slower. Without it, a cluster that lives only as
                  long as the tests skips that.
@@ -42,6 +42,24 @@ SIGILO_TEST_POSTGRES, when set, names a server to use instead of a private one.
 ../shared/advisory-db, when there, is the advisory database; otherwise cargo-deny fetches it.
 
 Example:  cargo xtask test
+";
+
+const DEMO: &str = "\
+cargo xtask demo [ARGUMENTS]
+
+Builds the server and runs `sigilo demo`: a patient and a doctor, two client processes, one server. Needs no
+database server. ARGUMENTS go to `sigilo demo`; `sigilo demo --help` lists them.
+
+Example:  cargo xtask demo
+";
+
+const BENCH: &str = "\
+cargo xtask bench [ARGUMENTS]
+
+Builds with optimization and runs `sigilo bench` beside a private PostgreSQL that flushes to disk, named in
+SIGILO_TEST_POSTGRES. ARGUMENTS go to `sigilo bench`; `sigilo bench --help` lists them.
+
+Example:  cargo xtask bench relay
 ";
 
 const PG: &str = "\
@@ -60,6 +78,8 @@ pub fn of(command: &str) -> &'static str {
     match command {
         "setup" => SETUP,
         "test" => TEST,
+        "demo" => DEMO,
+        "bench" => BENCH,
         "pg" => PG,
         _ => OVERVIEW,
     }

@@ -63,9 +63,9 @@ fn dispatch(arguments: &[OsString]) -> Result<ExitCode> {
         return Ok(ExitCode::from(2));
     };
     let command = command.to_str().unwrap_or_default();
-    // A program's own arguments follow `pg --`, and `demo` and `bench` pass theirs on.
-    if matches!(command, "setup" | "test" | "pg") && rest.first().is_some_and(|a| a == "--help" || a == "-h")
-    {
+    // Only as the first argument: later ones may be meant for the program that `demo`, `bench` or `pg` runs.
+    let known = matches!(command, "setup" | "test" | "demo" | "bench" | "pg");
+    if known && rest.first().is_some_and(|first| first == "--help" || first == "-h") {
         print!("{}", help::of(command));
         return Ok(ExitCode::SUCCESS);
     }
