@@ -6,16 +6,34 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 
-use crate::{install, process};
+use crate::install::{self, Missing};
+use crate::process;
+
+/// `engines.node` of `tests/interop/package.json`: the oldest major version Signal's client is tested with here.
+const OLDEST: u32 = 20;
 
 /// Installs node, npm and the packages of `tests/interop`; nothing when that folder has no package.json.
+///
+/// # Errors
+/// [`Missing`] when they are not there and could not be installed, or are too old.
 pub fn prepare() -> Result<()> {
     let folder = process::root().join("tests/interop");
     if !folder.join("package.json").is_file() {
         return Ok(());
     }
-    if [process::answer("node", &["--version"]), process::answer("npm", &["--version"])].contains(&None) {
-        install::packages("node", &["nodejs", "npm"])?;
+    // One after the other: some packages of node bring npm along and conflict with Debian's own npm.
+    for (program, package) in [("node", "nodejs"), ("npm", "npm")] {
+        if process::answer(program, &["--version"]).is_none() {
+            install::packages(program, &[package])?;
+        }
+    }
+    let version = process::answer("node", &["--version"]).unwrap_or_default();
+    if major(&version).is_none_or(|major| major < OLDEST) {
+        return Err(Missing(format!(
+            "node {OLDEST} or later is needed, and this is {version:?}. Install it from Debian 13, nodesource.com or \
+             nodejs.org, first in PATH"
+        ))
+        .into());
     }
     if is_current(&folder) {
         return Ok(());
@@ -31,5 +49,30 @@ fn is_current(folder: &Path) -> bool {
     match (written("node_modules/.package-lock.json"), written("package-lock.json")) {
         (Some(installed), Some(locked)) => installed >= locked,
         _ => false,
+    }
+}
+
+/// The major version in `v20.19.2`.
+fn major(version: &str) -> Option<u32> {
+    version.strip_prefix('v')?.split('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_major_version() {
+        assert_eq!(major("v20.19.2"), Some(20));
+        assert_eq!(major("v8.1.0"), Some(8));
+        for other in ["20.19.2", "", "version"] {
+            assert_eq!(major(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_version_is_the_packages_own() {
+        let package = std::fs::read_to_string(process::root().join("tests/interop/package.json")).unwrap();
+        assert!(package.contains(&format!("\"node\": \">={OLDEST}\"")), "{package}");
     }
 }
