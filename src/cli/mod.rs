@@ -3,7 +3,7 @@
 mod admin;
 pub(crate) mod bench;
 mod chat;
-pub(crate) mod demo;
+pub mod demo;
 mod doctor;
 mod migrate;
 mod output;
