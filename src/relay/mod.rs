@@ -24,7 +24,7 @@ pub mod writer;
 pub use deliver::{Acknowledgement, acknowledge, events_after};
 pub(crate) use plan::recipients_digest;
 pub use receipts::ReceiptKeys;
-pub use submit::{Pending, begin_submit, submit};
+pub use submit::{Pending, begin_send, is_facts_changed, send};
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use sigilo_wire::{
     Base64Array, ConversationId, DeviceId, DeviceNumber, ErrorCode, MessageId, SealId, TenantId, Timestamp,
     UserId,
     conflict::{ChainState, DeviceMismatch, DeviceRef, SealStale},
-    message::{Accepted, MessageKind, Receipt},
+    message::{Accepted, MessageKind, Receipt, SendMessage},
 };
 
 use super::{KEY_LIFETIME, SEAL_LIFETIME, submit::Submission};
@@ -69,6 +69,16 @@ pub(super) struct Stored {
     pub commitment: Vec<u8>,
     pub signature: Vec<u8>,
     pub accepted: Accepted,
+}
+
+impl Stored {
+    /// The first answer, when it is the same message; a conflict when another one stands under its name.
+    pub(super) fn repeat(&self, conversation: ConversationId, message: &SendMessage) -> Result<Accepted> {
+        let same = self.conversation == conversation
+            && self.commitment == message.commitment.0
+            && self.signature == message.signature.0;
+        if same { Ok(self.accepted.clone()) } else { Err(other_message()) }
+    }
 }
 
 /// A message that others are about.
@@ -135,10 +145,7 @@ fn other_message() -> Error {
 fn decide(state: &mut State, submission: &Submission, now: Timestamp) -> Result<Verdict> {
     let message = &submission.message;
     if let Some(stored) = state.stored.get(&(submission.sender.device_id, message.client_message_id)) {
-        let same = stored.conversation == submission.conversation
-            && stored.commitment == message.commitment.0
-            && stored.signature == message.signature.0;
-        return if same { Ok(Verdict::Repeat(stored.accepted.clone())) } else { Err(other_message()) };
+        return stored.repeat(submission.conversation, message).map(Verdict::Repeat);
     }
     let conversation = state.conversations.get(&submission.conversation).ok_or(Error::NotFound)?;
     if conversation.tenant != submission.tenant {

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use sigilo_wire::{
     Base64, Base64Array, ClientMessageId, ConversationId, DeviceId, DeviceNumber, ErrorCode, SealId,
     Timestamp, UserId,
-    message::{EnvelopeType, RecipientEnvelope, SendMessage},
+    message::{EnvelopeType, RecipientEnvelope},
 };
 
 use super::*;

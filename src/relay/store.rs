@@ -232,21 +232,33 @@ pub(super) async fn load(tx: &mut Tx, sends: &[&Submission], now: Timestamp) -> 
     Ok(state)
 }
 
+impl StoredRow {
+    fn stored(self) -> Result<Stored> {
+        Ok(Stored {
+            conversation: self.conversation_id,
+            commitment: self.commitment,
+            signature: self.signature,
+            accepted: plan::accepted(
+                self.message_id,
+                self.conversation_seq,
+                self.received_at,
+                self.receipt.receipt()?,
+            ),
+        })
+    }
+}
+
+/// The message a device has stored under a name.
+pub(super) async fn stored(tx: &mut Tx, device: DeviceId, name: ClientMessageId) -> Result<Option<Stored>> {
+    let rows = fetch_list!(tx, StoredRow, STORED, [], &[name][..])?;
+    rows.into_iter().find(|row| row.device_id == device).map(StoredRow::stored).transpose()
+}
+
 /// Messages that stand under the batch's names already, and those the batch's messages are about.
 async fn load_named(tx: &mut Tx, sends: &[&Submission], state: &mut State) -> Result<()> {
     let names = distinct(sends.iter().map(|send| send.message.client_message_id));
     for row in fetch_list!(tx, StoredRow, STORED, [], names.as_slice())? {
-        let accepted =
-            plan::accepted(row.message_id, row.conversation_seq, row.received_at, row.receipt.receipt()?);
-        state.stored.insert(
-            (row.device_id, row.client_message_id),
-            Stored {
-                conversation: row.conversation_id,
-                commitment: row.commitment,
-                signature: row.signature,
-                accepted,
-            },
-        );
+        state.stored.insert((row.device_id, row.client_message_id), row.stored()?);
     }
     let about = distinct(
         sends

@@ -17,7 +17,7 @@ use super::{
     writer::Job,
 };
 use crate::{
-    App, Caller, Ctx, Error, Result,
+    App, Caller, Ctx, Error, Result, conversations,
     policy::{Basis, Grant, SendMessage as SendMessageAct},
     rng,
     storage::keystore::DataKey,
@@ -43,8 +43,13 @@ pub(super) struct Submission {
     pub wrapped_key: Vec<u8>,
 }
 
-/// A message the writer has taken; resolves after the commit.
-pub struct Pending(oneshot::Receiver<Result<Accepted>>);
+/// A message that is stored already, or that the writer has taken; resolves after the commit.
+pub enum Pending {
+    /// It was stored before.
+    Stored(Box<Accepted>),
+    /// The writer has it.
+    Taken(oneshot::Receiver<Result<Accepted>>),
+}
 
 impl Pending {
     /// The answer, once the message is on the disk.
@@ -52,7 +57,12 @@ impl Pending {
     /// # Errors
     /// What refused the message, or `unavailable` when it could not be stored: then nothing was.
     pub async fn accepted(self) -> Result<Accepted> {
-        self.0.await.unwrap_or_else(|_| Err(Error::Unavailable("relay".to_owned())))
+        match self {
+            Self::Stored(accepted) => Ok(*accepted),
+            Self::Taken(answer) => {
+                answer.await.unwrap_or_else(|_| Err(Error::Unavailable("relay".to_owned())))
+            }
+        }
     }
 }
 
@@ -70,29 +80,62 @@ pub fn is_facts_changed(error: &Error) -> bool {
     matches!(error, Error::Unavailable(what) if what == FACTS_CHANGED)
 }
 
-/// Stores a message and queues its envelopes; answers after the commit.
+/// How often a decision is made again because its facts changed before the commit.
+const DECISIONS: usize = 3;
+
+/// Sends a message: the first answer again when it is stored already, otherwise the clinic's rules decide and
+/// the writer stores it and queues its envelopes. Answers after the commit. Both gateways send through here.
 ///
 /// # Errors
-/// `invalid_*` for a malformed message, `conflict` codes that say how to repair it, `unavailable` when it
-/// could not be stored.
-pub async fn submit(
+/// Those of [`conversations::authorize_send`]; `invalid_*` for a malformed message, `conflict` codes that say
+/// how to repair it, `unavailable` when it could not be stored.
+pub async fn send(
     app: &App,
     ctx: &Ctx,
-    grant: Grant<SendMessageAct>,
-    message: SendMessage,
+    conversation: ConversationId,
+    message: &SendMessage,
 ) -> Result<Accepted> {
-    begin_submit(app, ctx, grant, message).await?.accepted().await
+    for _ in 1..DECISIONS {
+        let pending = begin_send(app, ctx, conversation, message.clone()).await;
+        match async { pending?.accepted().await }.await {
+            Err(error) if is_facts_changed(&error) => {}
+            answer => return answer,
+        }
+    }
+    begin_send(app, ctx, conversation, message.clone()).await?.accepted().await
 }
 
-/// As [`submit`], but comes back as soon as the writer has the message: sockets keep the order of their
-/// messages and do not wait for one commit before reading the next.
+/// As [`send`], but comes back as soon as the writer has the message: sockets keep the order of their messages
+/// and do not wait for one commit before reading the next. When the answer is [`is_facts_changed`], [`send`]
+/// decides again.
 ///
 /// # Errors
-/// Those of [`submit`] that are known before the writer sees the message.
-pub async fn begin_submit(
+/// Those of [`send`] that are known before the writer sees the message.
+pub async fn begin_send(
+    app: &App,
+    ctx: &Ctx,
+    conversation: ConversationId,
+    message: SendMessage,
+) -> Result<Pending> {
+    let sender = *ctx.caller()?;
+    let mut tx = app.db.read("relay_sender").await?;
+    let identity_key = store::identity_key(&mut tx, sender.user_id).await?;
+    let stored = store::stored(&mut tx, sender.device_id, message.client_message_id).await?;
+    drop(tx);
+    if let Some(stored) = stored {
+        // Before the rules and the clock have their say: what was accepted stays accepted.
+        return stored.repeat(conversation, &message).map(|accepted| Pending::Stored(Box::new(accepted)));
+    }
+    let grant = conversations::authorize_send(app, ctx, conversation).await?;
+    begin_submit(app, ctx, grant, identity_key, message).await
+}
+
+/// Checks a message that the rules allow and hands it to the writer.
+async fn begin_submit(
     app: &App,
     ctx: &Ctx,
     grant: Grant<SendMessageAct>,
+    identity_key: Option<Vec<u8>>,
     message: SendMessage,
 ) -> Result<Pending> {
     let sender = *ctx.caller()?;
@@ -102,7 +145,9 @@ pub async fn begin_submit(
     validate::check_shape(&message, ctx.now)?;
 
     let conversation = grant.resource().conversation_id;
-    let identity = sender_identity(app, &sender).await?;
+    let missing =
+        || Error::conflict(ErrorCode::KeysMissing, json!({"problem": "publish an identity key first"}));
+    let identity = IdentityPublicKey::parse(&identity_key.ok_or_else(missing)?).map_err(|_| missing())?;
     let origin = Origin { tenant: ctx.tenant, conversation, sender: sender.user_id, device };
     let hashes = validate::check_signature(&origin, &identity, &message)?;
 
@@ -131,15 +176,7 @@ pub async fn begin_submit(
         wrapped_key,
     };
     app.writer.take(Job::Send(Box::new(submission), answer)).await?;
-    Ok(Pending(pending))
-}
-
-async fn sender_identity(app: &App, sender: &Caller) -> Result<IdentityPublicKey> {
-    let mut tx = app.db.read("relay_sender_identity").await?;
-    let key = store::identity_key(&mut tx, sender.user_id).await?;
-    let missing =
-        || Error::conflict(ErrorCode::KeysMissing, json!({"problem": "publish an identity key first"}));
-    IdentityPublicKey::parse(&key.ok_or_else(missing)?).map_err(|_| missing())
+    Ok(Pending::Taken(pending))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ struct Pair {
     ana: Device,
     maria: Device,
     conversation: ConversationId,
+    relationship: RelationshipId,
 }
 
 impl Pair {
@@ -30,10 +31,10 @@ impl Pair {
         let clinic = Clinic::create(server, slug).await;
         let ana = Device::create(server, &clinic, Role::Patient, "ana@example.org").await;
         let maria = Device::create(server, &clinic, Role::Doctor, "maria@example.org").await;
-        relate(server, &ana, &maria).await;
+        let relationship = relate(server, &ana, &maria).await;
         let conversation = ana.start(server, &maria).await;
         ana.publish_seal(server, &clinic, conversation, &[&maria]).await;
-        Self { clinic, ana, maria, conversation }
+        Self { clinic, ana, maria, conversation, relationship }
     }
 
     fn text(&self, server: &TestServer, text: &str) -> SendMessage {
@@ -175,8 +176,12 @@ async fn the_same_message_again_gets_the_first_answer_on_both_ways_in() {
 
         let mut other = pair.text(server, "another under its name");
         other.client_message_id = message.client_message_id;
-        // The signature covers the id, so this is refused as a forgery before it is a conflict.
-        pair.ana.post(server, pair.conversation, &other).await.expect_error(422, "invalid_signature");
+        pair.ana.post(server, pair.conversation, &other).await.expect_error(409, "idempotency_conflict");
+
+        // What was accepted stays accepted: the rules and the clock are not asked again.
+        revoke(server, &pair.clinic, pair.relationship).await;
+        server.clock.advance(Duration::from_secs(10 * 60));
+        assert_eq!(pair.post(server, &message).await, first);
     })
     .await;
 }

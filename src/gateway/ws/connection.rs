@@ -20,10 +20,9 @@ use crate::{
     Ctx, Error, Result,
     app::SharedApp,
     auth::{self, Session},
-    conversations,
     gateway::language::Language,
     relay::{
-        self, MAX_SEND_REQUEST, Pending,
+        self, MAX_SEND_REQUEST,
         deliver::{self, Acknowledgement},
         hub::{CloseReason, Registration},
     },
@@ -185,10 +184,9 @@ impl Connection {
             }
             Ok(ClientFrame::SendMessage { request_id, conversation_id, data }) => {
                 let ctx = Ctx { request, ..self.ctx() };
-                match self.begin_send(&ctx, conversation_id, *data).await {
-                    Ok(pending) => {
-                        self.sends
-                            .push(Box::pin(async move { (request, request_id, pending.accepted().await) }));
+                match self.begin_send(ctx, conversation_id, *data).await {
+                    Ok(sending) => {
+                        self.sends.push(Box::pin(async move { (request, request_id, sending.await) }));
                         Ok(())
                     }
                     Err(error) => self.answer(request, Some(request_id), Err::<(), _>(error)).await,
@@ -223,14 +221,14 @@ impl Connection {
         Ok(json!({"expires_at": self.session.expires_at}))
     }
 
-    /// Decides on a message and gives it to the writer. Done before the next frame is read, so that a device's
-    /// messages keep their order.
+    /// Decides on a message and gives it to the writer; gives what resolves after the commit. Done before the
+    /// next frame is read, so that a device's messages keep their order.
     async fn begin_send(
         &mut self,
-        ctx: &Ctx,
+        ctx: Ctx,
         named: Option<ConversationId>,
         message: SendMessage,
-    ) -> Result<Pending> {
+    ) -> Result<impl Future<Output = Result<Accepted>> + Send + use<>> {
         let conversation = match (self.conversation, named) {
             (Some(own), None) => own,
             (Some(own), Some(named)) if own != named => {
@@ -239,8 +237,16 @@ impl Connection {
             (_, Some(named)) => named,
             (None, None) => return Err(Error::field("conversation_id", "is missing")),
         };
-        let grant = conversations::authorize_send(&self.app, ctx, conversation).await?;
-        relay::begin_submit(&self.app, ctx, grant, message).await
+        let app = self.app.clone();
+        let pending = relay::begin_send(&app, &ctx, conversation, message.clone()).await?;
+        Ok(async move {
+            match pending.accepted().await {
+                Err(error) if relay::is_facts_changed(&error) => {
+                    relay::send(&app, &ctx, conversation, &message).await
+                }
+                answer => answer,
+            }
+        })
     }
 
     async fn answer<T: serde::Serialize>(

@@ -18,7 +18,7 @@ use crate::{
         error::ApiResult,
         extract::{ApiPath, ApiQuery, Authenticated, SendJson},
     },
-    relay::{self, read, submit},
+    relay::{self, read},
 };
 
 /// The area's routes.
@@ -29,8 +29,6 @@ pub fn routes() -> OpenApiRouter<SharedApp> {
         .routes(routes!(list_events))
 }
 
-/// How often a decision is made again because its facts changed before the commit.
-const DECISIONS: usize = 3;
 const DEFAULT_PAGE: usize = 50;
 const MAX_PAGE: usize = 100;
 
@@ -48,15 +46,7 @@ async fn send_message(
     ApiPath(conversation): ApiPath<ConversationId>,
     SendJson(message): SendJson<SendMessage>,
 ) -> ApiResult<(StatusCode, Json<Accepted>)> {
-    for _ in 1..DECISIONS {
-        let grant = conversations::authorize_send(&app, &ctx, conversation).await?;
-        match relay::submit(&app, &ctx, grant, message.clone()).await {
-            Err(error) if submit::is_facts_changed(&error) => {}
-            answer => return Ok((StatusCode::CREATED, Json(answer?))),
-        }
-    }
-    let grant = conversations::authorize_send(&app, &ctx, conversation).await?;
-    Ok((StatusCode::CREATED, Json(relay::submit(&app, &ctx, grant, message).await?)))
+    Ok((StatusCode::CREATED, Json(relay::send(&app, &ctx, conversation, &message).await?)))
 }
 
 /// Which messages.
