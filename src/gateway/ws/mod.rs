@@ -34,6 +34,10 @@ use crate::{
 /// A frame may be a little larger than the largest send: it also names itself.
 const MAX_FRAME: usize = MAX_SEND_REQUEST + 4 * 1024;
 
+/// How much of a socket is read at a time, in bytes. Each connection keeps a buffer of this size and clears it
+/// at every read, so the library's 128 KiB would be most of what an idle connection costs.
+const READ_BUFFER: usize = 8 * 1024;
+
 /// The gateway's routes.
 pub fn routes() -> Router<SharedApp> {
     Router::new().route("/ws/chat/", get(all)).route("/ws/chat/{conversation_id}/", get(one))
@@ -100,6 +104,7 @@ fn open(
     })?;
     let registration: Registration = app.hub.register(device, conversation);
     Ok(upgrade
+        .read_buffer_size(READ_BUFFER)
         .max_message_size(MAX_FRAME)
         .max_frame_size(MAX_FRAME)
         .on_upgrade(move |socket| connection::run(app, session, conversation, registration, socket)))
