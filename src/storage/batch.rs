@@ -23,15 +23,29 @@ pub fn chunks<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
+/// How the parameters of many rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parameters {
+    /// `$1, $2, ...`, the only form PostgreSQL knows.
+    Numbered,
+    /// `?, ?, ...` for SQLite. There a number is a name, and each binding looks the names through from the
+    /// first: with thousands of parameters that took as long as the insert itself.
+    InOrder,
+}
+
 /// `sql` with `$rows` replaced by `rows` tuples of `columns` parameters.
 #[must_use]
-pub fn rows_text(sql: &str, columns: usize, rows: usize) -> String {
+pub fn rows_text(sql: &str, columns: usize, rows: usize, parameters: Parameters) -> String {
     let mut tuples = String::with_capacity(rows * columns * 5);
     for row in 0..rows {
         tuples.push_str(if row == 0 { "(" } else { ", (" });
         for column in 1..=columns {
-            // Writing to a String cannot fail.
-            let _ = write!(tuples, "{}${}", if column == 1 { "" } else { ", " }, row * columns + column);
+            tuples.push_str(if column == 1 { "" } else { ", " });
+            match parameters {
+                // Writing to a String cannot fail.
+                Parameters::Numbered => _ = write!(tuples, "${}", row * columns + column),
+                Parameters::InOrder => tuples.push('?'),
+            }
         }
         tuples.push(')');
     }
@@ -62,7 +76,7 @@ pub fn preparable(sql: &str) -> String {
         .then(|| sql.split_once('(').and_then(|(_, rest)| rest.split_once(')')))
         .flatten()
     {
-        return rows_text(sql, columns.0.split(',').count(), 1);
+        return rows_text(sql, columns.0.split(',').count(), 1, Parameters::Numbered);
     }
     let fixed = (1..).take_while(|n| sql.contains(&format!("${n}"))).count();
     list_text(sql, fixed, 1)
@@ -79,15 +93,17 @@ macro_rules! execute_rows {
             const COLUMNS: usize = $crate::execute_rows!(@count $($value),+);
             let mut touched = 0u64;
             for chunk in $crate::storage::batch::chunks($rows) {
-                let text = sqlx::AssertSqlSafe($crate::storage::batch::rows_text($sql, COLUMNS, chunk.len()));
+                use $crate::storage::batch::{Parameters, rows_text};
                 match $tx {
                     $crate::storage::Tx::Sqlite(tx) => {
-                        let mut query = sqlx::query(text);
+                        let text = rows_text($sql, COLUMNS, chunk.len(), Parameters::InOrder);
+                        let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
                         for $row in chunk { query = query$(.bind($value))+; }
                         touched += query.execute(&mut **tx).await?.rows_affected();
                     }
                     $crate::storage::Tx::Postgres(tx) => {
-                        let mut query = sqlx::query(text);
+                        let text = rows_text($sql, COLUMNS, chunk.len(), Parameters::Numbered);
+                        let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
                         for $row in chunk { query = query$(.bind($value))+; }
                         touched += query.execute(&mut **tx).await?.rows_affected();
                     }
@@ -142,8 +158,12 @@ mod tests {
     #[test]
     fn texts_number_their_parameters() {
         assert_eq!(
-            rows_text("INSERT INTO t (a, b) VALUES $rows", 2, 2),
+            rows_text("INSERT INTO t (a, b) VALUES $rows", 2, 2, Parameters::Numbered),
             "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4)"
+        );
+        assert_eq!(
+            rows_text("INSERT INTO t (a, b) VALUES $rows", 2, 2, Parameters::InOrder),
+            "INSERT INTO t (a, b) VALUES (?, ?), (?, ?)"
         );
         assert_eq!(
             list_text("SELECT 1 WHERE x > $1 AND y IN ($list)", 1, 2),

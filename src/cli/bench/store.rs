@@ -13,7 +13,10 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use crate::{
     Error, Result, fetch_optional, statements,
-    storage::{Db, Tx, batch},
+    storage::{
+        Db, Tx,
+        batch::{self, Parameters},
+    },
 };
 
 statements! {
@@ -127,13 +130,18 @@ const ENVELOPE: usize = 200;
 impl Inserts {
     /// Inserts of `rows` messages at a time.
     pub(super) fn new(
+        db: &Db,
         tenant: TenantId,
         sample: Sample,
         owners: Vec<Owner>,
         rows: usize,
         rng: ChaCha20Rng,
     ) -> Self {
-        let text = |sql: &str, columns, rows| Arc::from(batch::rows_text(sql, columns, rows));
+        let parameters = match db {
+            Db::Sqlite { .. } => Parameters::InOrder,
+            Db::Postgres(_) => Parameters::Numbered,
+        };
+        let text = |sql: &str, columns, rows| Arc::from(batch::rows_text(sql, columns, rows, parameters));
         Self {
             tenant,
             sample,
