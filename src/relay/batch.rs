@@ -76,7 +76,7 @@ async fn accept(
     if sends.is_empty() {
         return Ok(Vec::new());
     }
-    let mut state = store::load(tx, sends, now).await?;
+    let mut state = store::load(tx, sends).await?;
     let before: HashMap<ConversationId, i64> =
         state.conversations.iter().map(|(id, c)| (*id, c.last_seq)).collect();
     let verdicts = plan::plan(&mut state, sends, now);
@@ -98,7 +98,7 @@ async fn accept(
         };
         answers.push(answer);
     }
-    store::advance(tx, &state, &before, sends).await?;
+    store::advance(tx, &state, &before, sends, now).await?;
     Ok(answers)
 }
 

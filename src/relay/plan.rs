@@ -158,6 +158,7 @@ fn decide(state: &mut State, submission: &Submission, now: Timestamp) -> Result<
     check_seal(state, conversation, submission, now)?;
     let recipients = check_devices(conversation, submission, now)?;
     check_target(state, submission)?;
+    check_commitment(state, submission)?;
     let patient = conversation.patient;
 
     let chain = state.chains.entry((submission.conversation, submission.sender.device_id)).or_default();
@@ -172,6 +173,9 @@ fn decide(state: &mut State, submission: &Submission, now: Timestamp) -> Result<
     }
     chain.device_seq += 1;
     chain.commitment = Some(message.commitment.0);
+    // Later messages of the batch may be about this one.
+    let target = Target { conversation: submission.conversation, sender: submission.sender.user_id };
+    state.targets.entry(message.commitment.0).or_default().push(target);
 
     let conversation = state.conversations.get_mut(&submission.conversation).ok_or(Error::NotFound)?;
     conversation.last_seq += 1;
@@ -302,6 +306,20 @@ fn check_target(state: &State, submission: &Submission) -> Result<()> {
             Some(_) => continue,
         };
         return Err(Error::invalid(ErrorCode::InvalidMessage, json!({"field": field, "problem": problem})));
+    }
+    Ok(())
+}
+
+/// A commitment names one message of its conversation: whoever copies another's could otherwise edit or delete
+/// it under their own name.
+fn check_commitment(state: &State, submission: &Submission) -> Result<()> {
+    let there = state.targets.get(&submission.message.commitment.0).into_iter().flatten();
+    if there.into_iter().any(|target| target.conversation == submission.conversation) {
+        let problem = "is another message's of this conversation: make a new message key";
+        return Err(Error::invalid(
+            ErrorCode::InvalidMessage,
+            json!({"field": "commitment", "problem": problem}),
+        ));
     }
     Ok(())
 }

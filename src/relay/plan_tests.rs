@@ -253,3 +253,28 @@ fn only_the_author_edits_and_only_what_is_there() {
     own.targets.insert([50; 32], vec![Target { conversation: CONVERSATION, sender: ANA }]);
     assert!(matches!(run(&mut own, vec![edit]).remove(0), Verdict::Accept { .. }));
 }
+
+#[test]
+fn a_message_may_be_about_one_of_the_same_batch() {
+    let mut edit = message(2, Some(1), 2);
+    edit.message_type = MessageKind::Edit;
+    edit.target_commitment = Some(Base64Array([1; 32]));
+    let verdicts = run(&mut state(), vec![message(1, None, 1), edit]);
+    assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Accept { .. })), "{verdicts:?}");
+}
+
+#[test]
+fn nobody_takes_the_commitment_of_another_message() {
+    let mut taken = state();
+    taken.targets.insert([1; 32], vec![Target { conversation: CONVERSATION, sender: MARIA }]);
+    let (code, details) = refusal(taken, message(1, None, 1));
+    assert_eq!((code, &details["field"]), (ErrorCode::InvalidMessage, &serde_json::json!("commitment")));
+    let mut elsewhere = state();
+    let there = ConversationId::from_bytes([77; 16]);
+    elsewhere.targets.insert([1; 32], vec![Target { conversation: there, sender: MARIA }]);
+    assert!(matches!(run(&mut elsewhere, vec![message(1, None, 1)]).remove(0), Verdict::Accept { .. }));
+    let mut twice = message(2, Some(1), 1);
+    twice.client_message_id = ClientMessageId::from_bytes([9; 16]);
+    let verdicts = run(&mut state(), vec![message(1, None, 1), twice]);
+    assert!(matches!(verdicts[1], Verdict::Refuse(_)));
+}

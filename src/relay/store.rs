@@ -34,7 +34,7 @@ statements! {
         WHERE k.tenant_id = $1 AND k.purpose = 'receipt' AND k.private_key IS NOT NULL ORDER BY s.epoch DESC LIMIT 1";
     IDENTITY_KEY = "SELECT identity_key FROM users WHERE user_id = $1";
     /// Locks the conversations of a batch until its commit, and reads them.
-    LOCK_CONVERSATIONS = "UPDATE conversations SET updated_at = $1 WHERE conversation_id IN ($list)
+    LOCK_CONVERSATIONS = "UPDATE conversations SET last_seq = last_seq WHERE conversation_id IN ($list)
         RETURNING conversation_id, tenant_id, last_seq, facts_version, related_patient_id";
     MEMBERS = "SELECT p.conversation_id, u.user_id, u.role, u.identity_key, u.history_key_id, d.device_id,
         d.device_number, d.registration_id, k.signed_pre_key_at
@@ -52,7 +52,7 @@ statements! {
         received_at, audit_leaf, policies, policy_set, receipt_key_id, receipt_signature
         FROM messages WHERE client_message_id IN ($list)";
     TARGETS = "SELECT commitment, conversation_id, sender_id FROM messages WHERE commitment IN ($list)";
-    ADVANCE = "UPDATE conversations SET last_seq = last_seq + $1 WHERE conversation_id IN ($list)";
+    ADVANCE = "UPDATE conversations SET last_seq = last_seq + $1, updated_at = $2 WHERE conversation_id IN ($list)";
     SAVE_CHAINS = "INSERT INTO device_chains (conversation_id, device_id, last_device_seq, last_commitment)
         VALUES $rows ON CONFLICT (conversation_id, device_id)
         DO UPDATE SET last_device_seq = excluded.last_device_seq, last_commitment = excluded.last_commitment";
@@ -187,11 +187,11 @@ pub(super) fn array<const N: usize>(bytes: &[u8]) -> Result<Base64Array<N>> {
 }
 
 /// Reads, in the batch's transaction, everything its messages' acceptance depends on.
-pub(super) async fn load(tx: &mut Tx, sends: &[&Submission], now: Timestamp) -> Result<State> {
+pub(super) async fn load(tx: &mut Tx, sends: &[&Submission]) -> Result<State> {
     let conversations = distinct(sends.iter().map(|send| send.conversation));
     let mut state = State::default();
     // First the lock: everything below is read after it.
-    for row in fetch_list!(tx, ConversationRow, LOCK_CONVERSATIONS, [now], conversations.as_slice())? {
+    for row in fetch_list!(tx, ConversationRow, LOCK_CONVERSATIONS, [], conversations.as_slice())? {
         state.conversations.insert(
             row.conversation_id,
             ConversationState {
@@ -254,7 +254,7 @@ pub(super) async fn stored(tx: &mut Tx, device: DeviceId, name: ClientMessageId)
     rows.into_iter().find(|row| row.device_id == device).map(StoredRow::stored).transpose()
 }
 
-/// Messages that stand under the batch's names already, and those the batch's messages are about.
+/// Messages that stand under the batch's names or commitments already, and those its messages are about.
 async fn load_named(tx: &mut Tx, sends: &[&Submission], state: &mut State) -> Result<()> {
     let names = distinct(sends.iter().map(|send| send.message.client_message_id));
     for row in fetch_list!(tx, StoredRow, STORED, [], names.as_slice())? {
@@ -263,7 +263,10 @@ async fn load_named(tx: &mut Tx, sends: &[&Submission], state: &mut State) -> Re
     let about = distinct(
         sends
             .iter()
-            .flat_map(|send| [send.message.target_commitment, send.message.reply_to_commitment])
+            .flat_map(|send| {
+                let message = &send.message;
+                [message.target_commitment, message.reply_to_commitment, Some(message.commitment)]
+            })
             .flatten()
             .map(|commitment| commitment.0.to_vec()),
     );
@@ -313,6 +316,7 @@ pub(super) async fn advance(
     state: &State,
     before: &HashMap<ConversationId, i64>,
     sends: &[&Submission],
+    now: Timestamp,
 ) -> Result<()> {
     let mut steps: std::collections::BTreeMap<i64, Vec<ConversationId>> = std::collections::BTreeMap::new();
     for (id, conversation) in &state.conversations {
@@ -322,7 +326,7 @@ pub(super) async fn advance(
         }
     }
     for (step, conversations) in steps {
-        fetch_list!(tx, (i64,), ADVANCE, [step], conversations.as_slice())?;
+        fetch_list!(tx, (i64,), ADVANCE, [step, now], conversations.as_slice())?;
     }
     let moved = distinct(sends.iter().map(|send| (send.conversation, send.sender.device_id)));
     let rows: Vec<_> = moved
