@@ -5,7 +5,7 @@
 //! acceptance, until it acknowledges it; a device's messages in a conversation form a chain without gaps; and
 //! nothing the clinic's rules refuse gets past them, not even in a race with the rule's change.
 //!
-//! [`submit()`] checks one message and hands it to the [`writer`], which commits many in one transaction.
+//! [`send()`] checks one message and hands it to the [`writer`], which commits many in one transaction.
 //! [`deliver`] reads a device's queue and takes acknowledgements; [`hub`] wakes the sockets of this process;
 //! [`read`] serves the history.
 
