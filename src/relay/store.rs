@@ -63,16 +63,17 @@ statements! {
         wrapped_key_hash, attachments, audit_leaf, policies, policy_set, receipt_key_id, receipt_signature)
         VALUES $rows";
 
+    /// The sum in LIMIT is for SQLite, which plans a query anew for each value bound to a bare LIMIT.
     EVENTS = concat!("SELECT e.event_seq, e.type, e.conversation_id AS about, e.sender_id AS caused_by, e.created_at,
         e.data, e.envelope_type, e.envelope, ", message_columns!(), "
         FROM device_events e LEFT JOIN messages m ON m.message_id = e.message_id
         LEFT JOIN users u ON u.user_id = m.sender_id
-        WHERE e.device_id = $1 AND e.event_seq > $2 ORDER BY e.event_seq LIMIT $3");
+        WHERE e.device_id = $1 AND e.event_seq > $2 ORDER BY e.event_seq LIMIT $3 + 0");
     EVENTS_OF_CONVERSATION = concat!("SELECT e.event_seq, e.type, e.conversation_id AS about, e.sender_id AS caused_by,
         e.created_at, e.data, e.envelope_type, e.envelope, ", message_columns!(), "
         FROM device_events e LEFT JOIN messages m ON m.message_id = e.message_id
         LEFT JOIN users u ON u.user_id = m.sender_id
-        WHERE e.device_id = $1 AND e.event_seq > $2 AND e.conversation_id = $4 ORDER BY e.event_seq LIMIT $3");
+        WHERE e.device_id = $1 AND e.event_seq > $2 AND e.conversation_id = $4 ORDER BY e.event_seq LIMIT $3 + 0");
     DELETE_EVENTS = "DELETE FROM device_events WHERE device_id = $1 AND event_seq IN ($list) RETURNING message_id";
     ACKNOWLEDGED = "SELECT m.message_id, m.conversation_id, m.sender_id, d.device_id
         FROM messages m LEFT JOIN devices d ON d.user_id = m.sender_id AND d.kind = 'messaging' AND d.in_manifest
