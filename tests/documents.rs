@@ -11,11 +11,12 @@ use std::{
 
 use sigilo_wire::{ErrorCode, event::EventType};
 
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 10] = [
     "README.md",
     "docs/API.md",
     "docs/APPOINTMENTS.md",
     "docs/ARCHITECTURE.md",
+    "docs/BENCHMARKS.md",
     "docs/OPERATIONS.md",
     "docs/PROTOCOL.md",
     "compliance/controls.md",
