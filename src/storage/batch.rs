@@ -2,9 +2,16 @@
 //! goes; the text is completed here for as many as there are.
 //!
 //! Rows travel in chunks of powers of two and lists are padded to one, so that a handful of texts stay in the
-//! engines' statement caches whatever the load.
+//! engines' statement caches, and in ours, whatever the load.
+//!
+//! Where rows stand outside an INSERT nothing tells PostgreSQL their types, so the statement does:
+//! `FROM (VALUES $rows(UUID, BIGINT)) AS v`. Their columns are called `column1`, `column2` on both engines.
 
-use std::fmt::Write as _;
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    sync::{PoisonError, RwLock},
+};
 
 /// The most rows in one statement: far below SQLite's 32,766 parameters for our widest table.
 pub const MAX_ROWS: usize = 128;
@@ -24,7 +31,7 @@ pub fn chunks<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
 }
 
 /// How the parameters of many rows are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Parameters {
     /// `$1, $2, ...`, the only form PostgreSQL knows.
     Numbered,
@@ -36,20 +43,57 @@ pub enum Parameters {
 /// `sql` with `$rows` replaced by `rows` tuples of `columns` parameters.
 #[must_use]
 pub fn rows_text(sql: &str, columns: usize, rows: usize, parameters: Parameters) -> String {
-    let mut tuples = String::with_capacity(rows * columns * 5);
+    let (before, types, after) = split_rows(sql);
+    let mut text = String::with_capacity(sql.len() + rows * columns * 5);
+    text.push_str(before);
     for row in 0..rows {
-        tuples.push_str(if row == 0 { "(" } else { ", (" });
+        text.push_str(if row == 0 { "(" } else { ", (" });
         for column in 1..=columns {
-            tuples.push_str(if column == 1 { "" } else { ", " });
-            match parameters {
-                // Writing to a String cannot fail.
-                Parameters::Numbered => _ = write!(tuples, "${}", row * columns + column),
-                Parameters::InOrder => tuples.push('?'),
-            }
+            text.push_str(if column == 1 { "" } else { ", " });
+            let number = row * columns + column;
+            // Writing to a String cannot fail. The types of the first row are those of all.
+            let _ = match (parameters, types.get(column - 1).filter(|_| row == 0)) {
+                (Parameters::Numbered, Some(r#type)) => write!(text, "CAST(${number} AS {type})"),
+                (Parameters::Numbered, None) => write!(text, "${number}"),
+                (Parameters::InOrder, _) => write!(text, "?"),
+            };
         }
-        tuples.push(')');
+        text.push(')');
     }
-    sql.replace("$rows", &tuples)
+    text.push_str(after);
+    text
+}
+
+/// A statement before its rows, their types if it names them, and what comes after.
+fn split_rows(sql: &str) -> (&str, Vec<&str>, &str) {
+    let Some((before, after)) = sql.split_once("$rows") else { return (sql, Vec::new(), "") };
+    let named = after.strip_prefix('(').and_then(|rest| rest.split_once(')'));
+    match named {
+        Some((types, after)) => (before, types.split(',').map(str::trim).collect(), after),
+        None => (before, Vec::new(), after),
+    }
+}
+
+/// A statement and its size.
+type TextKey = (&'static str, usize, Parameters);
+
+/// [`rows_text`], made once: numbering some thousand parameters anew for each batch took longer than binding
+/// them. There are as many texts as statements, times the eight sizes.
+pub fn known_rows_text(
+    sql: &'static str,
+    columns: usize,
+    rows: usize,
+    parameters: Parameters,
+) -> &'static str {
+    static TEXTS: RwLock<Option<HashMap<TextKey, &'static str>>> = RwLock::new(None);
+    let key = (sql, rows, parameters);
+    let known = TEXTS.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(text) = known.as_ref().and_then(|texts| texts.get(&key)) {
+        return text;
+    }
+    drop(known);
+    let text: &'static str = Box::leak(rows_text(sql, columns, rows, parameters).into_boxed_str());
+    TEXTS.write().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().entry(key).or_insert(text)
 }
 
 /// `sql` with `$list` replaced by `values` parameters, numbered after the `fixed` ones.
@@ -71,45 +115,82 @@ pub const fn padded(values: usize) -> usize {
 /// A text any engine can prepare, for the test that prepares every statement: one row, one value.
 #[must_use]
 pub fn preparable(sql: &str) -> String {
-    if let Some(columns) = sql
-        .contains("$rows")
-        .then(|| sql.split_once('(').and_then(|(_, rest)| rest.split_once(')')))
-        .flatten()
-    {
-        return rows_text(sql, columns.0.split(',').count(), 1, Parameters::Numbered);
+    if sql.contains("$rows") {
+        let types = split_rows(sql).1.len();
+        let listed = sql.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
+        let columns = listed.map_or(0, |(columns, _)| columns.split(',').count());
+        return rows_text(sql, if types > 0 { types } else { columns }, 1, Parameters::Numbered);
     }
     let fixed = (1..).take_while(|n| sql.contains(&format!("${n}"))).count();
     list_text(sql, fixed, 1)
 }
 
+/// Binds the rows of one chunk to a statement's text.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! bind_rows {
+    ($query:expr, $chunk:expr, $row:pat => [$($value:expr),+ $(,)?]) => {{
+        let mut query = $query;
+        for $row in $chunk { query = query$(.bind($value))+; }
+        query
+    }};
+}
+
 /// Inserts many rows: `execute_rows!(tx, SQL, &rows, row => [row.a, row.b])`. The statement's `VALUES $rows`
-/// takes the values in this order.
+/// takes the values in this order. Gives how many rows were touched.
 #[macro_export]
 macro_rules! execute_rows {
     (@count) => { 0usize };
     (@count $head:expr $(, $tail:expr)*) => { 1usize + $crate::execute_rows!(@count $($tail),*) };
     ($tx:expr, $sql:expr, $rows:expr, $row:pat => [$($value:expr),+ $(,)?]) => {
         async {
+            use $crate::storage::batch::{Parameters, chunks, known_rows_text};
             const COLUMNS: usize = $crate::execute_rows!(@count $($value),+);
             let mut touched = 0u64;
-            for chunk in $crate::storage::batch::chunks($rows) {
-                use $crate::storage::batch::{Parameters, rows_text};
+            for chunk in chunks($rows) {
                 match $tx {
                     $crate::storage::Tx::Sqlite(tx) => {
-                        let text = rows_text($sql, COLUMNS, chunk.len(), Parameters::InOrder);
-                        let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
-                        for $row in chunk { query = query$(.bind($value))+; }
+                        let text = known_rows_text($sql, COLUMNS, chunk.len(), Parameters::InOrder);
+                        let query = $crate::bind_rows!(sqlx::query(text), chunk, $row => [$($value),+]);
                         touched += query.execute(&mut **tx).await?.rows_affected();
                     }
                     $crate::storage::Tx::Postgres(tx) => {
-                        let text = rows_text($sql, COLUMNS, chunk.len(), Parameters::Numbered);
-                        let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
-                        for $row in chunk { query = query$(.bind($value))+; }
+                        let text = known_rows_text($sql, COLUMNS, chunk.len(), Parameters::Numbered);
+                        let query = $crate::bind_rows!(sqlx::query(text), chunk, $row => [$($value),+]);
                         touched += query.execute(&mut **tx).await?.rows_affected();
                     }
                 }
             }
             Ok::<u64, $crate::Error>(touched)
+        }.await
+    };
+}
+
+/// Runs a statement with many rows that gives some back: `fetch_rows!(tx, Row, SQL, &rows, row => [row.a])`.
+#[macro_export]
+macro_rules! fetch_rows {
+    ($tx:expr, $found:ty, $sql:expr, $rows:expr, $row:pat => [$($value:expr),+ $(,)?]) => {
+        async {
+            use $crate::storage::batch::{Parameters, chunks, known_rows_text};
+            const COLUMNS: usize = $crate::execute_rows!(@count $($value),+);
+            let mut found: Vec<$found> = Vec::new();
+            for chunk in chunks($rows) {
+                match $tx {
+                    $crate::storage::Tx::Sqlite(tx) => {
+                        let text = known_rows_text($sql, COLUMNS, chunk.len(), Parameters::InOrder);
+                        let query = sqlx::query_as::<_, $found>(text);
+                        let query = $crate::bind_rows!(query, chunk, $row => [$($value),+]);
+                        found.extend(query.fetch_all(&mut **tx).await?);
+                    }
+                    $crate::storage::Tx::Postgres(tx) => {
+                        let text = known_rows_text($sql, COLUMNS, chunk.len(), Parameters::Numbered);
+                        let query = sqlx::query_as::<_, $found>(text);
+                        let query = $crate::bind_rows!(query, chunk, $row => [$($value),+]);
+                        found.extend(query.fetch_all(&mut **tx).await?);
+                    }
+                }
+            }
+            Ok::<Vec<$found>, $crate::Error>(found)
         }.await
     };
 }
@@ -170,6 +251,19 @@ mod tests {
             "SELECT 1 WHERE x > $1 AND y IN ($2, $3)"
         );
         assert_eq!(preparable("INSERT INTO t (a, b) VALUES $rows"), "INSERT INTO t (a, b) VALUES ($1, $2)");
+        let typed = "DELETE FROM t WHERE (a, b) IN (VALUES $rows(UUID, BIGINT)) RETURNING a";
+        assert_eq!(
+            rows_text(typed, 2, 2, Parameters::Numbered),
+            "DELETE FROM t WHERE (a, b) IN (VALUES (CAST($1 AS UUID), CAST($2 AS BIGINT)), ($3, $4)) RETURNING a"
+        );
+        assert_eq!(
+            rows_text(typed, 2, 2, Parameters::InOrder),
+            "DELETE FROM t WHERE (a, b) IN (VALUES (?, ?), (?, ?)) RETURNING a"
+        );
+        assert_eq!(
+            preparable(typed),
+            "DELETE FROM t WHERE (a, b) IN (VALUES (CAST($1 AS UUID), CAST($2 AS BIGINT))) RETURNING a"
+        );
         assert_eq!(
             preparable("SELECT 1 WHERE x > $1 AND y IN ($list)"),
             "SELECT 1 WHERE x > $1 AND y IN ($2)"
