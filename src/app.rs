@@ -11,6 +11,7 @@ use crate::{
     auth::{KnownDevices, Passwords, TokenKeys},
     clock::SharedClock,
     config::Config,
+    conversations::Snapshots,
     policy::Policy,
     relay::{self, ReceiptKeys, hub::Hub, writer::Writer},
     rng::SharedEntropy,
@@ -45,10 +46,14 @@ pub struct App {
     pub entropy: SharedEntropy,
     /// The clinic's rules.
     pub policy: Policy,
+    /// What sends depend on, as kept.
+    pub snapshots: Snapshots,
     /// The sockets of this process.
     pub hub: Arc<Hub>,
     /// The way to the relay's writer.
     pub writer: Writer,
+    /// What the writer remembers between batches.
+    pub relay_memory: relay::Memory,
     /// The keys that sign receipts.
     pub receipt_keys: ReceiptKeys,
     /// Where the server is in its life.
@@ -99,8 +104,10 @@ impl App {
             clock,
             entropy,
             policy,
+            snapshots: Snapshots::default(),
             hub: Arc::default(),
             writer,
+            relay_memory: relay::Memory::default(),
             receipt_keys: ReceiptKeys::default(),
             shutdown,
             sockets: Tracker::default(),

@@ -6,7 +6,7 @@ use sigilo_wire::{
 };
 
 use super::{Opaque, password, sessions, store};
-use crate::{Ctx, Error, Result, app::App, audit::Act};
+use crate::{Ctx, Error, Result, app::App, audit::Act, conversations};
 
 /// Takes an invitation's code and makes the invited person's account and first device. A messaging device is
 /// number 1.
@@ -41,6 +41,7 @@ pub async fn activate(app: &App, ctx: &Ctx, request: &Activate) -> Result<Tokens
         refuse(app, &ctx, tenant).await?;
         return Err(refused());
     }
+    conversations::facts_changed_of(&mut tx, user).await?;
     let tokens = sessions::new_device(app, &mut tx, &ctx, user, &request.device).await?;
     let act = Act::done("activate").object("user", user).object("device", tokens.device.id);
     app.audit(&mut tx, &ctx, &key, act).await?;

@@ -10,6 +10,7 @@ use crate::{
     Ctx, Error, Result,
     app::App,
     audit::Act,
+    conversations,
     policy::{Grant, ManageOwnAccount},
 };
 
@@ -52,6 +53,8 @@ pub async fn revoke_device(
     if !store::revoke_device(&mut tx, device, *grant.resource(), ctx.now).await? {
         return Err(Error::NotFound);
     }
+    // Messages are no longer for this device.
+    conversations::facts_changed_of(&mut tx, *grant.resource()).await?;
     let act = Act::done("revoke_device").object("device", device).by(grant.basis());
     app.audit(&mut tx, ctx, &key, act).await?;
     tx.commit().await?;

@@ -1,12 +1,16 @@
 //! Who may start, read and write: loads the facts and asks the rules.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use sigilo_wire::{
     ConversationId, Role, UserId, conversation::ConversationType, conversation::CreateConversation,
 };
 
-use super::{MAX_PARTICIPANTS, store};
+use super::{
+    MAX_PARTICIPANTS,
+    snapshot::{Facts, Snapshot},
+    store,
+};
 use crate::{
     App, Ctx, Error, Result,
     policy::{
@@ -59,14 +63,38 @@ pub(crate) async fn start_facts(
     Ok(Start { caller, kind, targets, people })
 }
 
-/// The grant to send a message. It names the version of the facts it was decided on.
+/// The grant to send a message, and the snapshot it was decided on. An allow may rest on a kept snapshot: the
+/// relay's writer compares its version with the conversation's. A denial rests on what the database says now; it
+/// is not written to the audit log yet ([`audit_denied_send`]).
 ///
 /// # Errors
 /// `not_found` when the caller does not take part, `message_not_allowed`, `conversation_closed`.
-pub async fn authorize_send(app: &App, ctx: &Ctx, id: ConversationId) -> Result<Grant<SendMessage>> {
-    let (facts, patient) = load(app, ctx, id).await?;
-    let decision = app.policy.decide::<SendMessage>(ctx, &facts);
-    policy::audited(app, ctx, decision, patient, &[("conversation", id.to_string())]).await
+pub async fn authorize_send(
+    app: &App,
+    ctx: &Ctx,
+    id: ConversationId,
+) -> Result<(Grant<SendMessage>, Arc<Snapshot>)> {
+    let caller = ctx.caller()?.user_id;
+    let decide = |snapshot: Arc<Snapshot>| {
+        let grant = app.policy.decide::<SendMessage>(ctx, &snapshot.facts_of(caller)?)?;
+        Ok((grant, snapshot))
+    };
+    if let Some(kept) = app.snapshots.get(ctx, id)
+        && let Ok(allowed) = decide(kept)
+    {
+        return Ok(allowed);
+    }
+    decide(app.snapshots.refresh(app, ctx, id).await?)
+}
+
+/// Writes the audit entry of a refused send, when a rule refused it, and gives the refusal back.
+pub(crate) async fn audit_denied_send(app: &App, ctx: &Ctx, id: ConversationId, refusal: Error) -> Error {
+    let patient = app.snapshots.get(ctx, id).and_then(|snapshot| snapshot.patient());
+    let decision: Result<Grant<SendMessage>> = Err(refusal);
+    match policy::audited(app, ctx, decision, patient, &[("conversation", id.to_string())]).await {
+        Err(error) => error,
+        Ok(_) => Error::internal("a refusal became a grant"),
+    }
 }
 
 /// The grant to publish a record seal: whoever may send, may.
@@ -89,37 +117,12 @@ pub async fn authorize_read(app: &App, ctx: &Ctx, id: ConversationId) -> Result<
     policy::audited(app, ctx, decision, patient, &[("conversation", id.to_string())]).await
 }
 
-/// The facts of a conversation, and the patient it concerns. Whoever does not take part learns nothing, not
-/// even that it exists.
+/// The facts of a conversation for the caller, and the patient it concerns.
 async fn load(app: &App, ctx: &Ctx, id: ConversationId) -> Result<(InConversation, Option<UserId>)> {
-    let caller_id = ctx.caller()?.user_id;
+    let caller = ctx.caller()?.user_id;
     let mut tx = app.db.read("conversation_facts").await?;
-    let rows = store::facts(&mut tx, ctx.tenant, id, ctx.now).await?;
-    drop(tx);
-    let first = rows.first().ok_or(Error::NotFound)?;
-    let (kind, status) = (&first.r#type, &first.conversation_status);
-    let (kind, status) = (kind.parse().map_err(Error::Internal)?, status.parse().map_err(Error::Internal)?);
-    let facts_version = first.facts_version;
-    let mut people: Vec<Person> = Vec::with_capacity(rows.len());
-    let mut care = HashSet::new();
-    for row in &rows {
-        if people.iter().all(|person| person.id != row.user_id) {
-            people.push(store::person(ctx.tenant, row.user_id, &row.role, &row.status)?);
-        }
-        care.extend(row.clinician_id.map(|clinician| (row.user_id, clinician)));
-    }
-    let caller = people.iter().find(|person| person.id == caller_id).copied().ok_or(Error::NotFound)?;
-    let facts = InConversation {
-        caller,
-        id,
-        tenant: ctx.tenant,
-        kind,
-        status,
-        facts_version,
-        member: true,
-        people: People::of(caller.id, &people, &care),
-    };
-    Ok((facts, patients(&people).first().copied()))
+    let facts = Facts::load(&mut tx, ctx, id).await?;
+    Ok((facts.of(caller)?, facts.patient))
 }
 
 fn patients(people: &[Person]) -> Vec<UserId> {

@@ -13,8 +13,10 @@ mod details;
 mod list;
 mod notify;
 mod seals;
+mod snapshot;
 pub(crate) mod store;
 
+pub(crate) use authorize::audit_denied_send;
 pub(crate) use authorize::start_facts;
 pub use authorize::{authorize_read, authorize_seal, authorize_send, authorize_start};
 pub use contacts::{ContactFilter, contacts};
@@ -23,6 +25,10 @@ pub use details::get;
 pub use list::{ConversationFilter, list};
 pub use notify::{facts_changed_between, facts_changed_of};
 pub use seals::{list_seals, publish_seal};
+pub(crate) use snapshot::Device;
+#[cfg(test)]
+pub(crate) use snapshot::Member;
+pub use snapshot::{Snapshot, Snapshots};
 
 /// The most people in a conversation.
 pub const MAX_PARTICIPANTS: usize = 50;

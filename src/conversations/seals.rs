@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::json;
-use sigilo_seal::{IdentityPublicKey, KeyId, Member, RecordSeal, SealHeader, SealedCopy};
+use sigilo_seal::{IdentityPublicKey, KeyId, KeyPurpose, Member, RecordSeal, SealHeader, SealedCopy};
 use sigilo_wire::{
     Base64Array, ConversationId, DeviceNumber, ErrorCode, Timestamp, UserId,
     conflict::SealStale,
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     App, Ctx, Error, Result,
     audit::{self, Act},
+    people::{self, KeyInForce},
     policy::{Grant, PublishSeal, ReadConversation},
     relay,
     storage::Tx,
@@ -44,7 +45,7 @@ pub async fn publish_seal(app: &App, ctx: &Ctx, grant: Grant<PublishSeal>, new: 
         return Ok(first);
     }
     let members = members(store::member_keys(&mut tx, conversation).await?)?;
-    let records = store::records_key(&mut tx, ctx.tenant).await?;
+    let records = people::key_in_force(&mut tx, ctx.tenant, KeyPurpose::Records, ctx.now).await?;
     drop(tx);
     check_times(new, ctx.now)?;
     let expected = expected_keys(records, &members)?;
@@ -155,10 +156,10 @@ fn array<const N: usize>(bytes: &[u8]) -> Result<Base64Array<N>> {
 }
 
 /// The ids of the keys a seal is for now: the clinic's records key and every member's history key.
-fn expected_keys(records: Option<Vec<u8>>, members: &[SealMember]) -> Result<BTreeSet<[u8; 16]>> {
+fn expected_keys(records: Option<KeyInForce>, members: &[SealMember]) -> Result<BTreeSet<[u8; 16]>> {
     let records = records.ok_or_else(|| Error::conflict(ErrorCode::ClinicKeysMissing, json!({})))?;
     let mut keys: BTreeSet<[u8; 16]> = members.iter().map(|member| member.history_key_id.0).collect();
-    keys.insert(array::<16>(&records)?.0);
+    keys.insert(records.key_id);
     Ok(keys)
 }
 

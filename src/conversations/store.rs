@@ -14,8 +14,8 @@ use crate::{
 
 statements! {
     /// Everything a decision inside a conversation needs: a row a participant and clinician in care of them.
-    FACTS = "SELECT c.type, c.status AS conversation_status, c.facts_version, u.user_id, u.role, u.status,
-        r.clinician_id FROM conversations c
+    FACTS = "SELECT c.type, c.status AS conversation_status, c.facts_version, c.related_patient_id, u.user_id, u.role,
+        u.status, r.clinician_id, r.expires_at FROM conversations c
         JOIN participants p ON p.conversation_id = c.conversation_id AND p.status = 'active'
         JOIN users u ON u.user_id = p.user_id
         LEFT JOIN relationships r ON r.tenant_id = c.tenant_id AND r.patient_id = u.user_id
@@ -23,6 +23,14 @@ statements! {
             AND r.clinician_id IN (SELECT q.user_id FROM participants q
                 WHERE q.conversation_id = c.conversation_id AND q.status = 'active')
         WHERE c.conversation_id = $1 AND c.tenant_id = $2";
+    /// Who takes part, with the keys a seal must be for and the devices a message must be for. Those of a suspended
+    /// account get no messages; its history key stays in the seals, for the day it is resumed.
+    MEMBERS = "SELECT u.user_id, u.full_name_enc, u.identity_key, u.history_key_id, d.device_id, d.device_number,
+        d.registration_id, k.signed_pre_key_at FROM participants p JOIN users u ON u.user_id = p.user_id
+        LEFT JOIN devices d ON d.user_id = u.user_id AND u.status = 'active' AND d.kind = 'messaging' AND d.in_manifest
+            AND d.revoked_at IS NULL
+        LEFT JOIN device_keys k ON k.device_id = d.device_id
+        WHERE p.conversation_id = $1 AND p.status = 'active' ORDER BY u.user_id, d.device_number";
     PEOPLE = "SELECT user_id, role, status FROM users WHERE tenant_id = $1 AND user_id IN ($list)";
     CARE = "SELECT DISTINCT patient_id, clinician_id FROM relationships WHERE tenant_id = $1 AND revoked_at IS NULL
         AND (expires_at IS NULL OR expires_at > $2) AND patient_id IN ($list)";
@@ -87,9 +95,6 @@ statements! {
     MEMBER_KEYS = "SELECT u.user_id, u.identity_key, u.history_key_id FROM participants p
         JOIN users u ON u.user_id = p.user_id
         WHERE p.conversation_id = $1 AND p.status = 'active' ORDER BY u.user_id";
-    /// The newest, as the relay's writer picks it.
-    RECORDS_KEY = "SELECT key_id FROM root_statements WHERE tenant_id = $1 AND purpose = 'records'
-        ORDER BY epoch DESC LIMIT 1";
     INSERT_SEAL = "INSERT INTO record_seals (seal_id, tenant_id, conversation_id, sender_id, device_number,
         recipients_digest, created_at, received_at, members, copies, signature)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING";
@@ -106,10 +111,25 @@ pub(super) struct FactRow {
     pub r#type: String,
     pub conversation_status: String,
     pub facts_version: i64,
+    pub related_patient_id: Option<UserId>,
     pub user_id: UserId,
     pub role: String,
     pub status: String,
     pub clinician_id: Option<UserId>,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A member of [`MEMBERS`] and one of their devices.
+#[derive(sqlx::FromRow)]
+pub(super) struct MemberRow {
+    pub user_id: UserId,
+    pub full_name_enc: Vec<u8>,
+    pub identity_key: Option<Vec<u8>>,
+    pub history_key_id: Option<Vec<u8>>,
+    pub device_id: Option<DeviceId>,
+    pub device_number: Option<DeviceNumber>,
+    pub registration_id: Option<i64>,
+    pub signed_pre_key_at: Option<Timestamp>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -131,6 +151,10 @@ pub(super) async fn facts(
     now: Timestamp,
 ) -> Result<Vec<FactRow>> {
     fetch_all!(tx, FactRow, FACTS, conversation, tenant, now)
+}
+
+pub(super) async fn members(tx: &mut Tx, conversation: ConversationId) -> Result<Vec<MemberRow>> {
+    fetch_all!(tx, MemberRow, MEMBERS, conversation)
 }
 
 pub(super) async fn people(tx: &mut Tx, tenant: TenantId, ids: &[UserId]) -> Result<Vec<Person>> {
@@ -346,10 +370,6 @@ pub(super) struct MemberKeysRow {
 
 pub(super) async fn member_keys(tx: &mut Tx, conversation: ConversationId) -> Result<Vec<MemberKeysRow>> {
     fetch_all!(tx, MemberKeysRow, MEMBER_KEYS, conversation)
-}
-
-pub(super) async fn records_key(tx: &mut Tx, tenant: TenantId) -> Result<Option<Vec<u8>>> {
-    Ok(fetch_optional!(tx, (Vec<u8>,), RECORDS_KEY, tenant)?.map(|(id,)| id))
 }
 
 #[derive(sqlx::FromRow)]

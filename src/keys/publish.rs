@@ -13,6 +13,7 @@ use crate::{
     Ctx, Error, Result,
     app::App,
     audit::Act,
+    conversations,
     policy::{Grant, PublishKeys},
     storage::Tx,
 };
@@ -86,7 +87,9 @@ async fn write(tx: &mut Tx, ctx: &Ctx, device: DeviceId, keys: &VerifiedKeys) ->
     if !keys.kyber_pre_keys.is_empty() {
         store::replace_one_time_keys(tx, device, store::KYBER, &keys.kyber_pre_keys).await?;
     }
-    let merged = merge(store::device_keys(tx, device).await?, keys, ctx.now)?;
+    let before = store::device_keys(tx, device).await?;
+    let published_at = before.as_ref().map(|keys| keys.signed_pre_key_at);
+    let merged = merge(before, keys, ctx.now)?;
     // A device looks Kyber keys up by id alone, whether one-time or last-resort.
     if store::one_time_key_exists(tx, device, store::KYBER, merged.last_resort_key_id).await? {
         return Err(Error::field(
@@ -95,6 +98,10 @@ async fn write(tx: &mut Tx, ctx: &Ctx, device: DeviceId, keys: &VerifiedKeys) ->
         ));
     }
     store::put_device_keys(tx, device, &merged).await?;
+    if published_at != Some(merged.signed_pre_key_at) {
+        // Whether messages must be for this device depends on the age of its keys.
+        conversations::facts_changed_of(tx, ctx.caller()?.user_id).await?;
+    }
     register(tx, device, keys.registration_id).await
 }
 

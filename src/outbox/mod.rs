@@ -52,11 +52,11 @@ pub async fn publish(tx: &mut Tx, tenant: TenantId, facts: &[Fact], now: Timesta
     store::insert_facts(tx, tenant, facts, now).await
 }
 
-/// Queues events for their devices, each device's in the order given. After the commit, wake the devices
-/// through the relay's hub.
+/// Queues events for their devices, each device's in the order given, and gives their places in the queues. After
+/// the commit, wake the devices through the relay's hub.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn enqueue(tx: &mut Tx, events: &[DeviceEvent], now: Timestamp) -> Result<()> {
+pub async fn enqueue(tx: &mut Tx, events: &[DeviceEvent], now: Timestamp) -> Result<Vec<i64>> {
     store::insert_events(tx, events, now).await
 }

@@ -1,18 +1,19 @@
 //! The rows of the outbox and of device queues.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sigilo_wire::{DeviceId, TenantId, Timestamp};
 
 use super::{DeviceEvent, EventBody, Fact};
-use crate::{Error, Result, execute_rows, fetch_list, fetch_optional, statements, storage::Tx};
+use crate::{Error, Result, execute_rows, fetch_optional, fetch_rows, statements, storage::Tx};
 
 statements! {
     RESERVE_FACTS = "UPDATE tenant_sequences SET outbox_seq = outbox_seq + $2 WHERE tenant_id = $1 RETURNING outbox_seq";
     INSERT_FACTS = "INSERT INTO outbox (tenant_id, seq, topic, data, created_at) VALUES $rows";
-    /// Locks the devices' rows until the commit, so that the order of events is the order of commits.
-    RESERVE_EVENTS = "UPDATE devices SET next_event_seq = next_event_seq + $1 WHERE device_id IN ($list)
-        RETURNING device_id, next_event_seq";
+    /// Locks the devices' rows until the commit, so that the order of events is the order of commits. Places have
+    /// no gaps: a socket knows by that whether an event is the next of its queue.
+    RESERVE_EVENTS = "UPDATE devices SET next_event_seq = next_event_seq + v.column2
+        FROM (VALUES $rows(UUID, BIGINT)) AS v WHERE device_id = v.column1 RETURNING device_id, next_event_seq";
     INSERT_EVENTS = "INSERT INTO device_events (device_id, event_seq, type, conversation_id, sender_id, message_id,
         envelope_type, envelope, data, created_at) VALUES $rows";
 }
@@ -33,27 +34,27 @@ pub(super) async fn insert_facts(
     Ok(())
 }
 
-pub(super) async fn insert_events(tx: &mut Tx, events: &[DeviceEvent], now: Timestamp) -> Result<()> {
-    let mut counts: HashMap<DeviceId, i64> = HashMap::new();
+pub(super) async fn insert_events(tx: &mut Tx, events: &[DeviceEvent], now: Timestamp) -> Result<Vec<i64>> {
+    let mut counts: BTreeMap<DeviceId, i64> = BTreeMap::new();
     for event in events {
         *counts.entry(event.device).or_default() += 1;
     }
-    let Some(most) = counts.values().copied().max() else { return Ok(()) };
-    // Every device's counter moves by the largest need: gaps do no harm, one statement serves all. Sorted, so
-    // that two transactions lock rows in the same order.
-    let mut devices: Vec<DeviceId> = counts.into_keys().collect();
-    devices.sort_unstable();
-    let reserved: Vec<(DeviceId, i64)> =
-        fetch_list!(tx, (DeviceId, i64), RESERVE_EVENTS, [most], devices.as_slice())?;
-    let mut next: HashMap<DeviceId, i64> =
-        reserved.into_iter().map(|(device, after)| (device, after - most)).collect();
-    let mut rows = Vec::with_capacity(events.len());
+    // Sorted, so that two transactions ask for rows in the same order.
+    let needs: Vec<(DeviceId, i64)> = counts.iter().map(|(device, count)| (*device, *count)).collect();
+    let reserved =
+        fetch_rows!(tx, (DeviceId, i64), RESERVE_EVENTS, &needs, (device, count) => [*device, *count])?;
+    let mut next: HashMap<DeviceId, i64> = reserved
+        .into_iter()
+        .map(|(device, after)| (device, after - counts.get(&device).copied().unwrap_or(0)))
+        .collect();
+    let mut places = Vec::with_capacity(events.len());
     for event in events {
-        let seq =
+        let place =
             next.get_mut(&event.device).ok_or_else(|| Error::internal("an event for an unknown device"))?;
-        rows.push((*seq, event));
-        *seq += 1;
+        places.push(*place);
+        *place += 1;
     }
+    let rows: Vec<(i64, &DeviceEvent)> = places.iter().copied().zip(events).collect();
     execute_rows!(tx, INSERT_EVENTS, &rows, (seq, event) => [
         event.device, seq, event.r#type.as_str(), event.conversation, event.sender,
         match &event.body { EventBody::Message(id, _) => Some(*id), EventBody::Data(_) => None },
@@ -62,5 +63,5 @@ pub(super) async fn insert_events(tx: &mut Tx, events: &[DeviceEvent], now: Time
         match &event.body { EventBody::Data(data) => Some(data.to_string()), EventBody::Message(..) => None },
         now,
     ])?;
-    Ok(())
+    Ok(places)
 }

@@ -7,7 +7,7 @@ use crate::{
     Ctx, Error, Result,
     app::App,
     audit::Act,
-    auth,
+    auth, conversations,
     policy::{Grant, ManageOwnAccount},
 };
 
@@ -63,6 +63,8 @@ pub async fn update_me(
         let place = user_place(&user, "full_name_enc");
         let sealed = app.crypter.encrypt(place, name.trim().as_bytes(), &*app.entropy)?;
         store::set_name(&mut tx, user, &sealed).await?;
+        // Messages show their sender's name.
+        conversations::facts_changed_of(&mut tx, user).await?;
     }
     if let Some(locale) = &update.locale {
         store::set_locale(&mut tx, user, locale).await?;

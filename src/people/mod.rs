@@ -6,6 +6,7 @@
 //! from the root card, never from the server.
 
 mod ceremony;
+mod certified;
 mod clinic;
 mod hours;
 mod install_keys;
@@ -17,6 +18,8 @@ pub(crate) mod store;
 mod users;
 
 pub use ceremony::{Ceremony, PrivateKeys, certify};
+pub use certified::KeyInForce;
+pub(crate) use certified::key_in_force;
 pub use clinic::{NewClinic, authorize_manage_clinic, clinic_id, create_clinic, get_clinic};
 pub use hours::{Hours, every_day};
 pub use install_keys::{Installed, install_keys};

@@ -22,6 +22,11 @@ statements! {
         WHERE tenant_id = $1 AND root_public_key IS NULL";
     HAS_SERVER_KEY = "SELECT 1 FROM server_keys WHERE tenant_id = $1 AND purpose = $2 AND public_key = $3";
     STATEMENTS = "SELECT statement, signature FROM root_statements WHERE tenant_id = $1 ORDER BY purpose, epoch";
+    /// With the instant at which a later epoch takes over, if one is there.
+    KEY_IN_FORCE = "SELECT s.key_id, s.public_key, s.not_after, (SELECT MIN(n.not_before) FROM root_statements n
+            WHERE n.tenant_id = $1 AND n.purpose = $2 AND n.epoch > s.epoch AND n.not_before > $3) AS succeeded_at
+        FROM root_statements s WHERE s.tenant_id = $1 AND s.purpose = $2 AND s.not_before <= $3 AND s.not_after > $3
+        ORDER BY s.epoch DESC LIMIT 1";
     INSERT_STATEMENT = "INSERT INTO root_statements (tenant_id, purpose, epoch, key_id, public_key, not_before, not_after,
         statement, signature, installed_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
@@ -149,6 +154,24 @@ pub(super) async fn statements(tx: &mut Tx, tenant: TenantId) -> Result<Vec<Sign
             Ok(SignedRootStatement { statement: statement.into(), signature: signature.into() })
         })
         .collect()
+}
+
+/// A certified key as stored.
+#[derive(sqlx::FromRow)]
+pub(super) struct KeyInForceRow {
+    pub(super) key_id: Vec<u8>,
+    pub(super) public_key: Vec<u8>,
+    pub(super) not_after: Timestamp,
+    pub(super) succeeded_at: Option<Timestamp>,
+}
+
+pub(super) async fn key_in_force(
+    tx: &mut Tx,
+    tenant: TenantId,
+    purpose: KeyPurpose,
+    now: Timestamp,
+) -> Result<Option<KeyInForceRow>> {
+    fetch_optional!(tx, KeyInForceRow, KEY_IN_FORCE, tenant, purpose.as_str(), now)
 }
 
 pub(super) async fn insert_statement(

@@ -1,20 +1,25 @@
 //! One transaction of the writer: read what the batch depends on, decide, write many rows a statement, commit.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use serde_json::json;
 use sigilo_wire::{
-    Base64Array, ConversationId, DeviceId, TenantId, Timestamp,
+    Base64Array, ConversationId, DeviceId, MessageId, TenantId, Timestamp,
     event::{Envelope, EventType},
-    message::{Accepted, Receipt},
+    message::{Accepted, Message, Receipt},
 };
 
 use super::{
-    deliver::{self, Acknowledgement},
-    plan::{self, Verdict},
+    deliver::{self, Acknowledgement, QueuedFrame},
+    frame::{EventData, EventFrame},
+    plan::{self, State, Verdict},
+    render,
     store::{self, MessageRow},
-    submit::Submission,
-    writer::Job,
+    submit::{Submission, is_facts_changed},
+    writer::Sending,
 };
 use crate::{
     App, Error, Result,
@@ -23,74 +28,100 @@ use crate::{
     storage::Tx,
 };
 
-/// What a committed batch answers, in the order of its jobs, and whom to wake.
+/// What a committed batch answers, in the order of its sends, and what its devices get.
 pub(super) struct Outcome {
-    sends: Vec<Result<Accepted>>,
-    wake: Vec<DeviceId>,
+    answers: Vec<Result<Accepted>>,
+    news: Vec<(DeviceId, QueuedFrame)>,
 }
 
 /// What the accepted messages of a batch write.
 #[derive(Default)]
 struct Writes {
     messages: Vec<MessageRow>,
+    /// The same messages, as their recipients see them.
+    shown: HashMap<MessageId, Arc<Message>>,
     events: Vec<DeviceEvent>,
     audit: BTreeMap<TenantId, Vec<Prepared>>,
     facts: BTreeMap<TenantId, Vec<Fact>>,
+    moved: BTreeSet<(ConversationId, DeviceId)>,
 }
 
 /// Runs a batch in one transaction and commits it.
-pub(super) async fn commit(app: &App, jobs: &[Job]) -> Result<Outcome> {
-    let sends: Vec<&Submission> = jobs
-        .iter()
-        .filter_map(|job| match job {
-            Job::Send(submission, _) => Some(&**submission),
-            Job::Acknowledge(_) => None,
-        })
-        .collect();
-    let acks: Vec<&Acknowledgement> = jobs
-        .iter()
-        .filter_map(|job| match job {
-            Job::Acknowledge(ack) => Some(ack),
-            Job::Send(..) => None,
-        })
-        .collect();
+///
+/// That a message's name and commitment are free is left to the insert, unless `careful`: almost always they
+/// are. `None` when they are not: nothing was written, and the batch wants care.
+pub(super) async fn commit(
+    app: &App,
+    sends: &[&Submission],
+    acks: &[&Acknowledgement],
+    careful: bool,
+) -> Result<Option<Outcome>> {
     let now = app.clock.now();
     let mut tx = app.db.begin("relay_batch").await?;
     let mut writes = Writes::default();
-    let sends = accept(app, &mut tx, &sends, now, &mut writes).await?;
-    writes.events.extend(deliver::take_acknowledgements(&mut tx, &acks, now).await?);
-    let wake = writes.events.iter().map(|event| event.device).collect();
-    write(&mut tx, writes, now).await?;
+    let mut state = State::default();
+    let mut answers = Vec::new();
+    if !sends.is_empty() {
+        state = store::load(&mut tx, &app.relay_memory, sends, careful).await?;
+        let mut verdicts = plan::plan(&mut state, sends, now);
+        if !careful {
+            recall(&mut tx, sends, &mut verdicts).await?;
+        }
+        answers = judge(app, sends, verdicts, now, &mut writes)?;
+        if !store::insert_messages(&mut tx, &writes.messages).await? {
+            return Ok(None);
+        }
+        let moved: Vec<_> = writes.moved.iter().copied().collect();
+        store::advance(&mut tx, &state, &moved, now).await?;
+    }
+    writes.events.extend(deliver::take_acknowledgements(&mut tx, acks, now).await?);
+    let places = write(&mut tx, &writes, now).await?;
     tx.commit().await?;
-    Ok(Outcome { sends, wake })
+    app.relay_memory.keep_chains(state);
+    Ok(Some(Outcome { answers, news: news(writes, places, now) }))
 }
 
-/// Decides on the messages and gathers what the accepted ones write.
-async fn accept(
+/// Gives messages that were refused, but are stored already, their first answer: one that comes again no longer
+/// continues its chain.
+async fn recall(tx: &mut Tx, sends: &[&Submission], verdicts: &mut [Verdict]) -> Result<()> {
+    let refused = |verdict: &Verdict| matches!(verdict, Verdict::Refuse(error) if !is_facts_changed(error));
+    let again = sends.iter().zip(verdicts.iter()).filter(|(_, verdict)| refused(verdict));
+    let names = again.map(|(submission, _)| submission.message.client_message_id).collect();
+    let stored = store::stored_as(tx, names).await?;
+    for (submission, verdict) in sends.iter().zip(verdicts).filter(|(_, verdict)| refused(verdict)) {
+        let name = (submission.sender.device_id, submission.message.client_message_id);
+        if let Some(stored) = stored.get(&name) {
+            let answer = stored.repeat(submission.conversation, &submission.message);
+            *verdict = answer.map_or_else(Verdict::Refuse, Verdict::Repeat);
+        }
+    }
+    Ok(())
+}
+
+/// Answers the verdicts and gathers what the accepted messages write.
+fn judge(
     app: &App,
-    tx: &mut Tx,
     sends: &[&Submission],
+    verdicts: Vec<Verdict>,
     now: Timestamp,
     writes: &mut Writes,
 ) -> Result<Vec<Result<Accepted>>> {
-    if sends.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut state = store::load(tx, sends).await?;
-    let before: HashMap<ConversationId, i64> =
-        state.conversations.iter().map(|(id, c)| (*id, c.last_seq)).collect();
-    let verdicts = plan::plan(&mut state, sends, now);
     let mut answers: Vec<Result<Accepted>> = Vec::with_capacity(sends.len());
     for (submission, verdict) in sends.iter().zip(verdicts) {
         let answer = match verdict {
-            Verdict::Refuse(error) => Err(error),
+            Verdict::Refuse(error) => {
+                if is_facts_changed(&error) {
+                    app.snapshots.forget(submission.conversation);
+                }
+                Err(error)
+            }
             Verdict::Repeat(accepted) => Ok(accepted),
             Verdict::RepeatOf(earlier) => match answers.get(earlier) {
                 Some(Ok(accepted)) => Ok(accepted.clone()),
                 _ => Err(Error::internal("a repeated message lost its first answer")),
             },
-            Verdict::Accept { conversation_seq, patient, recipients } => {
-                let entry = audit_entry(app, submission, conversation_seq, patient, now)?;
+            Verdict::Accept { conversation_seq, recipients } => {
+                let entry = audit_entry(app, submission, conversation_seq, now)?;
                 let accepted = receipt(submission, conversation_seq, now, entry.leaf);
                 gather(submission, &accepted, entry, &recipients, writes);
                 Ok(accepted)
@@ -98,19 +129,39 @@ async fn accept(
         };
         answers.push(answer);
     }
-    store::advance(tx, &state, &before, sends, now).await?;
     Ok(answers)
+}
+
+/// The stored events with their places, as sockets send them.
+fn news(writes: Writes, places: Vec<i64>, now: Timestamp) -> Vec<(DeviceId, QueuedFrame)> {
+    let frame = |event: DeviceEvent, seq| {
+        let data = match event.body {
+            EventBody::Data(data) => EventData::Other(data),
+            EventBody::Message(id, envelope) => {
+                EventData::Message(Arc::clone(writes.shown.get(&id)?), envelope)
+            }
+        };
+        let frame = EventFrame {
+            r#type: event.r#type,
+            data,
+            timestamp: now,
+            conversation_id: event.conversation,
+            sender_id: event.sender,
+            event_id: deliver::event_id(seq),
+        };
+        Some((event.device, QueuedFrame { seq, frame }))
+    };
+    writes.events.into_iter().zip(places).filter_map(|(event, seq)| frame(event, seq)).collect()
 }
 
 fn audit_entry(
     app: &App,
     submission: &Submission,
     conversation_seq: i64,
-    patient: Option<sigilo_wire::UserId>,
     now: Timestamp,
 ) -> Result<Prepared> {
     let act = Act::done("send_message")
-        .patient(patient)
+        .patient(submission.snapshot.patient())
         .object("conversation", submission.conversation)
         .object("message", submission.message_id)
         .object("seq", conversation_seq)
@@ -183,44 +234,42 @@ fn gather(
         }),
     });
     writes.audit.entry(submission.tenant).or_default().push(entry);
+    writes.moved.insert((submission.conversation, submission.sender.device_id));
+    writes.shown.insert(accepted.message_id, Arc::new(render::accepted(submission, accepted)));
     writes.messages.push(MessageRow::of(submission, accepted));
 }
 
-async fn write(tx: &mut Tx, writes: Writes, now: Timestamp) -> Result<()> {
-    store::insert_messages(tx, &writes.messages).await?;
-    outbox::enqueue(tx, &writes.events, now).await?;
+/// Writes all but the messages themselves; gives the places of the events.
+async fn write(tx: &mut Tx, writes: &Writes, now: Timestamp) -> Result<Vec<i64>> {
+    let places = outbox::enqueue(tx, &writes.events, now).await?;
     for (tenant, entries) in &writes.audit {
         audit::write(tx, *tenant, entries).await?;
     }
     for (tenant, facts) in &writes.facts {
         outbox::publish(tx, *tenant, facts, now).await?;
     }
-    Ok(())
+    Ok(places)
 }
 
-/// Answers the jobs of a committed batch and wakes the devices that got something.
-pub(super) fn answer(app: &App, jobs: Vec<Job>, outcome: Outcome) {
-    let mut sends = outcome.sends.into_iter();
-    for job in jobs {
-        if let Job::Send(_, caller) = job {
-            let answer = sends.next().unwrap_or_else(|| Err(Error::internal("a message lost its answer")));
-            // A caller that has gone away is not told; what it sent is stored all the same.
-            let _ = caller.send(answer);
-        }
+/// Answers the senders of a committed batch and hands its devices what they got.
+pub(super) fn answer(app: &App, sends: Vec<Sending>, outcome: Outcome) {
+    for (sending, answer) in sends.into_iter().zip(outcome.answers) {
+        // A caller that has gone away is not told; what it sent is stored all the same.
+        let _ = sending.answer.send(answer);
     }
-    app.hub.wake(&outcome.wake);
+    for (device, event) in outcome.news {
+        app.hub.push(device, || event.clone());
+    }
 }
 
-/// Tells the callers of a batch that was not committed.
-pub(super) fn fail(jobs: Vec<Job>, error: &Error) {
-    tracing::error!(%error, jobs = jobs.len(), "a batch of the relay was not stored");
-    for job in jobs {
+/// Tells the senders of a batch that was not committed.
+pub(super) fn fail(sends: Vec<Sending>, error: &Error) {
+    tracing::error!(%error, sends = sends.len(), "a batch of the relay was not stored");
+    for sending in sends {
         let error = match error {
             Error::Unavailable(what) => Error::Unavailable(what.clone()),
             other => Error::internal(other),
         };
-        if let Job::Send(_, caller) = job {
-            let _ = caller.send(Err(error));
-        }
+        let _ = sending.answer.send(Err(error));
     }
 }

@@ -1,17 +1,17 @@
 //! A device's queue: what waits for it, and what it has acknowledged.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
 use serde_json::json;
 use sigilo_wire::{
     ConversationId, DeviceId, MessageId, Timestamp, UserId,
-    event::{EventList, EventType, MessageDelivered, ServerFrame},
+    event::{EventList, EventType, MessageDelivered},
 };
 
-use super::{render, store, writer::Job};
+use super::{frame::EventFrame, render, store, writer::Job};
 use crate::{
     App, Ctx, Error, Result,
     outbox::{DeviceEvent, EventBody},
@@ -56,7 +56,7 @@ pub struct QueuedFrame {
     /// Its place.
     pub seq: i64,
     /// The frame.
-    pub frame: ServerFrame,
+    pub frame: EventFrame,
 }
 
 /// What waits for the calling device after a place in its queue, oldest first; of one conversation only, if
@@ -93,7 +93,8 @@ pub async fn events_after(app: &App, ctx: &Ctx, after: Option<&str>, page_size: 
     let has_more = frames.len() > page_size;
     frames.truncate(page_size);
     let next_cursor = frames.last().map(|last| event_id(last.seq));
-    Ok(EventList { results: frames.into_iter().map(|queued| queued.frame).collect(), next_cursor, has_more })
+    let results = frames.into_iter().map(|queued| queued.frame.into_server_frame()).collect::<Result<_>>()?;
+    Ok(EventList { results, next_cursor, has_more })
 }
 
 /// Hands acknowledged events to the writer, which deletes them for good and tells the senders. Ids that are not
@@ -115,45 +116,50 @@ pub(super) async fn take_acknowledgements(
     acks: &[&Acknowledgement],
     now: Timestamp,
 ) -> Result<Vec<DeviceEvent>> {
-    let mut delivered: HashSet<(MessageId, UserId)> = HashSet::new();
-    for ack in acks {
-        let messages = store::delete_events(tx, ack.device, &ack.events).await?;
-        delivered.extend(messages.into_iter().map(|message| (message, ack.user)));
+    let users: HashMap<DeviceId, UserId> = acks.iter().map(|ack| (ack.device, ack.user)).collect();
+    let mut places: Vec<(DeviceId, i64)> =
+        acks.iter().flat_map(|ack| ack.events.iter().map(|event| (ack.device, *event))).collect();
+    places.sort_unstable();
+    places.dedup();
+    let mut delivered: BTreeMap<(MessageId, UserId), Origin> = BTreeMap::new();
+    for row in store::delete_events(tx, &places).await? {
+        let user = users.get(&row.device_id).copied();
+        if let (Some(message), Some(user), Some(sender)) = (row.message_id, user, row.sender_id)
+            // The sender's own other devices do not count as delivery.
+            && sender != user
+        {
+            delivered.insert((message, user), Origin { sender, conversation: row.conversation_id });
+        }
     }
-    if delivered.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut messages: Vec<MessageId> = delivered.iter().map(|(message, _)| *message).collect();
-    messages.sort_unstable();
-    messages.dedup();
-    for (message, user, _) in store::deliveries(tx, &messages).await? {
-        delivered.remove(&(message, user));
-    }
-    let mut senders: HashMap<MessageId, Vec<store::AcknowledgedRow>> = HashMap::new();
-    for row in store::acknowledged(tx, &messages).await? {
-        senders.entry(row.message_id).or_default().push(row);
-    }
-    // The sender's own other devices do not count as delivery.
-    delivered.retain(|(message, user)| {
-        senders.get(message).is_some_and(|rows| rows.iter().all(|row| row.sender_id != *user))
-    });
-    let mut first: Vec<(MessageId, UserId)> = delivered.into_iter().collect();
+    let rows: Vec<(MessageId, UserId)> = delivered.keys().copied().collect();
+    let mut first = store::insert_deliveries(tx, &rows, now).await?;
     first.sort_unstable();
-    store::insert_deliveries(tx, &first, now).await?;
-    Ok(first
-        .iter()
-        .flat_map(|(message, user)| senders.get(message).into_iter().flatten().map(move |row| (row, *user)))
-        .filter_map(|(row, user)| {
-            let data = MessageDelivered { message_id: row.message_id, user_id: user, delivered_at: now };
-            Some(DeviceEvent {
-                device: row.device_id?,
-                r#type: EventType::MessageDelivered,
-                conversation: Some(row.conversation_id),
-                sender: Some(user),
-                body: EventBody::Data(json!(data)),
-            })
-        })
-        .collect())
+    let senders: BTreeSet<UserId> =
+        first.iter().filter_map(|name| delivered.get(name)).map(|origin| origin.sender).collect();
+    let senders: Vec<UserId> = senders.into_iter().collect();
+    let mut devices: HashMap<UserId, Vec<DeviceId>> = HashMap::new();
+    for (user, device) in store::senders_devices(tx, &senders).await? {
+        devices.entry(user).or_default().push(device);
+    }
+    let mut events = Vec::with_capacity(first.len());
+    for (message_id, user) in first {
+        let Some(origin) = delivered.get(&(message_id, user)) else { continue };
+        let data = json!(MessageDelivered { message_id, user_id: user, delivered_at: now });
+        events.extend(devices.get(&origin.sender).into_iter().flatten().map(|device| DeviceEvent {
+            device: *device,
+            r#type: EventType::MessageDelivered,
+            conversation: origin.conversation,
+            sender: Some(user),
+            body: EventBody::Data(data.clone()),
+        }));
+    }
+    Ok(events)
+}
+
+/// Where an acknowledged message came from.
+struct Origin {
+    sender: UserId,
+    conversation: Option<ConversationId>,
 }
 
 /// Drops what a device has left lying for 30 days, and tells it so at its next connection.

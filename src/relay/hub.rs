@@ -1,17 +1,17 @@
-//! Who is connected to this process. The queue is in the database; the hub only says "look again".
+//! Who is connected to this process. The queue is in the database: the hub says "look again", or hands over an
+//! event that was just stored. A socket takes such an event only when it is the next of its queue.
 //!
 //! A connection is named by its device and path: a second one of the same name replaces the first.
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use sigilo_wire::{ConversationId, DeviceId};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
+
+use super::deliver::QueuedFrame;
 
 /// Why the server closes a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,91 +50,149 @@ impl CloseReason {
     }
 }
 
+/// The most events kept for a socket that has not looked yet; beyond that it reads them from its queue.
+const KEPT_EVENTS: usize = 32;
+
 /// The connections of this process.
 #[derive(Debug, Default)]
 pub struct Hub {
-    devices: RwLock<HashMap<DeviceId, Vec<Connection>>>,
-    next: AtomicU64,
+    devices: RwLock<HashMap<DeviceId, Vec<Arc<Slot>>>>,
 }
 
+/// A socket's place in the hub, seen from both sides.
 #[derive(Debug)]
-struct Connection {
-    number: u64,
+struct Slot {
     path: Option<ConversationId>,
-    wake: Arc<Notify>,
-    close: watch::Sender<Option<CloseReason>>,
+    wake: Notify,
+    news: Mutex<News>,
 }
 
-/// One socket's place in the hub; it leaves when dropped.
+/// What a socket finds when it was woken.
+#[derive(Debug, Default)]
+pub struct News {
+    /// Why to close.
+    pub close: Option<CloseReason>,
+    /// Whether there is something in the queue that is not in `events`.
+    pub look: bool,
+    /// Events that were just stored, in order.
+    pub events: Vec<QueuedFrame>,
+}
+
+/// One socket's registration; it leaves the hub when dropped.
 #[derive(Debug)]
 pub struct Registration {
     hub: Arc<Hub>,
     device: DeviceId,
-    number: u64,
-    /// Notified when the device has new events.
-    pub wake: Arc<Notify>,
-    /// Says why to close, once.
-    pub close: watch::Receiver<Option<CloseReason>>,
+    slot: Arc<Slot>,
+}
+
+impl Registration {
+    /// Waits until there is news.
+    pub async fn woken(&self) {
+        self.slot.wake.notified().await;
+    }
+
+    /// Takes the news.
+    #[must_use]
+    pub fn news(&self) -> News {
+        std::mem::take(&mut self.slot.lock())
+    }
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, tell: impl FnOnce(&mut News)) {
+        tell(&mut self.lock());
+        self.wake.notify_one();
+    }
+
+    fn close(&self, reason: CloseReason) {
+        self.tell(|news| _ = news.close.get_or_insert(reason));
+    }
 }
 
 impl Hub {
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<DeviceId, Vec<Arc<Slot>>>> {
+        self.devices.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<DeviceId, Vec<Arc<Slot>>>> {
+        self.devices.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Enters a socket, closing an older one of the same device and path.
     pub fn register(self: &Arc<Self>, device: DeviceId, path: Option<ConversationId>) -> Registration {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let wake = Arc::new(Notify::new());
-        let (close, closed) = watch::channel(None);
-        let mut devices = self.devices.write().unwrap_or_else(PoisonError::into_inner);
-        let connections = devices.entry(device).or_default();
-        connections.retain(|connection| {
-            if connection.path == path {
-                connection.close.send_replace(Some(CloseReason::Replaced));
+        let slot = Arc::new(Slot { path, wake: Notify::new(), news: Mutex::default() });
+        let mut devices = self.write();
+        let slots = devices.entry(device).or_insert_with(|| Vec::with_capacity(1));
+        slots.retain(|older| {
+            if older.path == path {
+                older.close(CloseReason::Replaced);
             }
-            connection.path != path
+            older.path != path
         });
-        connections.push(Connection { number, path, wake: Arc::clone(&wake), close });
-        Registration { hub: Arc::clone(self), device, number, wake, close: closed }
+        slots.push(Arc::clone(&slot));
+        drop(devices);
+        Registration { hub: Arc::clone(self), device, slot }
     }
 
     /// Tells the sockets of these devices that there are new events. Devices without a socket here are
     /// passed over.
     pub fn wake(&self, devices: &[DeviceId]) {
-        let connected = self.devices.read().unwrap_or_else(PoisonError::into_inner);
-        for connection in devices.iter().filter_map(|device| connected.get(device)).flatten() {
-            connection.wake.notify_one();
+        let connected = self.read();
+        for slot in devices.iter().filter_map(|device| connected.get(device)).flatten() {
+            slot.tell(|news| news.look = true);
+        }
+    }
+
+    /// Hands a device's sockets an event that was just stored, so that they need not look for it. `event` is
+    /// made only when there is a socket.
+    pub fn push(&self, device: DeviceId, event: impl Fn() -> QueuedFrame) {
+        let connected = self.read();
+        for slot in connected.get(&device).into_iter().flatten() {
+            slot.tell(|news| {
+                if news.look || news.events.len() >= KEPT_EVENTS {
+                    news.look = true;
+                    news.events = Vec::new();
+                } else {
+                    news.events.push(event());
+                }
+            });
         }
     }
 
     /// Closes a device's sockets.
     pub fn disconnect(&self, device: DeviceId, reason: CloseReason) {
-        let mut devices = self.devices.write().unwrap_or_else(PoisonError::into_inner);
-        for connection in devices.remove(&device).into_iter().flatten() {
-            connection.close.send_replace(Some(reason));
+        let slots = self.write().remove(&device);
+        for slot in slots.into_iter().flatten() {
+            slot.close(reason);
         }
     }
 
     /// Closes every socket.
     pub fn disconnect_all(&self, reason: CloseReason) {
-        let mut devices = self.devices.write().unwrap_or_else(PoisonError::into_inner);
-        for (_, connections) in devices.drain() {
-            for connection in connections {
-                connection.close.send_replace(Some(reason));
-            }
+        let devices = std::mem::take(&mut *self.write());
+        for slot in devices.into_values().flatten() {
+            slot.close(reason);
         }
     }
 
     /// How many sockets are open.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.devices.read().unwrap_or_else(PoisonError::into_inner).values().map(Vec::len).sum()
+        self.read().values().map(Vec::len).sum()
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut devices = self.hub.devices.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(connections) = devices.get_mut(&self.device) {
-            connections.retain(|connection| connection.number != self.number);
-            if connections.is_empty() {
+        let mut devices = self.hub.write();
+        if let Some(slots) = devices.get_mut(&self.device) {
+            slots.retain(|slot| !Arc::ptr_eq(slot, &self.slot));
+            if slots.is_empty() {
                 devices.remove(&self.device);
             }
         }
@@ -143,7 +201,10 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
+    use sigilo_wire::{Timestamp, event::EventType};
+
     use super::*;
+    use crate::relay::frame::{EventData, EventFrame};
 
     fn device(byte: u8) -> DeviceId {
         DeviceId::from_bytes([byte; 16])
@@ -155,9 +216,9 @@ mod tests {
         let all = hub.register(device(1), None);
         let one = hub.register(device(1), Some(ConversationId::from_bytes([9; 16])));
         let newer = hub.register(device(1), None);
-        assert_eq!(*all.close.borrow(), Some(CloseReason::Replaced));
-        assert_eq!(*one.close.borrow(), None);
-        assert_eq!(*newer.close.borrow(), None);
+        assert_eq!(all.news().close, Some(CloseReason::Replaced));
+        assert_eq!(one.news().close, None);
+        assert_eq!(newer.news().close, None);
         drop(all);
         assert_eq!(hub.connections(), 2, "the replaced socket's leaving takes nobody with it");
     }
@@ -167,9 +228,44 @@ mod tests {
         let hub = Arc::new(Hub::default());
         let (mine, other) = (hub.register(device(1), None), hub.register(device(2), None));
         hub.wake(&[device(1), device(3)]);
-        mine.wake.notified().await;
+        mine.woken().await;
+        assert!(mine.news().look);
+        assert!(!mine.news().look, "news is taken once");
+        assert!(!other.news().look);
         hub.disconnect(device(2), CloseReason::Unauthenticated);
-        assert_eq!(*other.close.borrow(), Some(CloseReason::Unauthenticated));
+        other.woken().await;
+        assert_eq!(other.news().close, Some(CloseReason::Unauthenticated));
         assert_eq!(hub.connections(), 1);
+    }
+
+    fn event(seq: i64) -> QueuedFrame {
+        let data = EventData::Other(serde_json::json!({}));
+        let (r#type, timestamp) = (EventType::KeysLow, Timestamp::from_micros(0));
+        let frame = EventFrame {
+            r#type,
+            data,
+            timestamp,
+            conversation_id: None,
+            sender_id: None,
+            event_id: String::new(),
+        };
+        QueuedFrame { seq, frame }
+    }
+
+    #[test]
+    fn events_are_handed_on_until_there_are_too_many_to_keep() {
+        let hub = Arc::new(Hub::default());
+        let mine = hub.register(device(1), None);
+        hub.push(device(2), || panic!("nobody is there to hand it to"));
+        let seqs = |news: &News| news.events.iter().map(|event| event.seq).collect::<Vec<_>>();
+        hub.push(device(1), || event(1));
+        hub.push(device(1), || event(2));
+        let news = mine.news();
+        assert_eq!((seqs(&news), news.look), (vec![1, 2], false));
+        for seq in 0..=KEPT_EVENTS as i64 {
+            hub.push(device(1), || event(seq));
+        }
+        let news = mine.news();
+        assert_eq!((seqs(&news), news.look), (vec![], true), "what was dropped is looked for");
     }
 }

@@ -6,12 +6,14 @@
 //! nothing the clinic's rules refuse gets past them, not even in a race with the rule's change.
 //!
 //! [`send()`] checks one message and hands it to the [`writer`], which commits many in one transaction.
-//! [`deliver`] reads a device's queue and takes acknowledgements; [`hub`] wakes the sockets of this process;
-//! [`read`] serves the history.
+//! [`deliver`] reads a device's queue and takes acknowledgements; [`hub`] hands the sockets of this process what
+//! was just stored, or tells them to look; [`read`] serves the history.
 
 mod batch;
 pub mod deliver;
+pub mod frame;
 pub mod hub;
+mod memory;
 mod plan;
 pub mod read;
 mod receipts;
@@ -22,6 +24,7 @@ mod validate;
 pub mod writer;
 
 pub use deliver::{Acknowledgement, acknowledge, events_after};
+pub use memory::Memory;
 pub(crate) use plan::recipients_digest;
 pub use receipts::ReceiptKeys;
 pub use submit::{Pending, begin_send, is_facts_changed, send};

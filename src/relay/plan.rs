@@ -3,7 +3,10 @@
 //! Everything a message's acceptance depends on is compared here, inside the transaction that stores it, so
 //! that nothing can change between the check and the commit.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -15,34 +18,14 @@ use sigilo_wire::{
 };
 
 use super::{KEY_LIFETIME, SEAL_LIFETIME, submit::Submission};
-use crate::{Error, Result};
+use crate::{Error, Result, conversations::Device};
 
-/// A conversation, locked for the batch.
-#[derive(Clone, Debug)]
-pub(super) struct ConversationState {
+/// A conversation's row, locked for the batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Locked {
     pub tenant: TenantId,
     pub last_seq: i64,
     pub facts_version: i64,
-    pub patient: Option<UserId>,
-    pub members: Vec<MemberState>,
-}
-
-/// An active participant.
-#[derive(Clone, Debug)]
-pub(super) struct MemberState {
-    pub user: UserId,
-    pub identity_key: Option<Vec<u8>>,
-    pub history_key_id: Option<Vec<u8>>,
-    pub devices: Vec<DeviceState>,
-}
-
-/// A messaging device of the newest manifest.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct DeviceState {
-    pub id: DeviceId,
-    pub number: DeviceNumber,
-    pub registration_id: i64,
-    pub keys_published_at: Option<Timestamp>,
 }
 
 /// A seal that a message of the batch names.
@@ -81,6 +64,9 @@ impl Stored {
     }
 }
 
+/// Stored messages by device and name.
+pub(super) type StoredNames = HashMap<(DeviceId, sigilo_wire::ClientMessageId), Stored>;
+
 /// A message that others are about.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target {
@@ -91,11 +77,10 @@ pub(super) struct Target {
 /// What the transaction read for a batch.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub conversations: HashMap<ConversationId, ConversationState>,
-    pub seals: HashMap<SealId, SealState>,
-    pub chains: HashMap<(ConversationId, DeviceId), Chain>,
-    pub stored: HashMap<(DeviceId, sigilo_wire::ClientMessageId), Stored>,
-    pub records_keys: HashMap<TenantId, Vec<u8>>,
+    pub conversations: HashMap<ConversationId, Locked>,
+    pub seals: HashMap<SealId, Arc<SealState>>,
+    pub chains: HashMap<ConversationId, HashMap<DeviceId, Chain>>,
+    pub stored: StoredNames,
     pub targets: HashMap<[u8; 32], Vec<Target>>,
 }
 
@@ -103,7 +88,7 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) enum Verdict {
     /// It is stored with this number; these devices get an envelope, in the order of the request.
-    Accept { conversation_seq: i64, patient: Option<UserId>, recipients: Vec<DeviceId> },
+    Accept { conversation_seq: i64, recipients: Vec<DeviceId> },
     /// It was stored before: the first answer again.
     Repeat(Accepted),
     /// The same message stands earlier in this batch, at this place.
@@ -147,21 +132,22 @@ fn decide(state: &mut State, submission: &Submission, now: Timestamp) -> Result<
     if let Some(stored) = state.stored.get(&(submission.sender.device_id, message.client_message_id)) {
         return stored.repeat(submission.conversation, message).map(Verdict::Repeat);
     }
-    let conversation = state.conversations.get(&submission.conversation).ok_or(Error::NotFound)?;
+    let conversation = *state.conversations.get(&submission.conversation).ok_or(Error::NotFound)?;
     if conversation.tenant != submission.tenant {
         return Err(Error::NotFound);
     }
-    if conversation.facts_version != submission.facts_version {
+    // From here on the submission's snapshot is what the database says.
+    if conversation.facts_version != submission.snapshot.facts_version() {
         return Err(super::submit::facts_changed());
     }
-    check_sender(conversation, submission, now)?;
-    check_seal(state, conversation, submission, now)?;
-    let recipients = check_devices(conversation, submission, now)?;
+    check_sender(submission, now)?;
+    check_seal(state, submission, now)?;
+    let recipients = check_devices(submission, now)?;
     check_target(state, submission)?;
     check_commitment(state, submission)?;
-    let patient = conversation.patient;
 
-    let chain = state.chains.entry((submission.conversation, submission.sender.device_id)).or_default();
+    let chains = state.chains.entry(submission.conversation).or_default();
+    let chain = chains.entry(submission.sender.device_id).or_default();
     let continues = i64::try_from(message.device_seq).ok() == chain.device_seq.checked_add(1)
         && message.prev_commitment.map(|c| c.0) == chain.commitment;
     if !continues {
@@ -179,19 +165,12 @@ fn decide(state: &mut State, submission: &Submission, now: Timestamp) -> Result<
 
     let conversation = state.conversations.get_mut(&submission.conversation).ok_or(Error::NotFound)?;
     conversation.last_seq += 1;
-    Ok(Verdict::Accept { conversation_seq: conversation.last_seq, patient, recipients })
+    Ok(Verdict::Accept { conversation_seq: conversation.last_seq, recipients })
 }
 
-/// The sending device must stand in the manifest with fresh keys, and sign with the identity it has now.
-fn check_sender(conversation: &ConversationState, submission: &Submission, now: Timestamp) -> Result<()> {
-    let member = conversation
-        .members
-        .iter()
-        .find(|member| member.user == submission.sender.user_id)
-        .ok_or_else(super::submit::facts_changed)?;
-    if member.identity_key.as_deref() != Some(submission.identity_key.as_slice()) {
-        return Err(super::submit::facts_changed());
-    }
+/// The sending device must stand in the manifest with fresh keys.
+fn check_sender(submission: &Submission, now: Timestamp) -> Result<()> {
+    let member = submission.snapshot.member(submission.sender.user_id).ok_or(Error::NotFound)?;
     let device =
         member.devices.iter().find(|device| device.id == submission.sender.device_id).ok_or_else(|| {
             Error::conflict(ErrorCode::KeysMissing, json!({"problem": "the device is not in the manifest"}))
@@ -202,17 +181,12 @@ fn check_sender(conversation: &ConversationState, submission: &Submission, now: 
     Err(Error::conflict(ErrorCode::DeviceKeysExpired, json!({"keys_published_at": device.keys_published_at})))
 }
 
-fn is_fresh(device: &DeviceState, now: Timestamp) -> bool {
+fn is_fresh(device: &Device, now: Timestamp) -> bool {
     device.keys_published_at.is_some_and(|at| now.since(at) <= KEY_LIFETIME)
 }
 
 /// The seal must be this device's, made for exactly the keys that are current, and young enough.
-fn check_seal(
-    state: &State,
-    conversation: &ConversationState,
-    submission: &Submission,
-    now: Timestamp,
-) -> Result<()> {
+fn check_seal(state: &State, submission: &Submission, now: Timestamp) -> Result<()> {
     let unknown = || Error::conflict(ErrorCode::SealUnknown, json!({"seal_id": submission.message.seal_id}));
     let seal = state.seals.get(&submission.message.seal_id).ok_or_else(unknown)?;
     if seal.conversation != submission.conversation
@@ -221,12 +195,10 @@ fn check_seal(
     {
         return Err(unknown());
     }
-    let records_key = state.records_keys.get(&submission.tenant);
-    let expected: BTreeSet<&[u8]> = records_key
-        .into_iter()
-        .chain(conversation.members.iter().filter_map(|member| member.history_key_id.as_ref()))
-        .map(Vec::as_slice)
-        .collect();
+    let snapshot = &submission.snapshot;
+    let records_key = snapshot.records_key.as_ref().map(<[u8; 16]>::as_slice);
+    let history_keys = snapshot.members.iter().filter_map(|member| member.history_key_id.as_deref());
+    let expected: BTreeSet<&[u8]> = records_key.into_iter().chain(history_keys).collect();
     if recipients_digest(&expected) == seal.recipients_digest.as_slice()
         && now.since(seal.received_at) <= SEAL_LIFETIME
     {
@@ -248,12 +220,9 @@ pub fn recipients_digest(sorted: &BTreeSet<&[u8]>) -> [u8; 32] {
 }
 
 /// The envelopes must be exactly those of the current devices with fresh keys, but for the sending one.
-fn check_devices(
-    conversation: &ConversationState,
-    submission: &Submission,
-    now: Timestamp,
-) -> Result<Vec<DeviceId>> {
-    let expected: HashMap<DeviceRef, DeviceState> = conversation
+fn check_devices(submission: &Submission, now: Timestamp) -> Result<Vec<DeviceId>> {
+    let expected: HashMap<DeviceRef, Device> = submission
+        .snapshot
         .members
         .iter()
         .flat_map(|member| member.devices.iter().map(|device| (member.user, *device)))

@@ -1,6 +1,9 @@
 //! The plan's decisions, one rule a test.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use sigilo_wire::{
     Base64, Base64Array, ClientMessageId, ConversationId, DeviceId, DeviceNumber, ErrorCode, SealId,
@@ -9,19 +12,21 @@ use sigilo_wire::{
 };
 
 use super::*;
+use crate::conversations::{Member, Snapshot};
 
 const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 const CONVERSATION: ConversationId = ConversationId::from_bytes([1; 16]);
 const SEAL: SealId = SealId::from_bytes([2; 16]);
 const ANA: UserId = UserId::from_bytes([3; 16]);
+const RECORDS: [u8; 16] = [9; 16];
 const MARIA: UserId = UserId::from_bytes([4; 16]);
 
 fn number(n: u8) -> DeviceNumber {
     DeviceNumber::new(n).unwrap()
 }
 
-fn device(user: UserId, n: u8) -> DeviceState {
-    DeviceState {
+fn device(user: UserId, n: u8) -> Device {
+    Device {
         id: DeviceId::from_bytes([user.as_bytes()[0] * 16 + n; 16]),
         number: number(n),
         registration_id: i64::from(n) + 100,
@@ -29,20 +34,37 @@ fn device(user: UserId, n: u8) -> DeviceState {
     }
 }
 
-fn member(user: UserId, devices: &[u8]) -> MemberState {
-    MemberState {
+fn member(user: UserId, devices: &[u8]) -> Member {
+    Member {
         user,
+        full_name: String::new(),
         identity_key: Some(vec![user.as_bytes()[0]; 33]),
         history_key_id: Some(vec![user.as_bytes()[0]; 16]),
         devices: devices.iter().map(|n| device(user, *n)).collect(),
     }
 }
 
-/// Ana's device 1 and 2, María's device 1; Ana's device 1 has a good seal.
-fn state() -> State {
+/// Ana's devices 1 and 2, María's device 1, at version 5 of the facts.
+fn snapshot() -> Snapshot {
     let members = vec![member(ANA, &[1, 2]), member(MARIA, &[1])];
-    let records = vec![9u8; 16];
-    let ids: BTreeSet<&[u8]> = [records.as_slice(), &[3; 16], &[4; 16]].into();
+    Snapshot::for_tests(CONVERSATION, tenant(), 5, ANA, members, RECORDS)
+}
+
+/// What the transaction read, and what the decision was made on.
+struct World {
+    state: State,
+    snapshot: Snapshot,
+}
+
+impl World {
+    fn seal(&mut self) -> &mut SealState {
+        Arc::make_mut(self.state.seals.get_mut(&SEAL).unwrap())
+    }
+}
+
+/// Ana's device 1 has a good seal.
+fn world() -> World {
+    let ids: BTreeSet<&[u8]> = [RECORDS.as_slice(), &[3; 16], &[4; 16]].into();
     let seal = SealState {
         conversation: CONVERSATION,
         sender: ANA,
@@ -50,14 +72,13 @@ fn state() -> State {
         recipients_digest: recipients_digest(&ids).to_vec(),
         received_at: NOW,
     };
-    let conversation =
-        ConversationState { tenant: tenant(), last_seq: 7, facts_version: 5, patient: Some(ANA), members };
-    State {
-        conversations: HashMap::from([(CONVERSATION, conversation)]),
-        seals: HashMap::from([(SEAL, seal)]),
-        records_keys: HashMap::from([(tenant(), records)]),
+    let locked = Locked { tenant: tenant(), last_seq: 7, facts_version: 5 };
+    let state = State {
+        conversations: HashMap::from([(CONVERSATION, locked)]),
+        seals: HashMap::from([(SEAL, Arc::new(seal))]),
         ..State::default()
-    }
+    };
+    World { state, snapshot: snapshot() }
 }
 
 fn tenant() -> TenantId {
@@ -95,18 +116,17 @@ fn message(seq: u64, prev: Option<u8>, commitment: u8) -> SendMessage {
     }
 }
 
-fn submission(message: SendMessage) -> Submission {
-    Submission::for_tests(tenant(), CONVERSATION, device(ANA, 1).id, ANA, number(1), message)
-}
-
-fn run(state: &mut State, messages: Vec<SendMessage>) -> Vec<Verdict> {
+fn run(world: &mut World, messages: Vec<SendMessage>) -> Vec<Verdict> {
+    let snapshot = Arc::new(world.snapshot.clone());
+    let submission =
+        |message| Submission::for_tests(tenant(), device(ANA, 1).id, ANA, message, Arc::clone(&snapshot));
     let submissions: Vec<Submission> = messages.into_iter().map(submission).collect();
-    plan(state, &submissions.iter().collect::<Vec<_>>(), NOW)
+    plan(&mut world.state, &submissions.iter().collect::<Vec<_>>(), NOW)
 }
 
-/// The code and details of a refusal of `message` by `state`.
-fn refusal(mut state: State, message: SendMessage) -> (ErrorCode, serde_json::Value) {
-    match run(&mut state, vec![message]).remove(0) {
+/// The code and details of a refusal of `message`.
+fn refusal(mut world: World, message: SendMessage) -> (ErrorCode, serde_json::Value) {
+    match run(&mut world, vec![message]).remove(0) {
         Verdict::Refuse(error) => (error.code(), error.details()),
         other => panic!("not refused: {other:?}"),
     }
@@ -114,8 +134,8 @@ fn refusal(mut state: State, message: SendMessage) -> (ErrorCode, serde_json::Va
 
 #[test]
 fn messages_of_one_batch_continue_each_other() {
-    let mut state = state();
-    let verdicts = run(&mut state, vec![message(1, None, 1), message(2, Some(1), 2), message(3, Some(2), 3)]);
+    let mut world = world();
+    let verdicts = run(&mut world, vec![message(1, None, 1), message(2, Some(1), 2), message(3, Some(2), 3)]);
     let numbers: Vec<i64> = verdicts
         .iter()
         .map(|verdict| match verdict {
@@ -135,14 +155,13 @@ fn messages_of_one_batch_continue_each_other() {
 #[test]
 fn a_gap_in_the_chain_is_answered_with_what_is_there() {
     for wrong in [message(2, None, 1), message(2, Some(9), 1), message(1, Some(9), 1)] {
-        let (code, details) = refusal(state(), wrong);
+        let (code, details) = refusal(world(), wrong);
         assert_eq!((code, &details["device_seq"]), (ErrorCode::ChainGap, &serde_json::json!(0)));
     }
-    let mut state = state();
-    state
-        .chains
-        .insert((CONVERSATION, device(ANA, 1).id), Chain { device_seq: 4, commitment: Some([7; 32]) });
-    let (code, details) = refusal(state, message(5, Some(6), 1));
+    let mut world = world();
+    let chain = Chain { device_seq: 4, commitment: Some([7; 32]) };
+    world.state.chains.insert(CONVERSATION, HashMap::from([(device(ANA, 1).id, chain)]));
+    let (code, details) = refusal(world, message(5, Some(6), 1));
     assert_eq!(code, ErrorCode::ChainGap);
     assert_eq!(details["device_seq"], 4);
     assert_eq!(details["commitment"], serde_json::json!(Base64Array([7u8; 32])));
@@ -150,20 +169,20 @@ fn a_gap_in_the_chain_is_answered_with_what_is_there() {
 
 #[test]
 fn a_refused_message_moves_nothing() {
-    let mut state = state();
+    let mut world = world();
     let mut second = message(1, None, 1);
     second.envelopes.clear();
-    let verdicts = run(&mut state, vec![second, message(1, None, 2)]);
+    let verdicts = run(&mut world, vec![second, message(1, None, 2)]);
     assert!(matches!(verdicts[0], Verdict::Refuse(_)));
     assert!(matches!(verdicts[1], Verdict::Accept { conversation_seq: 8, .. }));
 }
 
 #[test]
 fn the_same_message_twice_is_one_and_another_under_its_name_is_refused() {
-    let mut state = state();
+    let mut world = world();
     let mut other = message(2, Some(1), 2);
     other.client_message_id = ClientMessageId::from_bytes([1; 16]);
-    let verdicts = run(&mut state, vec![message(1, None, 1), message(1, None, 1), other]);
+    let verdicts = run(&mut world, vec![message(1, None, 1), message(1, None, 1), other]);
     assert!(matches!(verdicts[1], Verdict::RepeatOf(0)));
     match &verdicts[2] {
         Verdict::Refuse(error) => assert_eq!(error.code(), ErrorCode::IdempotencyConflict),
@@ -176,7 +195,7 @@ fn every_wrong_set_of_devices_is_named() {
     let mut wrong = message(1, None, 1);
     wrong.envelopes[0].registration_id = 1;
     wrong.envelopes[1].device_id = number(9);
-    let (code, details) = refusal(state(), wrong);
+    let (code, details) = refusal(world(), wrong);
     assert_eq!(code, ErrorCode::DeviceMismatch);
     assert_eq!(details["stale"], serde_json::json!([{"user_id": ANA, "device_id": 2}]));
     assert_eq!(details["extra"], serde_json::json!([{"user_id": MARIA, "device_id": 9}]));
@@ -186,57 +205,48 @@ fn every_wrong_set_of_devices_is_named() {
 #[test]
 fn a_device_with_stale_keys_neither_gets_nor_sends() {
     let old = NOW - KEY_LIFETIME - std::time::Duration::from_secs(1);
-    let mut without_maria = state();
-    without_maria.conversations.get_mut(&CONVERSATION).unwrap().members[1].devices[0].keys_published_at =
-        Some(old);
+    let mut without_maria = world();
+    without_maria.snapshot.members[1].devices[0].keys_published_at = Some(old);
     let (code, details) = refusal(without_maria, message(1, None, 1));
     assert_eq!(code, ErrorCode::DeviceMismatch);
     assert_eq!(details["extra"], serde_json::json!([{"user_id": MARIA, "device_id": 1}]));
 
-    let mut sender = state();
-    sender.conversations.get_mut(&CONVERSATION).unwrap().members[0].devices[0].keys_published_at = Some(old);
+    let mut sender = world();
+    sender.snapshot.members[0].devices[0].keys_published_at = Some(old);
     assert_eq!(refusal(sender, message(1, None, 1)).0, ErrorCode::DeviceKeysExpired);
 }
 
 #[test]
 fn a_seal_must_be_the_devices_own_for_the_current_keys_and_young() {
-    type Change = fn(&mut State);
+    type Change = fn(&mut World);
     let changes: [(Change, ErrorCode); 5] = [
-        (|s| s.seals.clear(), ErrorCode::SealUnknown),
-        (|s| s.seals.get_mut(&SEAL).unwrap().device = number(2), ErrorCode::SealUnknown),
-        (|s| s.seals.get_mut(&SEAL).unwrap().sender = MARIA, ErrorCode::SealUnknown),
+        (|w| w.state.seals.clear(), ErrorCode::SealUnknown),
+        (|w| w.seal().device = number(2), ErrorCode::SealUnknown),
+        (|w| w.seal().sender = MARIA, ErrorCode::SealUnknown),
         (
-            |s| {
-                s.seals.get_mut(&SEAL).unwrap().received_at =
-                    NOW - SEAL_LIFETIME - std::time::Duration::from_secs(1)
-            },
+            |w| w.seal().received_at = NOW - SEAL_LIFETIME - std::time::Duration::from_secs(1),
             ErrorCode::SealStale,
         ),
-        (
-            |s| {
-                s.conversations.get_mut(&CONVERSATION).unwrap().members[1].history_key_id = Some(vec![77; 16])
-            },
-            ErrorCode::SealStale,
-        ),
+        (|w| w.snapshot.members[1].history_key_id = Some(vec![77; 16]), ErrorCode::SealStale),
     ];
     for (change, expected) in changes {
-        let mut state = state();
-        change(&mut state);
-        assert_eq!(refusal(state, message(1, None, 1)).0, expected);
+        let mut world = world();
+        change(&mut world);
+        assert_eq!(refusal(world, message(1, None, 1)).0, expected);
     }
 }
 
 #[test]
 fn a_decision_on_facts_that_changed_is_made_again() {
-    let mut changed = state();
-    changed.conversations.get_mut(&CONVERSATION).unwrap().facts_version = 6;
+    let mut changed = world();
+    changed.state.conversations.get_mut(&CONVERSATION).unwrap().facts_version = 6;
     let verdict = run(&mut changed, vec![message(1, None, 1)]).remove(0);
     assert!(
         matches!(&verdict, Verdict::Refuse(error) if super::super::submit::is_facts_changed(error)),
         "{verdict:?}"
     );
-    let mut elsewhere = state();
-    elsewhere.conversations.get_mut(&CONVERSATION).unwrap().tenant = TenantId::from_bytes([99; 16]);
+    let mut elsewhere = world();
+    elsewhere.state.conversations.get_mut(&CONVERSATION).unwrap().tenant = TenantId::from_bytes([99; 16]);
     assert_eq!(refusal(elsewhere, message(1, None, 1)).0, ErrorCode::NotFound);
 }
 
@@ -245,12 +255,12 @@ fn only_the_author_edits_and_only_what_is_there() {
     let mut edit = message(1, None, 1);
     edit.message_type = MessageKind::Edit;
     edit.target_commitment = Some(Base64Array([50; 32]));
-    assert_eq!(refusal(state(), edit.clone()).0, ErrorCode::InvalidMessage);
-    let mut foreign = state();
-    foreign.targets.insert([50; 32], vec![Target { conversation: CONVERSATION, sender: MARIA }]);
+    assert_eq!(refusal(world(), edit.clone()).0, ErrorCode::InvalidMessage);
+    let mut foreign = world();
+    foreign.state.targets.insert([50; 32], vec![Target { conversation: CONVERSATION, sender: MARIA }]);
     assert_eq!(refusal(foreign, edit.clone()).0, ErrorCode::InvalidMessage);
-    let mut own = state();
-    own.targets.insert([50; 32], vec![Target { conversation: CONVERSATION, sender: ANA }]);
+    let mut own = world();
+    own.state.targets.insert([50; 32], vec![Target { conversation: CONVERSATION, sender: ANA }]);
     assert!(matches!(run(&mut own, vec![edit]).remove(0), Verdict::Accept { .. }));
 }
 
@@ -259,22 +269,22 @@ fn a_message_may_be_about_one_of_the_same_batch() {
     let mut edit = message(2, Some(1), 2);
     edit.message_type = MessageKind::Edit;
     edit.target_commitment = Some(Base64Array([1; 32]));
-    let verdicts = run(&mut state(), vec![message(1, None, 1), edit]);
+    let verdicts = run(&mut world(), vec![message(1, None, 1), edit]);
     assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Accept { .. })), "{verdicts:?}");
 }
 
 #[test]
 fn nobody_takes_the_commitment_of_another_message() {
-    let mut taken = state();
-    taken.targets.insert([1; 32], vec![Target { conversation: CONVERSATION, sender: MARIA }]);
+    let mut taken = world();
+    taken.state.targets.insert([1; 32], vec![Target { conversation: CONVERSATION, sender: MARIA }]);
     let (code, details) = refusal(taken, message(1, None, 1));
     assert_eq!((code, &details["field"]), (ErrorCode::InvalidMessage, &serde_json::json!("commitment")));
-    let mut elsewhere = state();
+    let mut elsewhere = world();
     let there = ConversationId::from_bytes([77; 16]);
-    elsewhere.targets.insert([1; 32], vec![Target { conversation: there, sender: MARIA }]);
+    elsewhere.state.targets.insert([1; 32], vec![Target { conversation: there, sender: MARIA }]);
     assert!(matches!(run(&mut elsewhere, vec![message(1, None, 1)]).remove(0), Verdict::Accept { .. }));
     let mut twice = message(2, Some(1), 1);
     twice.client_message_id = ClientMessageId::from_bytes([9; 16]);
-    let verdicts = run(&mut state(), vec![message(1, None, 1), twice]);
+    let verdicts = run(&mut world(), vec![message(1, None, 1), twice]);
     assert!(matches!(verdicts[1], Verdict::Refuse(_)));
 }

@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use moka::sync::Cache;
-use sigilo_seal::{Ed25519Secret, KeyId};
-use sigilo_wire::TenantId;
+use serde_json::json;
+use sigilo_seal::{Ed25519Secret, KeyId, KeyPurpose};
+use sigilo_wire::{ErrorCode, TenantId, Timestamp};
 
 use super::store;
-use crate::{App, Error, Result, storage::crypter::Place};
+use crate::{
+    App, Ctx, Error, Result,
+    people::{self, KeyInForce},
+    storage::crypter::Place,
+};
 
 /// A clinic's receipt key and the id of the root statement that certifies it.
 pub struct ReceiptKey {
@@ -15,6 +20,8 @@ pub struct ReceiptKey {
     pub secret: Ed25519Secret,
     /// Names the certified key in receipts.
     pub key_id: KeyId,
+    /// The first instant at which another one may sign.
+    pub until: Timestamp,
 }
 
 /// The receipt keys in use.
@@ -34,26 +41,28 @@ impl Default for ReceiptKeys {
 }
 
 impl ReceiptKeys {
-    /// The clinic's receipt key.
+    /// The clinic's receipt key in force.
     ///
     /// # Errors
-    /// When the clinic has none, or it cannot be read.
-    pub(super) async fn get(&self, app: &App, tenant: TenantId) -> Result<Arc<ReceiptKey>> {
-        if let Some(key) = self.0.get(&tenant) {
+    /// `clinic_keys_missing` when the clinic has none; when it cannot be read.
+    pub(super) async fn get(&self, app: &App, ctx: &Ctx) -> Result<Arc<ReceiptKey>> {
+        if let Some(key) = self.0.get(&ctx.tenant).filter(|key| ctx.now < key.until) {
             return Ok(key);
         }
+        let missing = || Error::conflict(ErrorCode::ClinicKeysMissing, json!({"key": "receipt"}));
         let mut tx = app.db.read("relay_receipt_key").await?;
-        let row = store::receipt_key(&mut tx, tenant).await?.ok_or_else(|| {
-            Error::conflict(sigilo_wire::ErrorCode::ClinicKeysMissing, serde_json::json!({}))
-        })?;
-        let place = Place { table: "server_keys", row: &row.public_key, column: "private_key" };
-        let seed = app.crypter.decrypt(place, &row.private_key)?;
+        let KeyInForce { key_id, public_key, until } =
+            people::key_in_force(&mut tx, ctx.tenant, KeyPurpose::Receipt, ctx.now)
+                .await?
+                .ok_or_else(missing)?;
+        let private = store::receipt_key(&mut tx, ctx.tenant, &public_key).await?.ok_or_else(missing)?;
+        let place = Place { table: "server_keys", row: &public_key, column: "private_key" };
+        let seed = app.crypter.decrypt(place, &private)?;
         let seed = <[u8; 32]>::try_from(seed.as_slice())
             .map_err(|_| Error::internal("a receipt key has the wrong length"))?;
-        let key_id = <[u8; 16]>::try_from(row.key_id.as_slice())
-            .map_err(|_| Error::internal("a receipt key's id has the wrong length"))?;
-        let key = Arc::new(ReceiptKey { secret: Ed25519Secret::from_seed(seed), key_id: KeyId(key_id) });
-        self.0.insert(tenant, Arc::clone(&key));
+        let key =
+            Arc::new(ReceiptKey { secret: Ed25519Secret::from_seed(seed), key_id: KeyId(key_id), until });
+        self.0.insert(ctx.tenant, Arc::clone(&key));
         Ok(key)
     }
 }

@@ -1,20 +1,24 @@
 //! Stored rows as the API shows them.
 
-use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+
+use serde_json::Value;
 use sigilo_wire::{
-    Base64, Base64Array,
-    event::{Envelope, EventType, NewMessageEvent, ServerFrame},
-    message::{Deliver, DeliveryStatus, EnvelopeType, Message, Sender},
+    Base64, Base64Array, Timestamp,
+    event::{Envelope, EventType},
+    message::{Accepted, Deliver, DeliveryStatus, EnvelopeType, Message, Sender},
 };
 
 use super::{
     deliver::event_id,
+    frame::{EventData, EventFrame},
     store::{self, EventRow, StoredMessage},
+    submit::Submission,
 };
 use crate::{App, Error, Result, storage::crypter::Place};
 
 /// An event of a device's queue.
-pub(super) async fn event(app: &App, row: EventRow) -> Result<ServerFrame> {
+pub(super) async fn event(app: &App, row: EventRow) -> Result<EventFrame> {
     let r#type: EventType = row.r#type.parse().map_err(Error::Internal)?;
     let data = match (row.message, row.data) {
         (Some(stored), _) => {
@@ -23,19 +27,18 @@ pub(super) async fn event(app: &App, row: EventRow) -> Result<ServerFrame> {
                 .and_then(|number| EnvelopeType::from_number(u8::try_from(number).ok()?))
                 .zip(row.envelope)
                 .map(|(r#type, content)| Envelope { r#type, content: Base64(content) });
-            json!(NewMessageEvent { message: message(app, stored, DeliveryStatus::Sent).await?, envelope })
+            EventData::Message(Arc::new(message(app, stored, DeliveryStatus::Sent).await?), envelope)
         }
-        (None, Some(data)) => serde_json::from_str(&data).map_err(Error::internal)?,
-        (None, None) => Value::Object(serde_json::Map::new()),
+        (None, Some(data)) => EventData::Other(serde_json::from_str(&data).map_err(Error::internal)?),
+        (None, None) => EventData::Other(Value::Object(serde_json::Map::new())),
     };
-    Ok(ServerFrame {
+    Ok(EventFrame {
         r#type,
         data,
         timestamp: row.created_at,
         conversation_id: row.about,
         sender_id: row.caused_by,
-        event_id: Some(event_id(row.event_seq)),
-        request_id: None,
+        event_id: event_id(row.event_seq),
     })
 }
 
@@ -93,4 +96,52 @@ pub(super) async fn message(
 
 fn unsigned(value: i64) -> Result<u64> {
     u64::try_from(value).map_err(|_| Error::internal("a stored number is negative"))
+}
+
+/// A message that was just accepted, as [`message()`] will show it.
+pub(super) fn accepted(submission: &Submission, accepted: &Accepted) -> Message {
+    let request = &*submission.message;
+    let member = submission.snapshot.member(submission.sender.user_id);
+    let expires_in_s = request.expires_in_s.unwrap_or(0);
+    Message {
+        id: accepted.message_id,
+        conversation_id: submission.conversation,
+        conversation_seq: accepted.conversation_seq,
+        client_message_id: request.client_message_id,
+        sender: Sender {
+            user_id: submission.sender.user_id,
+            device_id: submission.device,
+            full_name: member.map(|member| member.full_name.clone()).unwrap_or_default(),
+            user_type: submission.sender.role,
+        },
+        message_type: request.message_type,
+        priority: request.priority,
+        sent_at: request.sent_at,
+        received_at: accepted.received_at,
+        device_seq: request.device_seq,
+        prev_commitment: request.prev_commitment,
+        seen_commitment: request.seen_commitment,
+        target_commitment: request.target_commitment,
+        reply_to_commitment: request.reply_to_commitment,
+        body: request.body.clone(),
+        commitment: request.commitment,
+        signature: request.signature,
+        seal_id: request.seal_id,
+        wrapped_key: request.wrapped_key,
+        attachments: Vec::new(),
+        urgent: request.urgent,
+        deliver: request.deliver,
+        expires_in_s,
+        delivery_status: DeliveryStatus::Sent,
+        read_by: Vec::new(),
+        expires_at: expires_at(accepted.received_at, expires_in_s),
+        source: None,
+        is_automated: false,
+        receipt: accepted.receipt.clone(),
+    }
+}
+
+/// When a message disappears for participants, if it does.
+pub(super) fn expires_at(received_at: Timestamp, expires_in_s: u64) -> Option<Timestamp> {
+    (expires_in_s > 0).then(|| received_at + Duration::from_secs(expires_in_s))
 }

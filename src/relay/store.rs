@@ -1,6 +1,6 @@
 //! The rows of conversations' messages and of devices' queues.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use sigilo_wire::{
     Base64Array, ClientMessageId, ConversationId, DataKeyId, DeviceId, DeviceNumber, MessageId, SealId,
@@ -9,11 +9,14 @@ use sigilo_wire::{
 };
 
 use super::{
-    plan::{self, Chain, ConversationState, DeviceState, MemberState, SealState, State, Stored, Target},
+    memory::Memory,
+    plan::{self, Chain, Locked, SealState, State, Stored, StoredNames, Target},
+    render,
     submit::Submission,
 };
 use crate::{
-    Error, Result, execute, execute_rows, fetch_all, fetch_list, fetch_optional, statements, storage::Tx,
+    Error, Result, execute, execute_rows, fetch_all, fetch_list, fetch_optional, fetch_rows, statements,
+    storage::Tx,
 };
 
 /// What a stored message and its sender look like to a reader.
@@ -29,30 +32,25 @@ macro_rules! message_columns {
 }
 
 statements! {
-    RECEIPT_KEY = "SELECT k.public_key, k.private_key, s.key_id FROM server_keys k
-        JOIN root_statements s ON s.tenant_id = k.tenant_id AND s.purpose = k.purpose AND s.public_key = k.public_key
-        WHERE k.tenant_id = $1 AND k.purpose = 'receipt' AND k.private_key IS NOT NULL ORDER BY s.epoch DESC LIMIT 1";
-    IDENTITY_KEY = "SELECT identity_key FROM users WHERE user_id = $1";
-    /// Locks the conversations of a batch until its commit, and reads them.
-    LOCK_CONVERSATIONS = "UPDATE conversations SET last_seq = last_seq WHERE conversation_id IN ($list)
-        RETURNING conversation_id, tenant_id, last_seq, facts_version, related_patient_id";
-    MEMBERS = "SELECT p.conversation_id, u.user_id, u.role, u.identity_key, u.history_key_id, d.device_id,
-        d.device_number, d.registration_id, k.signed_pre_key_at
-        FROM participants p JOIN users u ON u.user_id = p.user_id
-        LEFT JOIN devices d ON d.user_id = u.user_id AND d.kind = 'messaging' AND d.in_manifest AND d.revoked_at IS NULL
-        LEFT JOIN device_keys k ON k.device_id = d.device_id
-        WHERE p.status = 'active' AND p.conversation_id IN ($list) ORDER BY p.conversation_id, u.user_id";
+    RECEIPT_KEY = "SELECT private_key FROM server_keys
+        WHERE tenant_id = $1 AND purpose = 'receipt' AND public_key = $2 AND private_key IS NOT NULL";
+    /// SQLite's transaction holds the whole database already.
+    LOCK_CONVERSATIONS_SQLITE = "SELECT conversation_id, tenant_id, last_seq, facts_version FROM conversations
+        WHERE conversation_id IN ($list)";
+    /// Locks the conversations of a batch until its commit, in the order of their ids.
+    LOCK_CONVERSATIONS_POSTGRES = "SELECT conversation_id, tenant_id, last_seq, facts_version FROM conversations
+        WHERE conversation_id IN ($list) ORDER BY conversation_id FOR UPDATE";
     CHAINS = "SELECT conversation_id, device_id, last_device_seq, last_commitment FROM device_chains
         WHERE conversation_id IN ($list)";
     SEALS = "SELECT seal_id, conversation_id, sender_id, device_number, recipients_digest, received_at
         FROM record_seals WHERE seal_id IN ($list)";
-    RECORDS_KEYS = "SELECT tenant_id, key_id FROM root_statements WHERE purpose = 'records' AND tenant_id IN ($list)
-        ORDER BY epoch";
     STORED = "SELECT device_id, client_message_id, conversation_id, commitment, signature, message_id, conversation_seq,
         received_at, audit_leaf, policies, policy_set, receipt_key_id, receipt_signature
         FROM messages WHERE client_message_id IN ($list)";
-    TARGETS = "SELECT commitment, conversation_id, sender_id FROM messages WHERE commitment IN ($list)";
-    ADVANCE = "UPDATE conversations SET last_seq = last_seq + $1, updated_at = $2 WHERE conversation_id IN ($list)";
+    TARGETS = "SELECT commitment, conversation_id, sender_id FROM messages
+        WHERE (conversation_id, commitment) IN (VALUES $rows(UUID, BYTEA))";
+    ADVANCE = "UPDATE conversations SET last_seq = v.column2, updated_at = v.column3
+        FROM (VALUES $rows(UUID, BIGINT, BIGINT)) AS v WHERE conversation_id = v.column1";
     SAVE_CHAINS = "INSERT INTO device_chains (conversation_id, device_id, last_device_seq, last_commitment)
         VALUES $rows ON CONFLICT (conversation_id, device_id)
         DO UPDATE SET last_device_seq = excluded.last_device_seq, last_commitment = excluded.last_commitment";
@@ -61,7 +59,7 @@ statements! {
         seen_commitment, target_commitment, reply_to_commitment, commitment, signature, seal_id, urgent, deliver,
         expires_in_s, expires_at, source, is_automated, retention_class, data_key_id, body, wrapped_key, context_hash,
         wrapped_key_hash, attachments, audit_leaf, policies, policy_set, receipt_key_id, receipt_signature)
-        VALUES $rows";
+        VALUES $rows ON CONFLICT DO NOTHING";
 
     /// The sum in LIMIT is for SQLite, which plans a query anew for each value bound to a bare LIMIT.
     EVENTS = concat!("SELECT e.event_seq, e.type, e.conversation_id AS about, e.sender_id AS caused_by, e.created_at,
@@ -74,12 +72,14 @@ statements! {
         FROM device_events e LEFT JOIN messages m ON m.message_id = e.message_id
         LEFT JOIN users u ON u.user_id = m.sender_id
         WHERE e.device_id = $1 AND e.event_seq > $2 AND e.conversation_id = $4 ORDER BY e.event_seq LIMIT $3 + 0");
-    DELETE_EVENTS = "DELETE FROM device_events WHERE device_id = $1 AND event_seq IN ($list) RETURNING message_id";
-    ACKNOWLEDGED = "SELECT m.message_id, m.conversation_id, m.sender_id, d.device_id
-        FROM messages m LEFT JOIN devices d ON d.user_id = m.sender_id AND d.kind = 'messaging' AND d.in_manifest
-        AND d.revoked_at IS NULL WHERE m.message_id IN ($list)";
+    DELETE_EVENTS = "DELETE FROM device_events WHERE (device_id, event_seq) IN (VALUES $rows(UUID, BIGINT))
+        RETURNING device_id, conversation_id, sender_id, message_id";
+    /// The messaging devices of senders, who hear of deliveries.
+    SENDERS_DEVICES = "SELECT user_id, device_id FROM devices
+        WHERE user_id IN ($list) AND kind = 'messaging' AND in_manifest AND revoked_at IS NULL";
     DELIVERIES = "SELECT message_id, user_id, delivered_at FROM deliveries WHERE message_id IN ($list)";
-    INSERT_DELIVERIES = "INSERT INTO deliveries (message_id, user_id, delivered_at) VALUES $rows ON CONFLICT DO NOTHING";
+    INSERT_DELIVERIES = "INSERT INTO deliveries (message_id, user_id, delivered_at) VALUES $rows
+        ON CONFLICT DO NOTHING RETURNING message_id, user_id";
 
     MESSAGE = concat!("SELECT ", message_columns!(), " FROM messages m JOIN users u ON u.user_id = m.sender_id
         WHERE m.message_id = $1");
@@ -98,19 +98,9 @@ statements! {
     RECIPIENTS = "SELECT conversation_id, user_id FROM participants WHERE status = 'active' AND conversation_id IN ($list)";
 }
 
-#[derive(sqlx::FromRow)]
-pub(super) struct ReceiptKeyRow {
-    pub public_key: Vec<u8>,
-    pub private_key: Vec<u8>,
-    pub key_id: Vec<u8>,
-}
-
-pub(super) async fn receipt_key(tx: &mut Tx, tenant: TenantId) -> Result<Option<ReceiptKeyRow>> {
-    fetch_optional!(tx, ReceiptKeyRow, RECEIPT_KEY, tenant)
-}
-
-pub(super) async fn identity_key(tx: &mut Tx, user: UserId) -> Result<Option<Vec<u8>>> {
-    Ok(fetch_optional!(tx, (Option<Vec<u8>>,), IDENTITY_KEY, user)?.and_then(|(key,)| key))
+/// The private half, under column encryption.
+pub(super) async fn receipt_key(tx: &mut Tx, tenant: TenantId, public: &[u8]) -> Result<Option<Vec<u8>>> {
+    Ok(fetch_optional!(tx, (Vec<u8>,), RECEIPT_KEY, tenant, public)?.map(|(private,)| private))
 }
 
 #[derive(sqlx::FromRow)]
@@ -119,20 +109,6 @@ struct ConversationRow {
     tenant_id: TenantId,
     last_seq: i64,
     facts_version: i64,
-    related_patient_id: Option<UserId>,
-}
-
-#[derive(sqlx::FromRow)]
-struct MemberRow {
-    conversation_id: ConversationId,
-    user_id: UserId,
-    role: String,
-    identity_key: Option<Vec<u8>>,
-    history_key_id: Option<Vec<u8>>,
-    device_id: Option<DeviceId>,
-    device_number: Option<DeviceNumber>,
-    registration_id: Option<i64>,
-    signed_pre_key_at: Option<Timestamp>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -187,50 +163,96 @@ pub(super) fn array<const N: usize>(bytes: &[u8]) -> Result<Base64Array<N>> {
         .map_err(|_| Error::internal(format!("a column holds {} bytes, not {N}", bytes.len())))
 }
 
-/// Reads, in the batch's transaction, everything its messages' acceptance depends on.
-pub(super) async fn load(tx: &mut Tx, sends: &[&Submission]) -> Result<State> {
+/// Reads, in the batch's transaction, what its messages' acceptance depends on and is not remembered. With
+/// `careful`, also the messages that stand under the batch's names and commitments already.
+pub(super) async fn load(
+    tx: &mut Tx,
+    memory: &Memory,
+    sends: &[&Submission],
+    careful: bool,
+) -> Result<State> {
     let conversations = distinct(sends.iter().map(|send| send.conversation));
     let mut state = State::default();
     // First the lock: everything below is read after it.
-    for row in fetch_list!(tx, ConversationRow, LOCK_CONVERSATIONS, [], conversations.as_slice())? {
-        state.conversations.insert(
-            row.conversation_id,
-            ConversationState {
-                tenant: row.tenant_id,
-                last_seq: row.last_seq,
-                facts_version: row.facts_version,
-                patient: row.related_patient_id,
-                members: Vec::new(),
-            },
-        );
+    let lock = match tx {
+        Tx::Sqlite(_) => LOCK_CONVERSATIONS_SQLITE,
+        Tx::Postgres(_) => LOCK_CONVERSATIONS_POSTGRES,
+    };
+    for row in fetch_list!(tx, ConversationRow, lock, [], conversations.as_slice())? {
+        let locked =
+            Locked { tenant: row.tenant_id, last_seq: row.last_seq, facts_version: row.facts_version };
+        state.conversations.insert(row.conversation_id, locked);
     }
-    for row in fetch_list!(tx, MemberRow, MEMBERS, [], conversations.as_slice())? {
-        add_member(&mut state, row);
+    load_chains(tx, memory, &mut state).await?;
+    load_seals(tx, memory, sends, &mut state).await?;
+    if careful {
+        state.stored =
+            stored_as(tx, sends.iter().map(|send| send.message.client_message_id).collect()).await?;
     }
-    for (conversation, device, device_seq, commitment) in
-        fetch_list!(tx, (ConversationId, DeviceId, i64, Vec<u8>), CHAINS, [], conversations.as_slice())?
-    {
-        let commitment = Some(array::<32>(&commitment)?.0);
-        state.chains.insert((conversation, device), Chain { device_seq, commitment });
-    }
-    let seals = distinct(sends.iter().map(|send| send.message.seal_id));
-    for row in fetch_list!(tx, SealRow, SEALS, [], seals.as_slice())? {
-        state.seals.insert(
-            row.seal_id,
-            SealState {
-                conversation: row.conversation_id,
-                sender: row.sender_id,
-                device: row.device_number,
-                recipients_digest: row.recipients_digest,
-                received_at: row.received_at,
-            },
-        );
-    }
-    let tenants = distinct(sends.iter().map(|send| send.tenant));
-    state.records_keys =
-        fetch_list!(tx, (TenantId, Vec<u8>), RECORDS_KEYS, [], tenants.as_slice())?.into_iter().collect();
-    load_named(tx, sends, &mut state).await?;
+    load_targets(tx, sends, careful, &mut state).await?;
     Ok(state)
+}
+
+/// The chains of a conversation move with its `last_seq` only: those remembered for the same one hold.
+async fn load_chains(tx: &mut Tx, memory: &Memory, state: &mut State) -> Result<()> {
+    let mut unknown = Vec::new();
+    for (id, locked) in &state.conversations {
+        match memory.chains(*id, locked.last_seq) {
+            Some(chains) => state.chains.insert(*id, (*chains).clone()),
+            None => {
+                unknown.push(*id);
+                state.chains.insert(*id, HashMap::new())
+            }
+        };
+    }
+    unknown.sort_unstable();
+    for (conversation, device, device_seq, commitment) in
+        fetch_list!(tx, (ConversationId, DeviceId, i64, Vec<u8>), CHAINS, [], unknown.as_slice())?
+    {
+        let chain = Chain { device_seq, commitment: Some(array::<32>(&commitment)?.0) };
+        state.chains.entry(conversation).or_default().insert(device, chain);
+    }
+    Ok(())
+}
+
+/// A stored seal never changes.
+async fn load_seals(tx: &mut Tx, memory: &Memory, sends: &[&Submission], state: &mut State) -> Result<()> {
+    let mut unknown = Vec::new();
+    for id in distinct(sends.iter().map(|send| send.message.seal_id)) {
+        match memory.seal(id) {
+            Some(seal) => _ = state.seals.insert(id, seal),
+            None => unknown.push(id),
+        }
+    }
+    for row in fetch_list!(tx, SealRow, SEALS, [], unknown.as_slice())? {
+        let seal = Arc::new(SealState {
+            conversation: row.conversation_id,
+            sender: row.sender_id,
+            device: row.device_number,
+            recipients_digest: row.recipients_digest,
+            received_at: row.received_at,
+        });
+        memory.keep_seal(row.seal_id, Arc::clone(&seal));
+        state.seals.insert(row.seal_id, seal);
+    }
+    Ok(())
+}
+
+/// The messages that those of the batch are about.
+async fn load_targets(tx: &mut Tx, sends: &[&Submission], careful: bool, state: &mut State) -> Result<()> {
+    let about = distinct(sends.iter().flat_map(|send| {
+        let message = &send.message;
+        let own = Some(message.commitment).filter(|_| careful);
+        let named = [message.target_commitment, message.reply_to_commitment, own];
+        named.into_iter().flatten().map(|commitment| (send.conversation, commitment.0.to_vec()))
+    }));
+    let found = fetch_rows!(tx, (Vec<u8>, ConversationId, UserId), TARGETS, &about, (conversation, commitment) => [
+        *conversation, commitment.as_slice(),
+    ])?;
+    for (commitment, conversation, sender) in found {
+        state.targets.entry(array::<32>(&commitment)?.0).or_default().push(Target { conversation, sender });
+    }
+    Ok(())
 }
 
 impl StoredRow {
@@ -249,59 +271,11 @@ impl StoredRow {
     }
 }
 
-/// The message a device has stored under a name.
-pub(super) async fn stored(tx: &mut Tx, device: DeviceId, name: ClientMessageId) -> Result<Option<Stored>> {
-    let rows = fetch_list!(tx, StoredRow, STORED, [], &[name][..])?;
-    rows.into_iter().find(|row| row.device_id == device).map(StoredRow::stored).transpose()
-}
-
-/// Messages that stand under the batch's names or commitments already, and those its messages are about.
-async fn load_named(tx: &mut Tx, sends: &[&Submission], state: &mut State) -> Result<()> {
-    let names = distinct(sends.iter().map(|send| send.message.client_message_id));
-    for row in fetch_list!(tx, StoredRow, STORED, [], names.as_slice())? {
-        state.stored.insert((row.device_id, row.client_message_id), row.stored()?);
-    }
-    let about = distinct(
-        sends
-            .iter()
-            .flat_map(|send| {
-                let message = &send.message;
-                [message.target_commitment, message.reply_to_commitment, Some(message.commitment)]
-            })
-            .flatten()
-            .map(|commitment| commitment.0.to_vec()),
-    );
-    for (commitment, conversation, sender) in
-        fetch_list!(tx, (Vec<u8>, ConversationId, UserId), TARGETS, [], about.as_slice())?
-    {
-        state.targets.entry(array::<32>(&commitment)?.0).or_default().push(Target { conversation, sender });
-    }
-    Ok(())
-}
-
-fn add_member(state: &mut State, row: MemberRow) {
-    let Some(conversation) = state.conversations.get_mut(&row.conversation_id) else { return };
-    if conversation.patient.is_none() && row.role == sigilo_wire::Role::Patient.as_str() {
-        conversation.patient = Some(row.user_id);
-    }
-    if conversation.members.last().is_none_or(|member| member.user != row.user_id) {
-        conversation.members.push(MemberState {
-            user: row.user_id,
-            identity_key: row.identity_key,
-            history_key_id: row.history_key_id,
-            devices: Vec::new(),
-        });
-    }
-    if let (Some(member), Some(id), Some(number)) =
-        (conversation.members.last_mut(), row.device_id, row.device_number)
-    {
-        member.devices.push(DeviceState {
-            id,
-            number,
-            registration_id: row.registration_id.unwrap_or(0),
-            keys_published_at: row.signed_pre_key_at,
-        });
-    }
+/// The messages stored under these names, by device and name.
+pub(super) async fn stored_as(tx: &mut Tx, names: Vec<ClientMessageId>) -> Result<StoredNames> {
+    let names = distinct(names.into_iter());
+    let rows = fetch_list!(tx, StoredRow, STORED, [], names.as_slice())?;
+    rows.into_iter().map(|row| Ok(((row.device_id, row.client_message_id), row.stored()?))).collect()
 }
 
 fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
@@ -311,30 +285,24 @@ fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
     values
 }
 
-/// Saves how far the batch has moved its conversations and chains.
+/// Saves how far the batch has moved these conversations and the chains of these devices in them.
 pub(super) async fn advance(
     tx: &mut Tx,
     state: &State,
-    before: &HashMap<ConversationId, i64>,
-    sends: &[&Submission],
+    moved: &[(ConversationId, DeviceId)],
     now: Timestamp,
 ) -> Result<()> {
-    let mut steps: std::collections::BTreeMap<i64, Vec<ConversationId>> = std::collections::BTreeMap::new();
-    for (id, conversation) in &state.conversations {
-        let step = conversation.last_seq - before.get(id).copied().unwrap_or(conversation.last_seq);
-        if step > 0 {
-            steps.entry(step).or_default().push(*id);
-        }
-    }
-    for (step, conversations) in steps {
-        fetch_list!(tx, (i64,), ADVANCE, [step, now], conversations.as_slice())?;
-    }
-    let moved = distinct(sends.iter().map(|send| (send.conversation, send.sender.device_id)));
-    let rows: Vec<_> = moved
+    let conversations = distinct(moved.iter().map(|(conversation, _)| *conversation));
+    let lasts: Vec<(ConversationId, i64)> = conversations
         .into_iter()
-        .filter_map(|place| state.chains.get(&place).map(|chain| (place, chain)))
-        .filter_map(|((conversation, device), chain)| {
-            Some((conversation, device, chain.device_seq, chain.commitment?))
+        .filter_map(|id| state.conversations.get(&id).map(|locked| (id, locked.last_seq)))
+        .collect();
+    execute_rows!(tx, ADVANCE, &lasts, (conversation, last_seq) => [*conversation, *last_seq, now])?;
+    let rows: Vec<_> = moved
+        .iter()
+        .filter_map(|(conversation, device)| {
+            let chain = state.chains.get(conversation)?.get(device)?;
+            Some((*conversation, *device, chain.device_seq, chain.commitment?))
         })
         .collect();
     execute_rows!(tx, SAVE_CHAINS, &rows, (conversation, device, seq, commitment) => [
@@ -355,7 +323,7 @@ struct Columns {
     client_message_id: ClientMessageId,
     sender: UserId,
     device: DeviceId,
-    device_number: Option<DeviceNumber>,
+    device_number: DeviceNumber,
     kind: &'static str,
     priority: &'static str,
     sent_at: Timestamp,
@@ -381,7 +349,6 @@ impl MessageRow {
         let message = &submission.message;
         let bytes = |link: Option<Base64Array<32>>| link.map(|commitment| commitment.0.to_vec());
         let expires_in_s = message.expires_in_s.unwrap_or(0);
-        let expiry = std::time::Duration::from_secs(expires_in_s);
         Self {
             accepted: accepted.clone(),
             row: Box::new(Columns {
@@ -390,7 +357,7 @@ impl MessageRow {
                 client_message_id: message.client_message_id,
                 sender: submission.sender.user_id,
                 device: submission.sender.device_id,
-                device_number: submission.sender.device_number,
+                device_number: submission.device,
                 kind: message.message_type.as_str(),
                 priority: message.priority.as_str(),
                 sent_at: message.sent_at,
@@ -408,7 +375,7 @@ impl MessageRow {
                 urgent: message.urgent,
                 deliver: message.deliver.as_str(),
                 expires_in_s: i64::try_from(expires_in_s).unwrap_or(i64::MAX),
-                expires_at: (expires_in_s > 0).then(|| accepted.received_at + expiry),
+                expires_at: render::expires_at(accepted.received_at, expires_in_s),
                 data_key: submission.data_key.id,
                 body: submission.body.clone(),
                 wrapped_key: submission.wrapped_key.clone(),
@@ -420,9 +387,9 @@ impl MessageRow {
     }
 }
 
-/// Stores the accepted messages of a batch.
-pub(super) async fn insert_messages(tx: &mut Tx, rows: &[MessageRow]) -> Result<()> {
-    execute_rows!(tx, INSERT_MESSAGES, rows, MessageRow { accepted, row } => [
+/// Stores the accepted messages of a batch; `false` when the name or the commitment of one is taken.
+pub(super) async fn insert_messages(tx: &mut Tx, rows: &[MessageRow]) -> Result<bool> {
+    let stored = execute_rows!(tx, INSERT_MESSAGES, rows, MessageRow { accepted, row } => [
         accepted.message_id, row.tenant, row.conversation, accepted.conversation_seq, row.client_message_id, row.sender,
         row.device, row.device_number, row.kind, row.priority, row.sent_at, accepted.received_at, row.device_seq,
         row.links[0].as_deref(), row.links[1].as_deref(), row.links[2].as_deref(), row.links[3].as_deref(),
@@ -432,7 +399,7 @@ pub(super) async fn insert_messages(tx: &mut Tx, rows: &[MessageRow]) -> Result<
         accepted.receipt.audit_leaf.as_slice(), row.policies.as_str(), accepted.receipt.policy_set.as_slice(),
         accepted.receipt.key_id.as_slice(), accepted.receipt.signature.as_slice(),
     ])?;
-    Ok(())
+    Ok(stored == rows.len() as u64)
 }
 
 /// A stored message joined with its sender.
@@ -526,23 +493,23 @@ pub(super) async fn events(
     }
 }
 
-/// Deletes acknowledged events; gives the messages they were about.
-pub(super) async fn delete_events(tx: &mut Tx, device: DeviceId, events: &[i64]) -> Result<Vec<MessageId>> {
-    let rows = fetch_list!(tx, (Option<MessageId>,), DELETE_EVENTS, [device], events)?;
-    Ok(rows.into_iter().filter_map(|(message,)| message).collect())
-}
-
-/// A message that was acknowledged, and one device of its sender.
+/// An event that was acknowledged.
 #[derive(sqlx::FromRow)]
 pub(super) struct AcknowledgedRow {
-    pub message_id: MessageId,
-    pub conversation_id: ConversationId,
-    pub sender_id: UserId,
-    pub device_id: Option<DeviceId>,
+    pub device_id: DeviceId,
+    pub conversation_id: Option<ConversationId>,
+    pub sender_id: Option<UserId>,
+    pub message_id: Option<MessageId>,
 }
 
-pub(super) async fn acknowledged(tx: &mut Tx, messages: &[MessageId]) -> Result<Vec<AcknowledgedRow>> {
-    fetch_list!(tx, AcknowledgedRow, ACKNOWLEDGED, [], messages)
+/// Deletes acknowledged events (a device and a place in its queue) and gives those that were there.
+pub(super) async fn delete_events(tx: &mut Tx, events: &[(DeviceId, i64)]) -> Result<Vec<AcknowledgedRow>> {
+    fetch_rows!(tx, AcknowledgedRow, DELETE_EVENTS, events, (device, seq) => [*device, *seq])
+}
+
+/// The messaging devices of these people.
+pub(super) async fn senders_devices(tx: &mut Tx, users: &[UserId]) -> Result<Vec<(UserId, DeviceId)>> {
+    fetch_list!(tx, (UserId, DeviceId), SENDERS_DEVICES, [], users)
 }
 
 pub(super) async fn deliveries(
@@ -552,13 +519,13 @@ pub(super) async fn deliveries(
     fetch_list!(tx, (MessageId, UserId, Timestamp), DELIVERIES, [], messages)
 }
 
+/// Notes deliveries; gives those that are the first of their person.
 pub(super) async fn insert_deliveries(
     tx: &mut Tx,
     rows: &[(MessageId, UserId)],
     now: Timestamp,
-) -> Result<()> {
-    execute_rows!(tx, INSERT_DELIVERIES, rows, (message, user) => [*message, *user, now])?;
-    Ok(())
+) -> Result<Vec<(MessageId, UserId)>> {
+    fetch_rows!(tx, (MessageId, UserId), INSERT_DELIVERIES, rows, (message, user) => [*message, *user, now])
 }
 
 /// The newest message of each conversation.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use sigilo_seal::{IdentityPublicKey, Origin};
 use sigilo_wire::{
-    ConversationId, ErrorCode, MessageId, TenantId,
+    ConversationId, DeviceNumber, ErrorCode, MessageId, TenantId,
     message::{Accepted, SendMessage},
 };
 use tokio::sync::oneshot;
@@ -17,8 +17,9 @@ use super::{
     writer::Job,
 };
 use crate::{
-    App, Caller, Ctx, Error, Result, conversations,
-    policy::{Basis, Grant, SendMessage as SendMessageAct},
+    App, Caller, Ctx, Error, Result,
+    conversations::{self, Snapshot},
+    policy::Basis,
     rng,
     storage::keystore::DataKey,
 };
@@ -28,12 +29,14 @@ pub(super) struct Submission {
     pub ctx: Ctx,
     pub tenant: TenantId,
     pub sender: Caller,
+    /// The sender's device number.
+    pub device: DeviceNumber,
     pub conversation: ConversationId,
-    pub facts_version: i64,
+    /// What the decision was made on; the plan refuses it when it is of the past.
+    pub snapshot: Arc<Snapshot>,
     pub basis: Basis,
-    pub message: SendMessage,
+    pub message: Arc<SendMessage>,
     pub hashes: Hashes,
-    pub identity_key: [u8; 33],
     pub message_id: MessageId,
     pub data_key: DataKey,
     pub receipt_key: Arc<ReceiptKey>,
@@ -93,16 +96,16 @@ pub async fn send(
     app: &App,
     ctx: &Ctx,
     conversation: ConversationId,
-    message: &SendMessage,
+    message: Arc<SendMessage>,
 ) -> Result<Accepted> {
     for _ in 1..DECISIONS {
-        let pending = begin_send(app, ctx, conversation, message.clone()).await;
+        let pending = begin_send(app, ctx, conversation, Arc::clone(&message)).await;
         match async { pending?.accepted().await }.await {
             Err(error) if is_facts_changed(&error) => {}
             answer => return answer,
         }
     }
-    begin_send(app, ctx, conversation, message.clone()).await?.accepted().await
+    begin_send(app, ctx, conversation, message).await?.accepted().await
 }
 
 /// As [`send`], but comes back as soon as the writer has the message: sockets keep the order of their messages
@@ -115,44 +118,45 @@ pub async fn begin_send(
     app: &App,
     ctx: &Ctx,
     conversation: ConversationId,
-    message: SendMessage,
+    message: Arc<SendMessage>,
 ) -> Result<Pending> {
-    let sender = *ctx.caller()?;
-    let mut tx = app.db.read("relay_sender").await?;
-    let identity_key = store::identity_key(&mut tx, sender.user_id).await?;
-    let stored = store::stored(&mut tx, sender.device_id, message.client_message_id).await?;
+    let refusal = match begin_submit(app, ctx, conversation, Arc::clone(&message)).await {
+        Err(Error::Unavailable(what)) => return Err(Error::Unavailable(what)),
+        Err(refusal) => refusal,
+        taken => return taken,
+    };
+    // What was accepted stays accepted, whatever the rules and the clock say by now.
+    let mut tx = app.db.read("relay_stored").await?;
+    let stored = store::stored_as(&mut tx, vec![message.client_message_id]).await?;
     drop(tx);
-    if let Some(stored) = stored {
-        // Before the rules and the clock have their say: what was accepted stays accepted.
+    if let Some(stored) = stored.get(&(ctx.caller()?.device_id, message.client_message_id)) {
         return stored.repeat(conversation, &message).map(|accepted| Pending::Stored(Box::new(accepted)));
     }
-    let grant = conversations::authorize_send(app, ctx, conversation).await?;
-    begin_submit(app, ctx, grant, identity_key, message).await
+    Err(conversations::audit_denied_send(app, ctx, conversation, refusal).await)
 }
 
-/// Checks a message that the rules allow and hands it to the writer.
+/// Decides on a message, checks it and hands it to the writer.
 async fn begin_submit(
     app: &App,
     ctx: &Ctx,
-    grant: Grant<SendMessageAct>,
-    identity_key: Option<Vec<u8>>,
-    message: SendMessage,
+    conversation: ConversationId,
+    message: Arc<SendMessage>,
 ) -> Result<Pending> {
     let sender = *ctx.caller()?;
+    let (grant, snapshot) = conversations::authorize_send(app, ctx, conversation).await?;
     let device = sender.device_number.ok_or_else(|| {
         Error::conflict(ErrorCode::KeysMissing, json!({"problem": "a session device cannot send"}))
     })?;
     validate::check_shape(&message, ctx.now)?;
-
-    let conversation = grant.resource().conversation_id;
     let missing =
         || Error::conflict(ErrorCode::KeysMissing, json!({"problem": "publish an identity key first"}));
-    let identity = IdentityPublicKey::parse(&identity_key.ok_or_else(missing)?).map_err(|_| missing())?;
+    let identity = snapshot.member(sender.user_id).and_then(|member| member.identity_key.as_deref());
+    let identity = IdentityPublicKey::parse(identity.ok_or_else(missing)?).map_err(|_| missing())?;
     let origin = Origin { tenant: ctx.tenant, conversation, sender: sender.user_id, device };
     let hashes = validate::check_signature(&origin, &identity, &message)?;
 
     let data_key = app.conversation_key(ctx, conversation).await?;
-    let receipt_key = app.receipt_keys.get(app, ctx.tenant).await?;
+    let receipt_key = app.receipt_keys.get(app, ctx).await?;
     let message_id = MessageId::new(ctx.now, rng::bytes(&*app.entropy));
     let row = message_id.as_bytes();
     let body = data_key.seal("body", row, &message.body, &*app.entropy)?;
@@ -163,10 +167,10 @@ async fn begin_submit(
         ctx: ctx.clone(),
         tenant: ctx.tenant,
         sender,
+        device,
         conversation,
-        facts_version: grant.resource().facts_version,
+        snapshot,
         basis: grant.basis().clone(),
-        identity_key: identity.to_bytes(),
         message,
         hashes,
         message_id,
@@ -181,21 +185,20 @@ async fn begin_submit(
 
 #[cfg(test)]
 impl Submission {
-    /// A submission as the plan sees it, decided on facts of version 5; keys and hashes are made up.
+    /// A submission of a user's first device as the plan sees it; keys and hashes are made up.
     pub(super) fn for_tests(
         tenant: TenantId,
-        conversation: ConversationId,
         device_id: sigilo_wire::DeviceId,
         user_id: sigilo_wire::UserId,
-        device_number: sigilo_wire::DeviceNumber,
         message: SendMessage,
+        snapshot: Arc<Snapshot>,
     ) -> Self {
         let sender = Caller {
             user_id,
             role: sigilo_wire::Role::Patient,
             device_id,
             kind: sigilo_wire::account::DeviceKind::Messaging,
-            device_number: Some(device_number),
+            device_number: Some(DeviceNumber::FIRST),
         };
         let now = message.sent_at;
         Self {
@@ -208,17 +211,18 @@ impl Submission {
             },
             tenant,
             sender,
-            conversation,
-            facts_version: 5,
+            device: DeviceNumber::FIRST,
+            conversation: snapshot.id(),
+            snapshot,
             basis: Basis { policies: [].into(), policy_set: [0; 32] },
-            identity_key: [user_id.as_bytes()[0]; 33],
-            message,
+            message: Arc::new(message),
             hashes: Hashes { context: [0; 32], signature: [0; 32], wrapped_key: [0; 32] },
             message_id: MessageId::new(now, [0; 10]),
             data_key: DataKey::for_tests(),
             receipt_key: Arc::new(ReceiptKey {
                 secret: sigilo_seal::Ed25519Secret::from_seed([1; 32]),
                 key_id: sigilo_seal::KeyId([0; 16]),
+                until: now,
             }),
             body: Vec::new(),
             wrapped_key: Vec::new(),

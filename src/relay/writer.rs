@@ -3,11 +3,17 @@
 //! One task owns the relay's writes in this process. While a commit is on its way to the disk, the next batch
 //! gathers in the channel; the busier the server, the larger the batches, and the cost of a commit is shared.
 //! A full channel makes senders wait: memory stays bounded.
+//!
+//! Acknowledgements wait a moment for company: nobody waits for them, and a transaction each would make senders
+//! wait behind it.
 
 use std::{sync::Arc, time::Duration};
 
 use sigilo_wire::message::Accepted;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{batch, deliver::Acknowledgement, submit::Submission};
 use crate::{App, Error, Result, shutdown::Shutdown, storage::error::CONFLICT};
@@ -20,6 +26,12 @@ pub(super) enum Job {
     Acknowledge(Acknowledgement),
 }
 
+/// A message, and who waits for what becomes of it.
+pub(super) struct Sending {
+    pub(super) submission: Box<Submission>,
+    pub(super) answer: oneshot::Sender<Result<Accepted>>,
+}
+
 /// The way to the writer.
 #[derive(Clone, Debug)]
 pub struct Writer(mpsc::Sender<Job>);
@@ -29,6 +41,8 @@ pub struct Inbox(mpsc::Receiver<Job>);
 
 /// How often a batch is tried again when another transaction was in its way.
 const TRIES: u32 = 5;
+/// How long acknowledgements wait for others.
+const ACK_PAUSE: Duration = Duration::from_millis(10);
 
 impl Writer {
     /// A way to a writer that is not running yet.
@@ -44,25 +58,74 @@ impl Writer {
     }
 }
 
+/// What has gathered for the next transactions.
+#[derive(Default)]
+struct Gathered {
+    sends: Vec<Sending>,
+    acks: Vec<Acknowledgement>,
+    /// When the acknowledgements have waited long enough.
+    acks_due: Option<Instant>,
+}
+
+impl Gathered {
+    fn take(&mut self, jobs: &mut Vec<Job>) {
+        for job in jobs.drain(..) {
+            match job {
+                Job::Send(submission, answer) => self.sends.push(Sending { submission, answer }),
+                Job::Acknowledge(acknowledgement) => {
+                    self.acks_due.get_or_insert_with(|| Instant::now() + ACK_PAUSE);
+                    self.acks.push(acknowledgement);
+                }
+            }
+        }
+    }
+
+    /// Writes the sends, and the acknowledgements when it is their time or there are `many`.
+    async fn write(&mut self, app: &App, many: usize) {
+        let due = self.acks_due.is_some_and(|due| due <= Instant::now()) || self.acks.len() >= many;
+        let acks = if due { std::mem::take(&mut self.acks) } else { Vec::new() };
+        if due {
+            self.acks_due = None;
+        }
+        let sends = std::mem::take(&mut self.sends);
+        if !sends.is_empty() || !acks.is_empty() {
+            write(app, sends, acks).await;
+        }
+    }
+}
+
 /// Writes until every [`Writer`] is gone or the server shuts down, then what is left in the queue.
 pub async fn run(app: Arc<App>, mut inbox: Inbox) {
     let mut shutdown = app.shutdown.clone();
     let most = app.config.relay.batch_sends;
     let mut jobs = Vec::with_capacity(most);
+    let mut gathered = Gathered::default();
     loop {
         tokio::select! {
             biased;
             taken = inbox.0.recv_many(&mut jobs, most) => {
-                if taken == 0 { return; }
-                write(&app, std::mem::take(&mut jobs)).await;
+                if taken == 0 { break; }
+                gathered.take(&mut jobs);
             }
+            () = sleep_until(gathered.acks_due) => {}
             // Requests are drained before the phase says so: nobody waits for what comes later.
             () = stopped(&mut shutdown) => break,
         }
+        gathered.write(&app, most).await;
     }
     inbox.0.close();
     while inbox.0.recv_many(&mut jobs, most).await > 0 {
-        write(&app, std::mem::take(&mut jobs)).await;
+        gathered.take(&mut jobs);
+        gathered.write(&app, most).await;
+    }
+    gathered.write(&app, 0).await;
+}
+
+/// Never, when nothing is due.
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -75,36 +138,43 @@ async fn stopped(shutdown: &mut Shutdown) {
     }
 }
 
-/// Writes one batch. When it fails for a fault that one job may have caused, each job is tried alone, so that
-/// it cannot take its neighbours with it.
-async fn write(app: &App, jobs: Vec<Job>) {
-    metrics::histogram!("sigilo_relay_batch_jobs").record(jobs.len() as f64);
-    match attempt(app, &jobs).await {
-        Ok(outcome) => batch::answer(app, jobs, outcome),
-        Err(Error::Internal(problem)) if jobs.len() > 1 => {
-            tracing::error!(%problem, jobs = jobs.len(), "a batch failed; its jobs are tried one by one");
-            for job in jobs {
-                let alone = vec![job];
-                match attempt(app, &alone).await {
-                    Ok(outcome) => batch::answer(app, alone, outcome),
-                    Err(error) => batch::fail(alone, &error),
+/// Writes one batch. When it fails for a fault that one send may have caused, each is tried alone, so that it
+/// cannot take its neighbours with it.
+async fn write(app: &App, sends: Vec<Sending>, acks: Vec<Acknowledgement>) {
+    metrics::histogram!("sigilo_relay_batch_sends").record(sends.len() as f64);
+    match attempt(app, &sends, &acks).await {
+        Ok(outcome) => batch::answer(app, sends, outcome),
+        Err(Error::Internal(problem)) if sends.len() + acks.len() > 1 => {
+            tracing::error!(%problem, sends = sends.len(), "a batch failed; its parts are tried one by one");
+            let acks = acks.into_iter().map(|ack| (Vec::new(), vec![ack]));
+            for (sends, acks) in sends.into_iter().map(|send| (vec![send], Vec::new())).chain(acks) {
+                match attempt(app, &sends, &acks).await {
+                    Ok(outcome) => batch::answer(app, sends, outcome),
+                    Err(error) => batch::fail(sends, &error),
                 }
             }
         }
-        Err(error) => batch::fail(jobs, &error),
+        Err(error) => batch::fail(sends, &error),
     }
 }
 
-/// Runs the batch's transaction; tries again while the database says another was in the way.
-async fn attempt(app: &App, jobs: &[Job]) -> Result<batch::Outcome> {
+/// Runs the batch's transaction; tries again, with care, when a name or commitment is taken, and again while
+/// the database says another transaction was in the way.
+async fn attempt(app: &App, sends: &[Sending], acks: &[Acknowledgement]) -> Result<batch::Outcome> {
+    let submissions: Vec<&Submission> = sends.iter().map(|sending| &*sending.submission).collect();
+    let acks: Vec<&Acknowledgement> = acks.iter().collect();
+    let mut careful = false;
     let mut tries = 0;
     loop {
         tries += 1;
-        match batch::commit(app, jobs).await {
+        match batch::commit(app, &submissions, &acks, careful).await {
+            Ok(Some(outcome)) => return Ok(outcome),
+            Ok(None) if tries < TRIES => careful = true,
+            Ok(None) => return Err(Error::Unavailable(CONFLICT.to_owned())),
             Err(Error::Unavailable(what)) if tries < TRIES && what == CONFLICT => {
                 tokio::time::sleep(Duration::from_millis(5 << tries)).await;
             }
-            other => return other,
+            Err(error) => return Err(error),
         }
     }
 }

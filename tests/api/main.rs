@@ -10,6 +10,7 @@ mod bad_input;
 mod clinic;
 mod conversations;
 mod coverage;
+mod kept;
 mod keys;
 mod openapi;
 mod operation;

@@ -16,6 +16,10 @@ pub fn json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
     if text.trim_ascii_start().starts_with(b"[") {
         return Err(Error::field("body", "must be an object"));
     }
+    // Where something is wrong is followed only when something is.
+    if let Ok(value) = serde_json::from_slice(text) {
+        return Ok(value);
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();

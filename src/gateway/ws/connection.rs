@@ -3,17 +3,18 @@
 //! The queue is in the database. The socket remembers how far it has sent and what is not acknowledged yet, at
 //! most 256 events; everything else waits in the queue, so a slow or absent client costs no memory.
 
-use std::{collections::BTreeSet, pin::Pin, time::Duration};
+use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _, stream::FuturesUnordered};
+use serde::Serialize;
 use serde_json::json;
 use sigilo_wire::{
     ConversationId, ErrorCode, RequestId,
-    event::{ClientFrame, EventType, ServerFrame},
+    event::{ClientFrame, EventType},
     message::{Accepted, SendMessage},
 };
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, error::Elapsed, interval_at, timeout};
 
 use super::frames::{self, Received};
 use crate::{
@@ -23,8 +24,8 @@ use crate::{
     gateway::language::Language,
     relay::{
         self, MAX_SEND_REQUEST,
-        deliver::{self, Acknowledgement},
-        hub::{CloseReason, Registration},
+        deliver::{self, Acknowledgement, QueuedFrame},
+        hub::{CloseReason, News, Registration},
     },
     rng,
 };
@@ -55,6 +56,8 @@ struct Connection {
     socket: WebSocket,
     /// The last event sent.
     sent: i64,
+    /// Whether the queue may hold more than was sent, for want of room.
+    behind: bool,
     /// Sent and not acknowledged.
     in_flight: BTreeSet<i64>,
     /// Whether what waited at the beginning has been sent.
@@ -69,7 +72,7 @@ pub(super) async fn run(
     app: SharedApp,
     session: Session,
     conversation: Option<ConversationId>,
-    mut registration: Registration,
+    registration: Registration,
     socket: WebSocket,
 ) {
     let _under_way = app.sockets.guard();
@@ -80,13 +83,14 @@ pub(super) async fn run(
         conversation,
         socket,
         sent: 0,
+        behind: true,
         in_flight: BTreeSet::new(),
         caught_up: false,
         told_expiry: false,
         heard_since_ping: true,
         sends: FuturesUnordered::new(),
     };
-    let end = match connection.serve(&mut registration).await {
+    let end = match connection.serve(&registration).await {
         Ok(never) => match never {},
         Err(end) => end,
     };
@@ -96,7 +100,7 @@ pub(super) async fn run(
 }
 
 impl Connection {
-    async fn serve(&mut self, registration: &mut Registration) -> Result<std::convert::Infallible, End> {
+    async fn serve(&mut self, registration: &Registration) -> Result<std::convert::Infallible, End> {
         if let Err(error) = deliver::truncate_old(&self.app, &self.session.ctx).await {
             tracing::warn!(%error, "an old queue could not be shortened");
         }
@@ -104,18 +108,16 @@ impl Connection {
         let mut ping = timer(Duration::from_secs(self.app.config.relay.ping_s));
         let mut clock = timer(Duration::from_secs(1));
         loop {
-            let room = self.in_flight.len() < self.app.config.relay.in_flight;
+            // What the last round wrote leaves together.
+            self.flush().await?;
             tokio::select! {
-                changed = registration.close.changed() => {
-                    let reason = *registration.close.borrow();
-                    if changed.is_err() || reason.is_some() {
-                        return Err(End::Close(reason.unwrap_or(CloseReason::Restart)));
-                    }
-                }
+                () = registration.woken() => self.take_news(registration.news()).await?,
                 Some((request, id, result)) = self.sends.next(), if !self.sends.is_empty() => {
                     self.answer(request, Some(id), result).await?;
+                    while let Some(Some((request, id, result))) = self.sends.next().now_or_never() {
+                        self.answer(request, Some(id), result).await?;
+                    }
                 }
-                () = registration.wake.notified(), if room => self.fill().await?,
                 frame = self.socket.recv(), if self.sends.len() < MAX_PENDING_SENDS => self.receive(frame).await?,
                 _ = ping.tick() => self.ping().await?,
                 _ = clock.tick() => self.check_expiry().await?,
@@ -123,9 +125,27 @@ impl Connection {
         }
     }
 
+    /// Sends what was just stored, when it is the next of the queue; otherwise looks into the queue.
+    async fn take_news(&mut self, news: News) -> Result<(), End> {
+        if let Some(reason) = news.close {
+            return Err(End::Close(reason));
+        }
+        self.behind |= news.look;
+        for event in news.events {
+            let next = self.caught_up && self.conversation.is_none() && event.seq == self.sent + 1;
+            let room = self.in_flight.len() < self.app.config.relay.in_flight;
+            if !self.behind && next && room {
+                self.send_event(event).await?;
+            } else {
+                self.behind |= event.seq > self.sent;
+            }
+        }
+        self.fill().await
+    }
+
     /// Sends what waits, as far as there is room in flight.
     async fn fill(&mut self) -> Result<(), End> {
-        loop {
+        while self.behind {
             let room = self.app.config.relay.in_flight.saturating_sub(self.in_flight.len());
             if room == 0 {
                 return Ok(());
@@ -138,20 +158,22 @@ impl Connection {
                     return Err(End::Close(CloseReason::Restart));
                 }
             };
-            let all = queued.len() < room;
+            self.behind = queued.len() == room;
             for event in queued {
-                self.sent = event.seq;
-                self.in_flight.insert(event.seq);
-                self.send(&event.frame).await?;
+                self.send_event(event).await?;
             }
-            if all {
-                if !self.caught_up {
-                    self.caught_up = true;
-                    self.send(&frames::transient(EventType::QueueEmpty, json!({}), ctx.now, None)).await?;
-                }
-                return Ok(());
+            if !self.behind && !self.caught_up {
+                self.caught_up = true;
+                self.send(&frames::transient(EventType::QueueEmpty, json!({}), ctx.now, None)).await?;
             }
         }
+        Ok(())
+    }
+
+    async fn send_event(&mut self, event: QueuedFrame) -> Result<(), End> {
+        self.sent = event.seq;
+        self.in_flight.insert(event.seq);
+        self.send(&event.frame).await
     }
 
     async fn receive(&mut self, frame: Option<Result<Message, axum::Error>>) -> Result<(), End> {
@@ -184,7 +206,7 @@ impl Connection {
             }
             Ok(ClientFrame::SendMessage { request_id, conversation_id, data }) => {
                 let ctx = Ctx { request, ..self.ctx() };
-                match self.begin_send(ctx, conversation_id, *data).await {
+                match self.begin_send(ctx, conversation_id, Arc::from(data)).await {
                     Ok(sending) => {
                         self.sends.push(Box::pin(async move { (request, request_id, sending.await) }));
                         Ok(())
@@ -227,7 +249,7 @@ impl Connection {
         &mut self,
         ctx: Ctx,
         named: Option<ConversationId>,
-        message: SendMessage,
+        message: Arc<SendMessage>,
     ) -> Result<impl Future<Output = Result<Accepted>> + Send + use<>> {
         let conversation = match (self.conversation, named) {
             (Some(own), None) => own,
@@ -238,11 +260,11 @@ impl Connection {
             (None, None) => return Err(Error::field("conversation_id", "is missing")),
         };
         let app = self.app.clone();
-        let pending = relay::begin_send(&app, &ctx, conversation, message.clone()).await?;
+        let pending = relay::begin_send(&app, &ctx, conversation, Arc::clone(&message)).await?;
         Ok(async move {
             match pending.accepted().await {
                 Err(error) if relay::is_facts_changed(&error) => {
-                    relay::send(&app, &ctx, conversation, &message).await
+                    relay::send(&app, &ctx, conversation, message).await
                 }
                 answer => answer,
             }
@@ -285,18 +307,24 @@ impl Connection {
         Ok(())
     }
 
-    async fn send(&mut self, frame: &ServerFrame) -> Result<(), End> {
+    async fn send(&mut self, frame: &impl Serialize) -> Result<(), End> {
         // A frame is a plain structure: it always has a JSON form.
         let text = serde_json::to_string(frame).unwrap_or_default();
         self.write(Message::Text(text.into())).await
     }
 
+    /// Puts a frame into the socket's buffer, which empties itself when it is full; [`Self::flush`] does it now.
     async fn write(&mut self, message: Message) -> Result<(), End> {
-        match timeout(Duration::from_secs(self.app.config.relay.slow_s), self.socket.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Gone),
-            Err(_) => Err(End::Close(CloseReason::Slow)),
-        }
+        in_time(timeout(self.patience(), self.socket.feed(message)).await)
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        in_time(timeout(self.patience(), self.socket.flush()).await)
+    }
+
+    /// How long a client may take to make room.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(self.app.config.relay.slow_s)
     }
 
     /// Says why, if anybody still listens. Sends under way are stored all the same; the client finds out by
@@ -339,6 +367,14 @@ impl Connection {
 
     fn request(&self) -> RequestId {
         RequestId::new(self.app.clock.now(), rng::bytes(&*self.app.entropy))
+    }
+}
+
+fn in_time(written: Result<Result<(), axum::Error>, Elapsed>) -> Result<(), End> {
+    match written {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(End::Gone),
+        Err(_) => Err(End::Close(CloseReason::Slow)),
     }
 }
 

@@ -38,6 +38,10 @@ const MAX_FRAME: usize = MAX_SEND_REQUEST + 4 * 1024;
 /// at every read, so the library's 128 KiB would be most of what an idle connection costs.
 const READ_BUFFER: usize = 8 * 1024;
 
+/// From how many bytes on a socket's waiting frames are written without being asked to, so that a burst leaves
+/// no larger buffer behind.
+const WRITE_BUFFER: usize = 8 * 1024;
+
 /// The gateway's routes.
 pub fn routes() -> Router<SharedApp> {
     Router::new().route("/ws/chat/", get(all)).route("/ws/chat/{conversation_id}/", get(one))
@@ -105,6 +109,7 @@ fn open(
     let registration: Registration = app.hub.register(device, conversation);
     Ok(upgrade
         .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
         .max_message_size(MAX_FRAME)
         .max_frame_size(MAX_FRAME)
         .on_upgrade(move |socket| connection::run(app, session, conversation, registration, socket)))

@@ -190,18 +190,20 @@ async fn a_new_manifest_is_told_and_makes_sends_decide_again() {
         tablet.put(server, "/api/keys/", keys).await.expect(200);
         let first = phone.manifest(None, &[phone.entry()]);
         let both = phone.manifest(Some(&first), &[phone.entry(), tablet.entry()]);
+        let version = async || {
+            let mut tx = server.app.db.read("test_facts").await.unwrap();
+            let sql = "SELECT facts_version FROM conversations WHERE conversation_id = $1";
+            sigilo::fetch_one!(&mut tx, (i64,), sql, conversation).unwrap().0
+        };
+        let before = version().await;
         put(server, &mut phone, &both).await.expect(200);
+        assert_eq!(version().await, before + 1);
 
         let told = ("manifest_changed".to_owned(), json!({"user_id": phone.user, "version": 2}));
         assert_eq!(luis.events(server).await, std::slice::from_ref(&told));
         assert_eq!(tablet.events(server).await, [told]);
         assert_eq!(phone.events(server).await, []);
         assert_eq!(bystander.events(server).await, []);
-        let mut tx = server.app.db.read("test_facts").await.unwrap();
-        let sql = "SELECT facts_version FROM conversations WHERE conversation_id = $1";
-        let (version,) = sigilo::fetch_one!(&mut tx, (i64,), sql, conversation).unwrap();
-        assert_eq!(version, 2);
-        drop(tx);
 
         // The same again: nobody is told twice.
         put(server, &mut phone, &both).await.expect(200);

@@ -1,5 +1,7 @@
 //! `/api/chat/conversations/{id}/messages/`, `/api/chat/messages/{id}/`, `/api/chat/events/`
 
+use std::sync::Arc;
+
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
 use sigilo_wire::{
@@ -46,7 +48,7 @@ async fn send_message(
     ApiPath(conversation): ApiPath<ConversationId>,
     SendJson(message): SendJson<SendMessage>,
 ) -> ApiResult<(StatusCode, Json<Accepted>)> {
-    Ok((StatusCode::CREATED, Json(relay::send(&app, &ctx, conversation, &message).await?)))
+    Ok((StatusCode::CREATED, Json(relay::send(&app, &ctx, conversation, Arc::new(message)).await?)))
 }
 
 /// Which messages.

@@ -1,0 +1,284 @@
+//! What the messages of a conversation depend on, read once and kept while nothing of it changes.
+//!
+//! A snapshot is of one `facts_version`: whoever changes any of it (members, accounts, relationships, identity
+//! keys, manifests, published keys, the closing of the conversation) moves that version in the same transaction
+//! ([`super::facts_changed_of`] and its siblings), on whichever node or command line. The relay's writer compares
+//! the version with the locked row, so that a snapshot of the past can let nothing pass; a denial is never given
+//! on a kept snapshot. What changes by time alone ends the snapshot's life.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use moka::sync::Cache;
+use sigilo_seal::KeyPurpose;
+use sigilo_wire::{
+    ConversationId, DeviceId, DeviceNumber, Role, TenantId, Timestamp, UserId,
+    conversation::{ConversationStatus, ConversationType},
+};
+
+use super::store::{self, FactRow, MemberRow};
+use crate::{
+    App, Ctx, Error, Result, people,
+    policy::{
+        Person,
+        facts::{InConversation, People},
+    },
+    storage::{
+        Tx,
+        crypter::{Crypter, Place},
+    },
+};
+
+/// How many people and devices the kept snapshots may hold together.
+const CAPACITY: u64 = 1_000_000;
+/// A clinic without a records key in force is looked at again after this long.
+const WITHOUT_RECORDS_KEY: Duration = Duration::from_secs(60);
+
+/// The facts rules ask for about a conversation.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    id: ConversationId,
+    tenant: TenantId,
+    kind: ConversationType,
+    status: ConversationStatus,
+    version: i64,
+    people: Vec<Person>,
+    /// Pairs (patient, clinician) in care.
+    care: HashSet<(UserId, UserId)>,
+    /// Whom the conversation concerns.
+    pub(super) patient: Option<UserId>,
+    /// The first instant at which a relationship ends by itself.
+    until: Timestamp,
+}
+
+/// Someone who takes part.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    /// Who.
+    pub(crate) user: UserId,
+    /// The name the clinic knows them by.
+    pub(crate) full_name: String,
+    /// The serialized identity key.
+    pub(crate) identity_key: Option<Vec<u8>>,
+    /// The id of the newest manifest's history key.
+    pub(crate) history_key_id: Option<Vec<u8>>,
+    /// The messaging devices of the newest manifest.
+    pub(crate) devices: Vec<Device>,
+}
+
+/// A messaging device of the newest manifest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Device {
+    /// Its id in queues.
+    pub(crate) id: DeviceId,
+    /// Its number in the protocol.
+    pub(crate) number: DeviceNumber,
+    /// libsignal's registration id.
+    pub(crate) registration_id: i64,
+    /// When its signed prekey was published.
+    pub(crate) keys_published_at: Option<Timestamp>,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    facts: Facts,
+    /// Everybody who takes part, in order of ids.
+    pub(crate) members: Vec<Member>,
+    /// The id of the records key in force.
+    pub(crate) records_key: Option<[u8; 16]>,
+    until: Timestamp,
+}
+
+impl Facts {
+    /// Reads them in the caller's transaction.
+    ///
+    /// # Errors
+    /// `not_found` when the clinic has no such conversation.
+    pub(super) async fn load(tx: &mut Tx, ctx: &Ctx, id: ConversationId) -> Result<Self> {
+        let rows = store::facts(tx, ctx.tenant, id, ctx.now).await?;
+        let first = rows.first().ok_or(Error::NotFound)?;
+        let kind = first.r#type.parse().map_err(Error::Internal)?;
+        let status = first.conversation_status.parse().map_err(Error::Internal)?;
+        let (version, related) = (first.facts_version, first.related_patient_id);
+        let mut people: Vec<Person> = Vec::with_capacity(rows.len());
+        for row in &rows {
+            if people.iter().all(|person| person.id != row.user_id) {
+                people.push(store::person(ctx.tenant, row.user_id, &row.role, &row.status)?);
+            }
+        }
+        let pair = |row: &FactRow| row.clinician_id.map(|clinician| (row.user_id, clinician));
+        Ok(Self {
+            id,
+            tenant: ctx.tenant,
+            kind,
+            status,
+            version,
+            patient: related.or_else(|| people.iter().find(|p| p.role == Role::Patient).map(|p| p.id)),
+            people,
+            care: rows.iter().filter_map(pair).collect(),
+            until: rows.iter().filter_map(|row| row.expires_at).min().unwrap_or(NEVER),
+        })
+    }
+
+    /// What a decision about this person needs. Whoever does not take part learns nothing, not even that the
+    /// conversation exists.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub(super) fn of(&self, caller: UserId) -> Result<InConversation> {
+        let caller = self.people.iter().find(|person| person.id == caller).copied().ok_or(Error::NotFound)?;
+        Ok(InConversation {
+            caller,
+            id: self.id,
+            tenant: self.tenant,
+            kind: self.kind,
+            status: self.status,
+            facts_version: self.version,
+            member: true,
+            people: People::of(caller.id, &self.people, &self.care),
+        })
+    }
+}
+
+const NEVER: Timestamp = Timestamp::from_micros(i64::MAX);
+
+impl Snapshot {
+    /// Reads it from the database.
+    ///
+    /// # Errors
+    /// `not_found` when the clinic has no such conversation.
+    async fn load(app: &App, ctx: &Ctx, id: ConversationId) -> Result<Self> {
+        let mut tx = app.db.read("conversation_snapshot").await?;
+        let facts = Facts::load(&mut tx, ctx, id).await?;
+        let rows = store::members(&mut tx, id).await?;
+        let records = people::key_in_force(&mut tx, ctx.tenant, KeyPurpose::Records, ctx.now).await?;
+        drop(tx);
+        let mut members: Vec<Member> = Vec::new();
+        for row in rows {
+            if members.last().is_none_or(|member| member.user != row.user_id) {
+                members.push(member(&app.crypter, &row)?);
+            }
+            if let (Some(member), Some(device)) = (members.last_mut(), device(&row)) {
+                member.devices.push(device);
+            }
+        }
+        let records_until = records.as_ref().map_or(ctx.now + WITHOUT_RECORDS_KEY, |key| key.until);
+        Ok(Self {
+            until: facts.until.min(records_until),
+            facts,
+            members,
+            records_key: records.map(|key| key.key_id),
+        })
+    }
+
+    /// The conversation.
+    #[cfg(test)]
+    pub(crate) const fn id(&self) -> ConversationId {
+        self.facts.id
+    }
+
+    /// The version of the facts it shows.
+    pub(crate) const fn facts_version(&self) -> i64 {
+        self.facts.version
+    }
+
+    /// Whom the conversation concerns.
+    pub(crate) const fn patient(&self) -> Option<UserId> {
+        self.facts.patient
+    }
+
+    /// What a decision about this person needs.
+    ///
+    /// # Errors
+    /// `not_found` when they do not take part.
+    pub(crate) fn facts_of(&self, caller: UserId) -> Result<InConversation> {
+        self.facts.of(caller)
+    }
+
+    /// Someone who takes part.
+    pub(crate) fn member(&self, user: UserId) -> Option<&Member> {
+        self.members.iter().find(|member| member.user == user)
+    }
+
+    fn weight(&self) -> u32 {
+        let devices: usize = self.members.iter().map(|member| member.devices.len()).sum();
+        u32::try_from(1 + self.members.len() + devices).unwrap_or(u32::MAX)
+    }
+
+    /// One of two people with a device each, for tests of what depends on it.
+    #[cfg(test)]
+    pub(crate) fn for_tests(
+        id: ConversationId,
+        tenant: TenantId,
+        version: i64,
+        patient: UserId,
+        members: Vec<Member>,
+        records_key: [u8; 16],
+    ) -> Self {
+        let facts = Facts {
+            id,
+            tenant,
+            kind: ConversationType::Direct,
+            status: ConversationStatus::Active,
+            version,
+            people: Vec::new(),
+            care: HashSet::new(),
+            patient: Some(patient),
+            until: NEVER,
+        };
+        Self { facts, members, records_key: Some(records_key), until: NEVER }
+    }
+}
+
+fn member(crypter: &Crypter, row: &MemberRow) -> Result<Member> {
+    let name = Place { table: "users", row: row.user_id.as_bytes(), column: "full_name_enc" };
+    Ok(Member {
+        user: row.user_id,
+        full_name: crypter.decrypt_text(name, &row.full_name_enc)?,
+        identity_key: row.identity_key.clone(),
+        history_key_id: row.history_key_id.clone(),
+        devices: Vec::new(),
+    })
+}
+
+fn device(row: &MemberRow) -> Option<Device> {
+    Some(Device {
+        id: row.device_id?,
+        number: row.device_number?,
+        registration_id: row.registration_id.unwrap_or(0),
+        keys_published_at: row.signed_pre_key_at,
+    })
+}
+
+/// The snapshots this process keeps.
+#[derive(Debug)]
+pub struct Snapshots(Cache<ConversationId, Arc<Snapshot>>);
+
+impl Default for Snapshots {
+    fn default() -> Self {
+        let weigh = |_: &ConversationId, snapshot: &Arc<Snapshot>| snapshot.weight();
+        Self(Cache::builder().max_capacity(CAPACITY).weigher(weigh).build())
+    }
+}
+
+impl Snapshots {
+    /// The kept snapshot of a conversation of the caller's clinic, if there is one that time has not ended.
+    pub(super) fn get(&self, ctx: &Ctx, id: ConversationId) -> Option<Arc<Snapshot>> {
+        self.0.get(&id).filter(|kept| kept.facts.tenant == ctx.tenant && ctx.now < kept.until)
+    }
+
+    /// Reads the snapshot anew and keeps it.
+    ///
+    /// # Errors
+    /// `not_found` when the clinic has no such conversation.
+    pub(super) async fn refresh(&self, app: &App, ctx: &Ctx, id: ConversationId) -> Result<Arc<Snapshot>> {
+        let fresh = Arc::new(Snapshot::load(app, ctx, id).await?);
+        self.0.insert(id, Arc::clone(&fresh));
+        Ok(fresh)
+    }
+
+    /// Drops a snapshot that was found to be of the past.
+    pub fn forget(&self, id: ConversationId) {
+        self.0.invalidate(&id);
+    }
+}

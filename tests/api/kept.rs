@@ -1,0 +1,102 @@
+//! What the server keeps in memory between messages lets nothing pass that the database would refuse.
+
+use std::time::Duration;
+
+use serde_json::json;
+use sigilo::execute;
+use sigilo_wire::{ConversationId, Role, message::SendMessage};
+
+use crate::support::{
+    TestServer, both_engines,
+    clinic::Clinic,
+    device::{Device, relate},
+    socket::Socket,
+};
+
+/// A patient and a doctor after a first message: all that can be kept is kept.
+struct Warm {
+    ana: Device,
+    maria: Device,
+    conversation: ConversationId,
+}
+
+impl Warm {
+    async fn create(server: &TestServer, care_for: Option<Duration>) -> Self {
+        let clinic = Clinic::create(server, "warm").await;
+        let ana = Device::create(server, &clinic, Role::Patient, "ana@example.org").await;
+        let maria = Device::create(server, &clinic, Role::Doctor, "maria@example.org").await;
+        let relationship = relate(server, &ana, &maria).await;
+        let ends = care_for.map(|time| server.app.clock.now() + time);
+        let mut tx = server.app.db.begin("test").await.unwrap();
+        let sql = "UPDATE relationships SET expires_at = $2 WHERE relationship_id = $1";
+        execute!(&mut tx, sql, relationship, ends).unwrap();
+        tx.commit().await.unwrap();
+        let conversation = ana.start(server, &maria).await;
+        ana.publish_seal(server, &clinic, conversation, &[&maria]).await;
+        let warm = Self { ana, maria, conversation };
+        let first = warm.text(server, "first");
+        warm.ana.post(server, conversation, &first).await.expect(201);
+        warm
+    }
+
+    fn text(&self, server: &TestServer, text: &str) -> SendMessage {
+        self.ana.text(server, self.conversation, text, &[&self.maria])
+    }
+}
+
+#[tokio::test]
+async fn a_removed_device_gets_no_message_after_its_removal() {
+    both_engines(async |server| {
+        let warm = Warm::create(server, None).await;
+        let removed = format!("/api/devices/{}/", warm.maria.device);
+        server.delete(&removed, Some(&warm.maria.token)).await.expect(204);
+        let message = warm.text(server, "second");
+        let answer = warm.ana.post(server, warm.conversation, &message).await;
+        let details = answer.expect_error(409, "device_mismatch");
+        assert_eq!(details["extra"], json!([{"user_id": warm.maria.user, "device_id": 1}]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn care_that_ends_by_itself_ends_messages_at_its_instant() {
+    both_engines(async |server| {
+        let warm = Warm::create(server, Some(Duration::from_secs(3600))).await;
+        server.clock.advance(Duration::from_secs(600));
+        let message = warm.text(server, "in time");
+        warm.ana.post(server, warm.conversation, &message).await.expect(201);
+        // Tokens live 15 minutes; what is decided on here is the relationship.
+        server.clock.advance(Duration::from_secs(3000));
+        let tokens = json!({"refresh_token": warm.ana.refresh_token});
+        let renewed = server.post("/api/auth/refresh/", None, &tokens).await.expect(200);
+        let path = format!("/api/chat/conversations/{}/messages/", warm.conversation);
+        let late = json!(warm.text(server, "too late"));
+        let answer = server.post(&path, renewed["access_token"].as_str(), &late).await;
+        assert_eq!(answer.expect_error(403, "message_not_allowed")["reason"], "no_medical_relationship");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn messages_show_the_name_their_sender_has_now() {
+    both_engines(async |server| {
+        let warm = Warm::create(server, None).await;
+        let mut socket = Socket::open(server, &warm.maria).await;
+        while socket.next().await["type"] != "queue_empty" {}
+        let me = json!({"full_name": "Ana Belén López"});
+        server.put("/api/me/", Some(&warm.ana.token), &me).await.expect(200);
+        let message = warm.text(server, "second");
+        warm.ana.post(server, warm.conversation, &message).await.expect(201);
+        let frame = socket.expect("new_message").await;
+        assert_eq!(frame["data"]["sender"]["full_name"], "Ana Belén López");
+        // As it stands in the history.
+        let path = format!("/api/chat/messages/{}/", frame["data"]["id"].as_str().unwrap());
+        let mut stored = server.get(&path, Some(&warm.maria.token)).await.expect(200);
+        let mut pushed = frame["data"].clone();
+        pushed.as_object_mut().unwrap().remove("envelope");
+        // How far it has come is told apart.
+        stored["delivery_status"] = pushed["delivery_status"].clone();
+        assert_eq!(pushed, stored, "a message handed on at once is the stored one");
+    })
+    .await;
+}
