@@ -21,9 +21,15 @@ use crate::{
     config::{self, Config, Overrides},
 };
 
+/// What `--help` says of all commands.
+const OVERVIEW: &str = "Example: sigilo serve
+
+Each command has its own --help with an example.
+Exit status: 0 done, 1 the answer is no, 2 wrong usage, 3 could not run.";
+
 /// End-to-end encrypted messaging for clinics.
 #[derive(Debug, Parser)]
-#[command(name = "sigilo", version, propagate_version = true, max_term_width = 110)]
+#[command(name = "sigilo", version, propagate_version = true, max_term_width = 110, after_help = OVERVIEW)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -56,6 +62,7 @@ enum Command {
     #[command(subcommand, after_help = "Example: sigilo policy test policies/tests --policies ./our-rules")]
     Policy(policy::Policy),
     /// Measures the server under load.
+    #[command(after_help = "Example: sigilo bench relay --engine sqlite")]
     Bench(bench::Bench),
 }
 

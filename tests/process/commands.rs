@@ -4,27 +4,45 @@ use serde_json::Value;
 
 use crate::{run, sigilo, text};
 
-#[test]
-fn every_command_has_help_with_an_example() {
-    let folder = tempfile::tempdir().unwrap();
-    let all = run(folder.path(), &["--help"]);
-    assert!(all.status.success());
-    let commands: Vec<String> = text(&all.stdout)
-        .lines()
+/// The commands that a help text lists.
+fn listed(help: &str) -> Vec<String> {
+    help.lines()
         .skip_while(|line| *line != "Commands:")
         .skip(1)
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next())
         .filter(|command| *command != "help")
         .map(str::to_owned)
-        .collect();
-    assert!(commands.len() >= 3, "{commands:?}");
-    for command in commands {
-        let help = run(folder.path(), &[&command, "--help"]);
-        assert!(help.status.success(), "{command}");
-        // Groups of commands have no example of their own.
-        let help = text(&help.stdout);
-        assert!(help.contains("Example") || help.contains("Commands:"), "{command}:\n{help}");
+        .collect()
+}
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut paths: Vec<Vec<String>> = vec![Vec::new()];
+    let mut single = Vec::new();
+    while let Some(path) = paths.pop() {
+        let asked: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
+        let output = run(folder.path(), &asked);
+        assert!(output.status.success(), "{asked:?}");
+        let help = text(&output.stdout);
+        let name = path.join(" ");
+        let (_, example) = help.split_once("Example: ").unwrap_or_else(|| panic!("{name}:\n{help}"));
+        assert!(
+            example.starts_with(&format!("sigilo {name}")),
+            "the example of {name} is of another: {example}"
+        );
+        let commands = listed(help);
+        if commands.is_empty() {
+            if ["admin", "records", "policy"].iter().any(|group| name.starts_with(group)) {
+                assert!(help.contains("--json"), "{name} does not answer in JSON");
+            }
+            single.push(name);
+        }
+        paths.extend(commands.into_iter().map(|command| [path.as_slice(), &[command]].concat()));
+    }
+    for known in ["serve", "admin clinic create", "policy test", "records init", "bench relay"] {
+        assert!(single.iter().any(|name| name == known), "{known} is not among {single:?}");
     }
 }
 

@@ -27,16 +27,22 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum Admin {
     /// Clinics and their keys.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example: sigilo admin clinic install-keys --clinic ejemplo --file safe/clinic-keys.json"
+    )]
     Clinic(clinic::Clinic),
     /// The people of a clinic.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: sigilo admin user list --clinic ejemplo")]
     User(user::User),
     /// The appointments of a clinic.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example: sigilo admin appointment import --clinic ejemplo appointments.fhir.json"
+    )]
     Appointment(appointment::Appointment),
     /// Who treats whom.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: sigilo admin relationship list --clinic ejemplo")]
     Relationship(relationship::Relationship),
 }
 
