@@ -1,0 +1,71 @@
+//! Who may hold a socket, for how long, and what they may say on it.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Pair, connect, next_of};
+use crate::support::{both_engines, socket::Socket};
+
+#[tokio::test]
+async fn a_newer_socket_replaces_the_older_and_a_revoked_device_is_cut_off() {
+    both_engines(async |server| {
+        let pair = Pair::create(server, "sockets").await;
+        let (_, mut older) = connect(server, &pair.maria).await;
+        let (_, mut newer) = connect(server, &pair.maria).await;
+        assert_eq!(older.closed().await, 4409);
+        server
+            .delete(&format!("/api/devices/{}/", pair.maria.device), Some(&pair.maria.token))
+            .await
+            .expect_success();
+        assert_eq!(newer.closed().await, 4401);
+        assert!(Socket::open_path(server, "/ws/chat/", Some(&pair.maria.token)).await.is_err());
+        assert!(Socket::open_path(server, "/ws/chat/", None).await.is_err());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_ticket_opens_one_socket_and_a_token_is_renewed_in_place() {
+    both_engines(async |server| {
+        let pair = Pair::create(server, "ticket").await;
+        let ticket =
+            server.post("/api/auth/ws-ticket/", Some(&pair.ana.token), &json!({})).await.expect_success();
+        let path = format!("/ws/chat/?token={}", ticket["ticket"].as_str().unwrap());
+        let mut socket = Socket::open_path(server, &path, None).await.unwrap();
+        next_of(&mut socket, "queue_empty").await;
+        assert!(Socket::open_path(server, &path, None).await.is_err(), "a ticket is good once");
+
+        socket.send(&json!({"type": "auth", "request_id": "a", "token": pair.maria.token})).await;
+        let refused = next_of(&mut socket, "error").await;
+        assert_eq!(refused["data"]["error"], "unauthenticated", "another device's token");
+        socket.send(&json!({"type": "auth", "request_id": "b", "token": pair.ana.token})).await;
+        assert_eq!(next_of(&mut socket, "result").await["request_id"], "b");
+
+        server.clock.advance(Duration::from_secs(14 * 60 + 30));
+        next_of(&mut socket, "session_expiring").await;
+        server.clock.advance(Duration::from_secs(60));
+        assert_eq!(socket.closed().await, 4401);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_frame_too_large_is_said_to_be_and_an_unknown_one_too() {
+    both_engines(async |server| {
+        let pair = Pair::create(server, "frames").await;
+        let (_, mut socket) = connect(server, &pair.ana).await;
+        for (text, code) in [
+            ("{", "invalid_json"),
+            (r#"{"type":"dance"}"#, "unknown_frame"),
+            (r#"{"type":"ack","event_ids":["x"]}"#, "invalid_field"),
+        ] {
+            socket.send_text(text).await;
+            assert_eq!(next_of(&mut socket, "error").await["data"]["error"], code);
+        }
+        let huge = format!(r#"{{"type":"ack","event_ids":["{}"]}}"#, "x".repeat(5 * 1024 * 1024));
+        let answer = socket.send_too_large(&huge).await;
+        assert_eq!(answer["data"]["error"], "body_too_large", "{answer}");
+    })
+    .await;
+}
