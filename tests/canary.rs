@@ -9,6 +9,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -53,7 +54,8 @@ async fn no_word_of_a_conversation_is_anywhere_on_the_server() {
 
     let hunt = hunt_for(lines.iter().map(|line| line.text.clone()));
     assert_eq!(hunt.lines(), lines.len(), "every line is hunted");
-    none(&memory(&server, &lines), "the server's memory");
+    let core = server.core();
+    none(&memory(&core, &lines), core.is());
     let running = hunt.folder(&server.root()).unwrap();
     assert!(
         finds_in(&server.data().join("sigilo.db-wal"), SECOND_CLINIC),
@@ -75,8 +77,14 @@ async fn no_word_of_a_conversation_is_anywhere_on_the_server() {
     none(&hunt.folder(&server.root()).unwrap(), "files of the stopped server");
 }
 
+/// Says something that shows also when the test succeeds: what was searched is part of the answer.
+fn say(text: &str) {
+    // Unlike eprintln!, this is not captured by the test runner.
+    let _ = writeln!(std::io::stderr(), "canary: {text}");
+}
+
 fn none(report: &Report, what: &str) {
-    println!("{what}: {} bytes in {} places, {} hits", report.bytes, report.places, report.hits.len());
+    say(&format!("{what}: {} bytes in {} places, {} hits", report.bytes, report.places, report.hits.len()));
     assert!(report.bytes > 100_000, "{what}: next to nothing was searched");
     assert!(report.hits.is_empty(), "{what}: {:#?}", report.hits.iter().take(5).collect::<Vec<&Hit>>());
 }
@@ -87,9 +95,9 @@ fn hunt_for(lines: impl IntoIterator<Item = String>) -> Hunt {
 
 /// What of the lines is in the server's memory, after its marker was found there: both in one search, because
 /// there is much to search.
-fn memory(server: &Server, lines: &[Line]) -> Report {
+fn memory(core: &Core, lines: &[Line]) -> Report {
     let sought = lines.iter().map(|line| line.text.clone()).chain([MARKER.to_owned()]);
-    let mut report = server.core().search(&hunt_for(sought));
+    let mut report = core.search(&hunt_for(sought));
     let all = report.hits.len();
     report.hits.retain(|hit| hit.line != MARKER);
     assert!(report.hits.len() < all, "the hunt does not see the server's memory");
@@ -111,7 +119,7 @@ fn dialogue() -> Vec<Line> {
     let file =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/mts-dialog/MTS-Dialog-ValidationSet.csv");
     let Ok(text) = fs::read_to_string(&file) else {
-        println!("no {} here: lines of the test's own", file.display());
+        say(&format!("no {} here: lines of the test's own", file.display()));
         return own_lines();
     };
     let all = lines_of(&text);
@@ -120,7 +128,7 @@ fn dialogue() -> Vec<Line> {
     let step = if every { 1 } else { all.len().div_ceil(SOME_LINES) };
     let found = all.len();
     let said: Vec<Line> = all.into_iter().step_by(step).collect();
-    println!("{} of {found} lines of MTS-Dialog", said.len());
+    say(&format!("{} of {found} lines of MTS-Dialog", said.len()));
     said
 }
 
@@ -317,27 +325,24 @@ impl Server {
         invited["invitation"].as_str().unwrap().to_owned()
     }
 
-    /// The server's memory as it is now: a core dump where gdb is installed, otherwise the memory itself.
+    /// The server's memory as it is now: a core dump. Where only a parent may look into a process, gcore is
+    /// refused, and the memory itself is read instead.
     fn core(&self) -> Core {
         let pid = self.child.id();
         let folder = tempfile::tempdir().unwrap();
-        let asked =
-            Command::new("gcore").arg("-o").arg(folder.path().join("core")).arg(pid.to_string()).output();
+        let output = Command::new("gcore")
+            .arg("-o")
+            .arg(folder.path().join("core"))
+            .arg(pid.to_string())
+            .output()
+            .unwrap_or_else(|error| panic!("gcore: {error}; install gdb, as `cargo xtask setup` does"));
         let file = folder.path().join(format!("core.{pid}"));
-        match asked {
-            Ok(output) if output.status.success() && file.is_file() => Core::Dump { file, _folder: folder },
-            Ok(output) => {
-                println!(
-                    "no core dump: {}; its memory is read instead",
-                    String::from_utf8_lossy(&output.stderr)
-                );
-                Core::Running(pid)
-            }
-            Err(error) => {
-                println!("no gcore ({error}): the server's memory is read instead");
-                Core::Running(pid)
-            }
+        if output.status.success() && file.is_file() {
+            return Core::Dump { file, _folder: folder };
         }
+        let why = String::from_utf8_lossy(&output.stderr);
+        assert!(why.contains("ptrace: Operation not permitted"), "gcore made no core dump: {why}");
+        Core::Running(pid)
     }
 
     /// Asks it to stop and waits until it has.
@@ -370,6 +375,13 @@ enum Core {
 }
 
 impl Core {
+    fn is(&self) -> &'static str {
+        match self {
+            Self::Dump { .. } => "a core dump of the server",
+            Self::Running(_) => "the server's memory, since gcore was refused",
+        }
+    }
+
     fn search(&self, hunt: &Hunt) -> Report {
         match self {
             Self::Dump { file, .. } => hunt.file(file).unwrap(),

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::install::Missing;
 use crate::postgres::{Cluster, Durability};
 use crate::tally::Tally;
-use crate::{deny, node, postgres, process, protoc};
+use crate::{deny, gdb, node, postgres, process, protoc};
 
 /// One phase: what it is called, what to do when it fails, and the work.
 struct Phase {
@@ -93,6 +93,7 @@ pub fn run(durability: Durability) -> Result<ExitCode> {
 pub fn setup() -> Result<()> {
     protoc::bring()?;
     println!("PostgreSQL: {}", postgres::programs()?.display());
+    println!("gdb: {}", gdb::bring()?);
     node::prepare()
 }
 

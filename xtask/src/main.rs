@@ -4,12 +4,14 @@
 //! rest, or say exactly what to install.
 //!
 //! Reading order: [`gate`] is `cargo xtask test`, phase by phase; [`process`] runs other programs;
-//! [`protoc`], [`postgres`], [`node`] and [`deny`] are the programs the phases need; [`tally`] counts tests.
+//! [`protoc`], [`postgres`], [`node`], [`gdb`] and [`deny`] are the programs the phases need; [`tally`] counts
+//! tests.
 //!
 //! Exit status: 0 done, 1 a check or test failed, 2 usage, 3 something is missing that could not be installed.
 
 mod deny;
 mod gate;
+mod gdb;
 mod help;
 mod install;
 mod node;
