@@ -41,6 +41,8 @@ of each phase, and ends with one line: N passed, N failed.
 
 SIGILO_TEST_POSTGRES, when set, names a server to use instead of a private one.
 ../shared/advisory-db, when there, is the advisory database; otherwise cargo-deny fetches it.
+../shared/data/mts-dialog, when there, is what the hunt for plaintext says and hunts; otherwise it has lines of
+its own.
 
 Example:  cargo xtask test
 ";
@@ -50,6 +52,9 @@ cargo xtask demo [ARGUMENTS]
 
 Builds the server and runs `sigilo demo`: a patient and a doctor, two client processes, one server. Needs no
 database server. ARGUMENTS go to `sigilo demo`; `sigilo demo --help` lists them.
+
+../shared/data/mts-dialog, when there, is what they say, unless --lines is among the arguments; otherwise the
+demo has lines of its own.
 
 Example:  cargo xtask demo
 ";

@@ -29,6 +29,9 @@ use anyhow::{Context, Result, bail};
 use crate::install::Missing;
 use crate::postgres::{Cluster, Durability};
 
+/// Conversations between patients and doctors, relative to the workspace.
+const DIALOGUES: &str = "../shared/data/mts-dialog/MTS-Dialog-ValidationSet.csv";
+
 /// The command line was not understood; the text says why.
 #[derive(Debug)]
 struct Usage(String);
@@ -117,7 +120,23 @@ fn demo(arguments: &[OsString]) -> Result<ExitCode> {
     }
     let mut cargo = process::cargo();
     cargo.arg("run").args(SIGILO).args(["--quiet", "--", "demo"]).args(arguments).stdin(Stdio::inherit());
+    cargo.args(dialogue(arguments));
     Err(cargo.exec()).context("cannot start cargo")
+}
+
+/// The real dialogues beside the project, for a demo that was not told what to say; says what it found.
+fn dialogue(arguments: &[OsString]) -> Vec<OsString> {
+    let told = |argument: &OsString| argument.to_string_lossy().starts_with("--lines");
+    if arguments.iter().any(told) {
+        return Vec::new();
+    }
+    let file = process::root().join(DIALOGUES);
+    if !file.is_file() {
+        eprintln!("xtask: no {DIALOGUES} here: the demo's people say lines of its own");
+        return Vec::new();
+    }
+    eprintln!("xtask: the demo's people say a dialogue of {DIALOGUES} (MTS-Dialog, CC BY 4.0)");
+    vec!["--lines".into(), file.into()]
 }
 
 /// `sigilo bench` in release, with a PostgreSQL that flushes to disk as in production.
@@ -172,6 +191,14 @@ mod tests {
         ] {
             let error = run(arguments).expect_err("must be refused");
             assert!(error.downcast_ref::<Usage>().is_some(), "{arguments:?}: {error:#}");
+        }
+    }
+
+    #[test]
+    fn a_demo_that_was_told_what_to_say_says_that() {
+        for told in [&["--lines", "mine.csv"][..], &["--keep", "--lines=mine.csv"]] {
+            let told: Vec<OsString> = told.iter().map(OsString::from).collect();
+            assert!(dialogue(&told).is_empty(), "{told:?}");
         }
     }
 

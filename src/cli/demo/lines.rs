@@ -1,6 +1,11 @@
-//! What the demo's people say: real dialogue when there is a folder with one, otherwise lines of our own.
+//! What the demo's people say: a dialogue of the file they are given, otherwise lines of our own.
 
-use std::path::PathBuf;
+use std::path::Path;
+
+use crate::{Error, Result};
+
+/// A dialogue with fewer lines does not carry the story.
+const FEWEST: usize = 8;
 
 /// Who speaks, and what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,30 +14,46 @@ pub(super) struct Line {
     pub text: String,
 }
 
-/// The dialogue, and where it comes from.
-pub(super) fn dialogue() -> (Vec<Line>, String) {
-    let found = data_folder().and_then(|folder| {
-        let text = std::fs::read_to_string(folder.join("MTS-Dialog-ValidationSet.csv")).ok()?;
-        let lines = from_csv(&text);
-        (lines.len() >= 6).then_some(lines)
-    });
-    match found {
-        Some(lines) => (lines, "a dialogue of MTS-Dialog (CC BY 4.0)".to_owned()),
-        None => (own(), "lines of the demo's own (no ../shared/data/mts-dialog here)".to_owned()),
+/// What is said, and where it comes from.
+#[derive(Debug)]
+pub(super) struct Dialogue {
+    pub lines: Vec<Line>,
+    pub source: String,
+}
+
+impl Dialogue {
+    /// The first dialogue of a CSV file that carries the story; without a file, one of our own.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has no such dialogue.
+    pub(super) fn of(file: Option<&Path>) -> Result<Self> {
+        let Some(file) = file else {
+            return Ok(Self { lines: own(), source: "lines of the demo's own".to_owned() });
+        };
+        let shown = file.display();
+        let fail = |why: &dyn std::fmt::Display| Error::internal(format!("cannot read {shown}: {why}"));
+        let text = std::fs::read_to_string(file).map_err(|error| fail(&error))?;
+        let lines = from_csv(&text).map_err(|error| fail(&error))?.ok_or_else(|| {
+            Error::internal(format!(
+                "{shown} has no dialogue of {FEWEST} lines in a column `dialogue`, each beginning with 'Doctor:' or 'Patient:'"
+            ))
+        })?;
+        let name = file.file_name().unwrap_or(file.as_os_str()).display();
+        Ok(Self { lines, source: format!("a dialogue of {name}") })
     }
 }
 
-/// Where dialogues lie, beside the project.
-pub(super) fn data_folder() -> Option<PathBuf> {
-    let folder = PathBuf::from("../shared/data/mts-dialog");
-    folder.is_dir().then_some(folder)
-}
-
-/// The first dialogue of the data set that has enough lines of a readable length.
-fn from_csv(text: &str) -> Vec<Line> {
+/// The first dialogue with enough lines of a readable length.
+fn from_csv(text: &str) -> std::result::Result<Option<Vec<Line>>, csv::Error> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let dialogues = reader.records().filter_map(|record| record.ok()?.get(3).map(spoken));
-    dialogues.into_iter().find(|lines| lines.len() >= 8).unwrap_or_default()
+    let Some(column) = reader.headers()?.iter().position(|name| name == "dialogue") else { return Ok(None) };
+    for record in reader.records() {
+        let lines = spoken(record?.get(column).unwrap_or_default());
+        if lines.len() >= FEWEST {
+            return Ok(Some(lines));
+        }
+    }
+    Ok(None)
 }
 
 /// `Doctor: ...` and `Patient: ...`, a line each.
@@ -79,6 +100,25 @@ mod tests {
         assert_eq!(lines.len(), 2);
         assert!(lines[0].doctor && !lines[1].doctor);
         assert_eq!(lines[1].text, "I've had low back pain for years.");
+    }
+
+    #[test]
+    fn the_first_dialogue_that_is_long_enough_is_taken_and_a_bad_file_is_refused() {
+        let said = "Doctor: Where does it hurt today?\nPatient: In my lower back, doctor.\n".repeat(4);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("lines.csv");
+        let of = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            Dialogue::of(Some(&file))
+        };
+        let found = of(&format!("id,dialogue\n1,Doctor: Where does it hurt today?\n2,\"{said}\"\n")).unwrap();
+        assert_eq!(found.lines.len(), 8);
+        assert!(found.source.contains("lines.csv"), "{}", found.source);
+        for bad in ["", "id,text\n", &format!("id,text\n2,\"{said}\"\n"), "id,dialogue\n1,Doctor: short\n"] {
+            let error = of(bad).unwrap_err().to_string();
+            assert!(error.contains("lines.csv"), "{bad:?}: {error}");
+        }
+        assert!(Dialogue::of(Some(Path::new("/nowhere"))).is_err());
     }
 
     #[test]

@@ -10,10 +10,13 @@ mod stage;
 pub(crate) mod store;
 mod story;
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::Outcome;
 use crate::Result;
+use lines::Dialogue;
 use narrator::Narrator;
 use stage::Stage;
 
@@ -23,6 +26,10 @@ pub struct Demo {
     /// Keeps the folder with everything the demo made.
     #[arg(long)]
     keep: bool,
+    /// What they say: the first long dialogue of a CSV file with a column `dialogue` of `Doctor: ...` and
+    /// `Patient: ...` lines [default: lines of the demo's own].
+    #[arg(long, value_name = "FILE")]
+    lines: Option<PathBuf>,
     /// One JSON document on stdout; the story goes to stderr.
     #[arg(long)]
     json: bool,
@@ -30,9 +37,10 @@ pub struct Demo {
 
 impl Demo {
     pub(super) async fn run(self) -> Result<Outcome> {
+        let dialogue = Dialogue::of(self.lines.as_deref())?;
         let mut narrator = Narrator::new(self.json);
         let mut stage = Stage::new()?;
-        let told = story::tell(&mut stage, &mut narrator).await;
+        let told = story::tell(&mut stage, &mut narrator, &dialogue).await;
         if let Err(error) = &told {
             narrator.failed(&error.to_string());
         }

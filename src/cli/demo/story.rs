@@ -7,7 +7,7 @@ use super::{
     actor::{Actor, text},
     bundle::{SYSTEM, bundle},
     hunt::{Hunt, Report},
-    lines::{self, Line},
+    lines::{Dialogue, Line},
     narrator::Narrator,
     stage::{self, MARKER, Stage},
     store,
@@ -27,13 +27,13 @@ struct Invitations {
 }
 
 /// Tells it.
-pub(super) async fn tell(stage: &mut Stage, narrator: &mut Narrator) -> Result<()> {
+pub(super) async fn tell(stage: &mut Stage, narrator: &mut Narrator, dialogue: &Dialogue) -> Result<()> {
     let invitations = open_clinic(stage, narrator).await?;
     let (mut maria, mut ana, mut luis) = people_arrive(stage, narrator, &invitations).await?;
     rules_decide(narrator, &mut luis, &mut ana, &maria).await?;
     luis.leave().await?;
-    let mut said = converse(narrator, &mut ana, &mut maria).await?;
-    let mut maria = while_away(stage, narrator, &mut ana, maria, &mut said).await?;
+    let mut said = converse(narrator, dialogue, &mut ana, &mut maria).await?;
+    let mut maria = while_away(stage, narrator, dialogue, &mut ana, maria, &mut said).await?;
     check(narrator, &mut ana, &mut maria).await?;
     what_is_stored(stage, narrator, &said).await?;
     hunt_memory(stage, narrator, &said)?;
@@ -162,19 +162,24 @@ async fn rules_decide(
 }
 
 /// A live exchange; gives what was said.
-async fn converse(narrator: &mut Narrator, ana: &mut Actor, maria: &mut Actor) -> Result<Vec<String>> {
+async fn converse(
+    narrator: &mut Narrator,
+    dialogue: &Dialogue,
+    ana: &mut Actor,
+    maria: &mut Actor,
+) -> Result<Vec<String>> {
     narrator.chapter("They talk");
-    let (dialogue, source) = lines::dialogue();
-    narrator.tell(&format!("What they say: {source}."));
+    narrator.tell(&format!("What they say: {}.", dialogue.source));
     maria.types(&format!("/start {}", ana.user)).await?;
     maria.wait("for the conversation", |event| event["type"] == "opened").await?;
     let mut said = Vec::new();
-    for Line { doctor, text } in dialogue.iter().take(LIVE_LINES) {
+    for Line { doctor, text } in dialogue.lines.iter().take(LIVE_LINES) {
         let (from, to) = if *doctor { (&mut *maria, &mut *ana) } else { (&mut *ana, &mut *maria) };
         say(narrator, from, to, text).await?;
         said.push(text.clone());
     }
-    let both = [true, false].map(|doctor| dialogue.iter().take(LIVE_LINES).any(|line| line.doctor == doctor));
+    let both =
+        [true, false].map(|doctor| dialogue.lines.iter().take(LIVE_LINES).any(|line| line.doctor == doctor));
     holds(both == [true, true], "the dialogue is a monologue")?;
     narrator.claim("the doctor reads what the patient wrote, live and verified");
     narrator.claim("the patient reads what the doctor wrote, live and verified");
@@ -227,14 +232,15 @@ fn is_message(event: &Value, line: &str) -> bool {
 async fn while_away(
     stage: &Stage,
     narrator: &mut Narrator,
+    dialogue: &Dialogue,
     ana: &mut Actor,
     maria: Actor,
     said: &mut Vec<String>,
 ) -> Result<Actor> {
     narrator.chapter("The doctor switches her phone off, and on again");
     maria.leave().await?;
-    let (dialogue, _) = lines::dialogue();
     let line = dialogue
+        .lines
         .iter()
         .filter(|line| !line.doctor)
         .map(|line| line.text.clone())
