@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Base64, Base64Array, ConversationId, DeviceNumber, SealId, Timestamp, UserId,
     keys::{IdentityKeyBytes, SignatureBytes},
+    message::words,
 };
 
 /// A key's id: the first 16 bytes of a SHA-256 (protocol, "Root statement" and "Device manifest").
@@ -83,4 +84,31 @@ pub struct SealList {
     pub next_cursor: Option<String>,
     /// Whether there are more.
     pub has_more: bool,
+}
+
+words! {
+    /// What the recheck of a record seal found wrong (protocol, "Rechecking").
+    SealProblem {
+        /// A copy that must be there is not: the officers', a member's or the reporter's own.
+        MissingCopy = "missing_copy",
+        /// A copy is not what the archive key gives for its recipient.
+        BadCopy = "bad_copy",
+        /// A copy is for a key that is neither a member's nor the clinic's records key.
+        UnexpectedCopy = "unexpected_copy",
+        /// Its members, or their keys, are not those the reporter knows.
+        WrongMembers = "wrong_members",
+        /// Its maker did not sign it.
+        BadSignature = "bad_signature",
+        /// It is malformed, or the reporter's copy does not open.
+        Unopenable = "unopenable",
+    }
+}
+
+/// POST /api/chat/conversations/{conversation_id}/seals/{seal_id}/invalid/ by a member who found a seal bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ReportSeal {
+    /// What is wrong with it.
+    pub problem: SealProblem,
 }
