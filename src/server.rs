@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use crate::{
     Error, Result,
     app::SharedApp,
+    auth,
     config::Tls,
     gateway::http,
     keys,
@@ -66,6 +67,7 @@ pub fn start(app: SharedApp, phase: ShutdownHandle) -> Result<Running> {
     let api = serve(listener, handle.clone(), service, tls.clone())?;
     let watched = serve(metrics_listener, metrics.clone(), metrics_service, None)?;
     tokio::spawn(keys::keep_reminding(app.clone()));
+    tokio::spawn(auth::keep_watching(app.clone()));
     Ok(Running { address, metrics_address, app, handle, metrics, tls, phase, api, watched })
 }
 

@@ -40,6 +40,15 @@ pub fn channel() -> (ShutdownHandle, Shutdown) {
     watch::channel(Phase::Running)
 }
 
+/// Resolves once the server drains, or nobody is left to say so.
+pub async fn draining(shutdown: &mut Shutdown) {
+    while !shutdown.borrow_and_update().is_draining() {
+        if shutdown.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Counts what is under way: whoever holds a [`Guard`] is waited for.
 #[derive(Debug)]
 pub struct Tracker {

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use sigilo_wire::{ErrorCode, RequestId, Timestamp};
+use sigilo_wire::{ErrorCode, RequestId, Timestamp, TokenFamilyId};
 
-use super::{known::Standing, token_keys::Claims};
+use super::{known::Standing, store, token_keys::Claims};
 use crate::{Actor, Caller, Ctx, Error, Result, app::App};
 
 /// Somebody known, until when.
@@ -12,6 +12,8 @@ use crate::{Actor, Caller, Ctx, Error, Result, app::App};
 pub struct Session {
     /// The context of what they ask.
     pub ctx: Ctx,
+    /// The family of the token they showed: the session ends with it.
+    pub family: TokenFamilyId,
     /// From when they must show a fresh token; sockets close then.
     pub expires_at: Timestamp,
 }
@@ -53,8 +55,23 @@ pub async fn authenticate_session(
     }
     Ok(Session {
         ctx: context(&standing, request, now, address),
+        family: claims.fam,
         expires_at: Timestamp::from_micros(claims.exp.saturating_mul(1_000_000)),
     })
+}
+
+/// Asks the database itself whether a session's tokens are still good. A socket asks once it is in the hub:
+/// what ended its tokens before is seen here, what ends them later finds it there.
+///
+/// # Errors
+/// 401 `device_revoked` when they are not; `unavailable`.
+pub async fn still_stands(app: &App, session: &Session) -> Result<()> {
+    let device = session.ctx.caller()?.device_id;
+    let mut tx = app.db.read("session_check").await?;
+    match store::standing(&mut tx, device).await? {
+        Some(standing) if standing.family == Some(session.family) => Ok(()),
+        _ => Err(Error::Unauthenticated(ErrorCode::DeviceRevoked)),
+    }
 }
 
 /// The context of a device's request.

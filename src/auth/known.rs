@@ -66,9 +66,9 @@ impl KnownDevices {
     }
 }
 
-/// Ends what a device has open here, after the commit that ended its tokens. Other nodes notice within a
-/// second.
-pub(super) fn cut_off(app: &App, device: DeviceId) {
+/// Ends what a device has open here, after the commit that ended its tokens. Other processes notice within a
+/// second ([`super::keep_watching`]).
+pub(crate) fn cut_off(app: &App, device: DeviceId) {
     app.known_devices.forget(device);
     app.hub.disconnect(device, CloseReason::Unauthenticated);
 }

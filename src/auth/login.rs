@@ -63,7 +63,7 @@ async fn admit(app: &App, ctx: &Ctx, user: UserId, device: &NewDevice) -> Result
         return Err(Error::Unauthenticated(ErrorCode::DeviceRevoked));
     }
     let tokens = match device.device_id {
-        Some(id) => sessions::log_in_again(app, &mut tx, ctx, user, (id, &device.name)).await?,
+        Some(id) => sessions::log_in_again(app, &mut tx, ctx, user, (id, device.kind, &device.name)).await?,
         None => sessions::new_device(app, &mut tx, ctx, user, device).await?,
     };
     let act = Act::done("login").object("user", user).object("device", tokens.device.id);

@@ -2,8 +2,8 @@
 //!
 //! - An access token is an EdDSA JWT of 15 minutes, bound to a device and to the device's current *family*:
 //!   the chain of refresh tokens that began with one login. A device has one family at a time; logging out,
-//!   logging in again or removing the device ends it, and with it every access token, at once on this node and
-//!   within a second on others.
+//!   logging in again or removing the device ends it, and with it every access token and socket, at once on this
+//!   node and within about a second on others.
 //! - A refresh token is opaque, stored as a hash, used once. Used again, it is in two hands: the family ends.
 //! - A messaging device stays a device while it is logged out: it keeps its number, its keys and its place in
 //!   the manifest. A session ends with its tokens.
@@ -22,10 +22,11 @@ mod refresh;
 mod sessions;
 pub(crate) mod store;
 mod token_keys;
+mod watch;
 mod ws_ticket;
 
 pub use activate::activate;
-pub use authenticate::{Session, authenticate, authenticate_session};
+pub use authenticate::{Session, authenticate, authenticate_session, still_stands};
 pub(crate) use devices::current_device;
 pub use devices::{list_devices, revoke_device};
 pub use known::KnownDevices;
@@ -35,6 +36,7 @@ pub(crate) use opaque::Opaque;
 pub use password::Passwords;
 pub use refresh::refresh;
 pub use token_keys::{Jwk, Jwks, TokenKeys};
+pub use watch::keep_watching;
 pub use ws_ticket::{issue_ws_ticket, take_ws_ticket};
 
 use std::time::Duration;
@@ -45,6 +47,10 @@ use sigilo_wire::account::DeviceKind;
 pub const ACCESS_TOKEN_LIFE: Duration = Duration::from_mins(15);
 /// How long a ticket for a WebSocket URL is good.
 pub const WS_TICKET_LIFE: Duration = Duration::from_secs(30);
+
+/// How long the end of a device's tokens is told to the servers of this database. Whatever was opened with
+/// them before is over after [`ACCESS_TOKEN_LIFE`] anyway.
+const STANDING_CHANGES_KEPT: Duration = Duration::from_hours(1);
 
 /// How many devices of a kind an account may have.
 const fn device_limit(kind: DeviceKind) -> i64 {

@@ -87,25 +87,23 @@ pub(super) async fn new_device(
     issue(app, tx, ctx, Bearer { tenant: ctx.tenant, user, device: id, kind: device.kind, family }).await
 }
 
-/// Gives a messaging device that logs in again a new family, which ends the one before.
+/// Gives a device that logs in again a new family, which ends the one before. Without a name it keeps its own.
 ///
 /// # Errors
-/// 404 when the account has no such messaging device.
+/// 404 when the account has no such device.
 pub(super) async fn log_in_again(
     app: &App,
     tx: &mut Tx,
     ctx: &Ctx,
     user: UserId,
-    (id, name): (DeviceId, &str),
+    (id, kind, name): (DeviceId, DeviceKind, &str),
 ) -> Result<Tokens> {
-    let kind = DeviceKind::Messaging;
     let family = TokenFamilyId::new(ctx.now, rng::bytes(&*app.entropy));
     let name = if name.is_empty() { None } else { Some(seal_name(app, id, name)?) };
     let seen = to_the_hour(ctx.now);
-    if !store::log_in_again(tx, (id, user, kind), family, seen, name.as_deref()).await? {
+    if !store::log_in_again(tx, (id, user, kind), family, name.as_deref(), (seen, ctx.now)).await? {
         return Err(Error::NotFound);
     }
-    store::end_families(tx, id, ctx.now).await?;
     issue(app, tx, ctx, Bearer { tenant: ctx.tenant, user, device: id, kind, family }).await
 }
 

@@ -5,7 +5,7 @@ use sigilo_wire::{
 };
 use uuid::Uuid;
 
-use super::{known::Standing, sessions::NewRow};
+use super::{STANDING_CHANGES_KEPT, known::Standing, sessions::NewRow};
 use crate::{Error, Result, execute, fetch_all, fetch_one, fetch_optional, statements, storage::Tx};
 
 statements! {
@@ -42,6 +42,13 @@ statements! {
     LOG_IN_AGAIN = "UPDATE devices SET token_family = $4, last_seen_at = $5, name_enc = COALESCE($6, name_enc)
         WHERE device_id = $1 AND user_id = $2 AND kind = $3 AND revoked_at IS NULL";
 
+    /// Every server of this database reads these. Locked after devices and before the clinic's sequences.
+    NEXT_STANDING_CHANGE = "UPDATE sequences SET value = value + 1 WHERE name = 'standing' RETURNING value";
+    INSERT_STANDING_CHANGE = "INSERT INTO standing_changes (seq, device_id, changed_at) VALUES ($1, $2, $3)";
+    FORGET_STANDING_CHANGES = "DELETE FROM standing_changes WHERE changed_at < $1";
+    STANDING_CHANGES = "SELECT c.seq, d.device_id, d.tenant_id, d.user_id, d.kind, d.device_number, d.revoked_at,
+        d.token_family, u.role, u.status FROM standing_changes c JOIN devices d ON d.device_id = c.device_id
+        JOIN users u ON u.user_id = d.user_id WHERE c.seq > $1 ORDER BY c.seq LIMIT $2";
     STANDING = "SELECT d.device_id, d.tenant_id, d.user_id, d.kind, d.device_number, d.revoked_at, d.token_family,
         u.role, u.status FROM devices d JOIN users u ON u.user_id = d.user_id WHERE d.device_id = $1";
     DEVICES = "SELECT device_id, kind, device_number, name_enc, created_at, last_seen_at FROM devices
@@ -124,6 +131,13 @@ struct StandingRow {
     token_family: Option<TokenFamilyId>,
     role: String,
     status: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct ChangeRow {
+    seq: i64,
+    #[sqlx(flatten)]
+    device: StandingRow,
 }
 
 pub(super) async fn token_keys(tx: &mut Tx) -> Result<Vec<TokenKeyRow>> {
@@ -225,29 +239,55 @@ pub(super) async fn insert_device(tx: &mut Tx, row: &NewRow) -> Result<()> {
     Ok(())
 }
 
-/// Gives a device of this user and kind a new family; false when there is no such device.
+/// Gives a device of this user and kind a new family, which ends the one before; false when there is no such
+/// device.
 pub(super) async fn log_in_again(
     tx: &mut Tx,
     (device, user, kind): (DeviceId, UserId, DeviceKind),
     family: TokenFamilyId,
-    seen: Timestamp,
     name_enc: Option<&[u8]>,
+    (seen, now): (Timestamp, Timestamp),
 ) -> Result<bool> {
-    Ok(execute!(tx, LOG_IN_AGAIN, device, user, kind.as_str(), family, seen, name_enc)? == 1)
+    if execute!(tx, LOG_IN_AGAIN, device, user, kind.as_str(), family, seen, name_enc)? == 0 {
+        return Ok(false);
+    }
+    end_families(tx, device, now).await?;
+    standing_changed(tx, device, now).await?;
+    Ok(true)
+}
+
+impl StandingRow {
+    fn standing(self) -> Result<Standing> {
+        Ok(Standing {
+            device: self.device_id,
+            tenant: self.tenant_id,
+            user: self.user_id,
+            role: self.role.parse::<Role>().map_err(Error::internal)?,
+            kind: self.kind.parse().map_err(Error::internal)?,
+            number: self.device_number,
+            family: self.token_family.filter(|_| self.revoked_at.is_none() && self.status == "active"),
+        })
+    }
 }
 
 /// Where a device and its account stand now.
 pub(super) async fn standing(tx: &mut Tx, device: DeviceId) -> Result<Option<Standing>> {
-    let Some(row) = fetch_optional!(tx, StandingRow, STANDING, device)? else { return Ok(None) };
-    Ok(Some(Standing {
-        device: row.device_id,
-        tenant: row.tenant_id,
-        user: row.user_id,
-        role: row.role.parse::<Role>().map_err(Error::internal)?,
-        kind: row.kind.parse().map_err(Error::internal)?,
-        number: row.device_number,
-        family: row.token_family.filter(|_| row.revoked_at.is_none() && row.status == "active"),
-    }))
+    fetch_optional!(tx, StandingRow, STANDING, device)?.map(StandingRow::standing).transpose()
+}
+
+/// Tells the servers of this database, once the transaction commits, that tokens of a device have ended. Called
+/// last of what concerns the device: everybody who ends tokens waits here for each other.
+async fn standing_changed(tx: &mut Tx, device: DeviceId, now: Timestamp) -> Result<()> {
+    let (seq,) = fetch_one!(tx, (i64,), NEXT_STANDING_CHANGE)?;
+    execute!(tx, INSERT_STANDING_CHANGE, seq, device, now)?;
+    execute!(tx, FORGET_STANDING_CHANGES, now - STANDING_CHANGES_KEPT)?;
+    Ok(())
+}
+
+/// Devices whose tokens have ended after the change `after`, as they stand now, in order, with their change.
+pub(super) async fn standing_changes(tx: &mut Tx, after: i64, limit: i64) -> Result<Vec<(i64, Standing)>> {
+    let rows = fetch_all!(tx, ChangeRow, STANDING_CHANGES, after, limit)?;
+    rows.into_iter().map(|row| Ok((row.seq, row.device.standing()?))).collect()
 }
 
 pub(super) async fn devices(tx: &mut Tx, user: UserId) -> Result<Vec<DeviceRow>> {
@@ -286,7 +326,7 @@ pub(super) async fn refresh_by_hash(tx: &mut Tx, hash: &[u8]) -> Result<Option<R
 }
 
 /// Ends every family of a device, and its tickets.
-pub(super) async fn end_families(tx: &mut Tx, device: DeviceId, now: Timestamp) -> Result<()> {
+async fn end_families(tx: &mut Tx, device: DeviceId, now: Timestamp) -> Result<()> {
     execute!(tx, END_FAMILIES, device, now)?;
     execute!(tx, DROP_TICKETS, device)?;
     Ok(())
@@ -297,7 +337,7 @@ pub(super) async fn log_out(tx: &mut Tx, device: DeviceId, now: Timestamp) -> Re
     end_families(tx, device, now).await?;
     execute!(tx, LOG_OUT_MESSAGING, device)?;
     execute!(tx, LOG_OUT_SESSION, device, now)?;
-    Ok(())
+    standing_changed(tx, device, now).await
 }
 
 /// Removes a device of this user with its keys and waiting events; false when there is no such device.
@@ -314,6 +354,7 @@ pub(super) async fn revoke_device(
     execute!(tx, DROP_PRE_KEYS, device)?;
     execute!(tx, DROP_DEVICE_KEYS, device)?;
     execute!(tx, DROP_EVENTS, device)?;
+    standing_changed(tx, device, now).await?;
     Ok(true)
 }
 

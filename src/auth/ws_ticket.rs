@@ -51,8 +51,10 @@ pub async fn take_ws_ticket(
     if now >= expires_at {
         return Err(unknown());
     }
-    if standing.family.is_none() {
-        return Err(Error::Unauthenticated(ErrorCode::DeviceRevoked));
-    }
-    Ok(Session { ctx: context(&standing, request, now, address), expires_at: now + ACCESS_TOKEN_LIFE })
+    let family = standing.family.ok_or(Error::Unauthenticated(ErrorCode::DeviceRevoked))?;
+    Ok(Session {
+        ctx: context(&standing, request, now, address),
+        family,
+        expires_at: now + ACCESS_TOKEN_LIFE,
+    })
 }

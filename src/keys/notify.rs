@@ -14,7 +14,7 @@ use crate::{
     Ctx, Error, Result,
     app::{App, SharedApp},
     outbox::{self, DeviceEvent, EventBody},
-    shutdown::Shutdown,
+    shutdown::draining,
     storage::Tx,
 };
 
@@ -98,15 +98,6 @@ pub async fn keep_reminding(app: SharedApp) {
                 Ok(devices) => tracing::info!(devices, "told devices to publish a new signed prekey"),
                 Err(error) => tracing::warn!(%error, "reminders of key rotation wait for the next hour"),
             },
-        }
-    }
-}
-
-/// Resolves once the server drains, or nobody is left to say so.
-async fn draining(shutdown: &mut Shutdown) {
-    while !shutdown.borrow_and_update().is_draining() {
-        if shutdown.changed().await.is_err() {
-            return;
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use sigilo_wire::{ConversationId, DeviceId};
+use sigilo_wire::{ConversationId, DeviceId, TokenFamilyId};
 use tokio::sync::Notify;
 
 use super::deliver::QueuedFrame;
@@ -62,6 +62,7 @@ pub struct Hub {
 /// A socket's place in the hub, seen from both sides.
 #[derive(Debug)]
 struct Slot {
+    family: TokenFamilyId,
     path: Option<ConversationId>,
     wake: Notify,
     news: Mutex<News>,
@@ -123,9 +124,14 @@ impl Hub {
         self.devices.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a socket, closing an older one of the same device and path.
-    pub fn register(self: &Arc<Self>, device: DeviceId, path: Option<ConversationId>) -> Registration {
-        let slot = Arc::new(Slot { path, wake: Notify::new(), news: Mutex::default() });
+    /// Enters a socket opened with a token of this family, closing an older one of the same device and path.
+    pub fn register(
+        self: &Arc<Self>,
+        device: DeviceId,
+        family: TokenFamilyId,
+        path: Option<ConversationId>,
+    ) -> Registration {
+        let slot = Arc::new(Slot { family, path, wake: Notify::new(), news: Mutex::default() });
         let mut devices = self.write();
         let slots = devices.entry(device).or_insert_with(|| Vec::with_capacity(1));
         slots.retain(|older| {
@@ -172,6 +178,16 @@ impl Hub {
         }
     }
 
+    /// Closes a device's sockets, but for those opened with tokens of this family.
+    pub fn disconnect_all_but(&self, device: DeviceId, family: Option<TokenFamilyId>, reason: CloseReason) {
+        let connected = self.read();
+        for slot in connected.get(&device).into_iter().flatten() {
+            if Some(slot.family) != family {
+                slot.close(reason);
+            }
+        }
+    }
+
     /// Closes every socket.
     pub fn disconnect_all(&self, reason: CloseReason) {
         let devices = std::mem::take(&mut *self.write());
@@ -210,12 +226,16 @@ mod tests {
         DeviceId::from_bytes([byte; 16])
     }
 
+    fn family(byte: u8) -> TokenFamilyId {
+        TokenFamilyId::from_bytes([byte; 16])
+    }
+
     #[test]
     fn a_second_socket_of_the_same_path_replaces_the_first() {
         let hub = Arc::new(Hub::default());
-        let all = hub.register(device(1), None);
-        let one = hub.register(device(1), Some(ConversationId::from_bytes([9; 16])));
-        let newer = hub.register(device(1), None);
+        let all = hub.register(device(1), family(1), None);
+        let one = hub.register(device(1), family(1), Some(ConversationId::from_bytes([9; 16])));
+        let newer = hub.register(device(1), family(1), None);
         assert_eq!(all.news().close, Some(CloseReason::Replaced));
         assert_eq!(one.news().close, None);
         assert_eq!(newer.news().close, None);
@@ -226,7 +246,8 @@ mod tests {
     #[tokio::test]
     async fn waking_reaches_every_socket_of_the_device_and_no_other() {
         let hub = Arc::new(Hub::default());
-        let (mine, other) = (hub.register(device(1), None), hub.register(device(2), None));
+        let (mine, other) =
+            (hub.register(device(1), family(1), None), hub.register(device(2), family(2), None));
         hub.wake(&[device(1), device(3)]);
         mine.woken().await;
         assert!(mine.news().look);
@@ -255,7 +276,7 @@ mod tests {
     #[test]
     fn events_are_handed_on_until_there_are_too_many_to_keep() {
         let hub = Arc::new(Hub::default());
-        let mine = hub.register(device(1), None);
+        let mine = hub.register(device(1), family(1), None);
         hub.push(device(2), || panic!("nobody is there to hand it to"));
         let seqs = |news: &News| news.events.iter().map(|event| event.seq).collect::<Vec<_>>();
         hub.push(device(1), || event(1));
@@ -267,5 +288,17 @@ mod tests {
         }
         let news = mine.news();
         assert_eq!((seqs(&news), news.look), (vec![], true), "what was dropped is looked for");
+    }
+
+    #[test]
+    fn only_sockets_of_ended_tokens_are_closed() {
+        let hub = Arc::new(Hub::default());
+        let old = hub.register(device(1), family(1), None);
+        let new = hub.register(device(1), family(2), Some(ConversationId::from_bytes([9; 16])));
+        hub.disconnect_all_but(device(1), Some(family(2)), CloseReason::Unauthenticated);
+        assert_eq!(old.news().close, Some(CloseReason::Unauthenticated));
+        assert_eq!(new.news().close, None);
+        hub.disconnect_all_but(device(1), None, CloseReason::Unauthenticated);
+        assert_eq!(new.news().close, Some(CloseReason::Unauthenticated));
     }
 }

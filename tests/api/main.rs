@@ -17,4 +17,5 @@ mod operation;
 mod relationships;
 mod relay;
 mod seals;
+mod standing;
 mod tokens;

@@ -92,6 +92,15 @@ impl TestServer {
         Answer::of(request.send().await.unwrap()).await
     }
 
+    /// POST with a JSON body and an idempotency key.
+    pub async fn post_with_key(&self, path: &str, token: Option<&str>, key: &str, body: &Value) -> Answer {
+        let mut request = self.client.post(format!("{}{path}", self.url)).header("idempotency-key", key);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        Answer::of(request.json(body).send().await.unwrap()).await
+    }
+
     /// The current metrics.
     pub async fn metrics(&self) -> String {
         self.client.get(&self.metrics_url).send().await.unwrap().text().await.unwrap()

@@ -24,7 +24,28 @@ pub struct TestServer {
     running: Running,
 }
 
+/// Another server on the databases of a [`TestServer`].
+pub struct Node {
+    pub app: Arc<App>,
+    pub url: String,
+    running: Running,
+}
+
+impl Node {
+    /// Stops it as SIGTERM would.
+    pub async fn stop(self) {
+        drop(self.app);
+        assert!(self.running.stop().await, "the node drains");
+    }
+}
+
 impl TestServer {
+    /// Starts another one on the same databases.
+    pub async fn beside(&self) -> Node {
+        let (app, running) = run(&self.config, &self.clock).await;
+        Node { url: format!("http://{}", running.address), app, running }
+    }
+
     /// Starts one on fresh databases.
     pub async fn start(engine: Engine) -> Self {
         Self::start_with(engine, &|_: &mut Config| {}).await
@@ -54,9 +75,7 @@ impl TestServer {
     }
 
     async fn on(database: Database, config: Config, clock: Arc<TestClock>) -> Self {
-        let (phase, shutdown) = shutdown::channel();
-        let app = App::open(config.clone(), clock.clone(), Arc::new(SystemEntropy), shutdown).await.unwrap();
-        let running = server::start(Arc::clone(&app), phase).unwrap();
+        let (app, running) = run(&config, &clock).await;
         Self {
             url: format!("http://{}", running.address),
             metrics_url: format!("http://{}/metrics", running.metrics_address),
@@ -68,6 +87,13 @@ impl TestServer {
             running,
         }
     }
+}
+
+async fn run(config: &Config, clock: &Arc<TestClock>) -> (Arc<App>, Running) {
+    let (phase, shutdown) = shutdown::channel();
+    let app = App::open(config.clone(), clock.clone(), Arc::new(SystemEntropy), shutdown).await.unwrap();
+    let running = server::start(Arc::clone(&app), phase).unwrap();
+    (app, running)
 }
 
 /// A client that follows no redirects and keeps no cookies.

@@ -32,7 +32,11 @@ impl Socket {
         path: &str,
         token: Option<&str>,
     ) -> Result<Self, tungstenite::Error> {
-        let url = format!("{}{path}", server.url.replacen("http", "ws", 1));
+        Self::open_url(&format!("{}{path}", server.url.replacen("http", "ws", 1)), token).await
+    }
+
+    /// Opens any WebSocket address.
+    pub async fn open_url(url: &str, token: Option<&str>) -> Result<Self, tungstenite::Error> {
         let mut request = url.into_client_request().unwrap();
         if let Some(token) = token {
             request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());

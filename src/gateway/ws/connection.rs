@@ -235,7 +235,10 @@ impl Connection {
 
     async fn renew(&mut self, token: &str, request: RequestId) -> Result<serde_json::Value> {
         let renewed = auth::authenticate_session(&self.app, token, request, self.session.ctx.address).await?;
-        if renewed.ctx.caller()?.device_id != self.session.ctx.caller()?.device_id {
+        // The hub knows this socket by its family.
+        if renewed.ctx.caller()?.device_id != self.session.ctx.caller()?.device_id
+            || renewed.family != self.session.family
+        {
             return Err(Error::Unauthenticated(ErrorCode::Unauthenticated));
         }
         self.session = renewed;

@@ -79,7 +79,7 @@ async fn all(
     SocketCaller(session): SocketCaller,
     upgrade: Upgrade,
 ) -> Result<Response, ApiError> {
-    open(app, session, None, upgrade)
+    open(app, session, None, upgrade).await
 }
 
 async fn one(
@@ -89,10 +89,10 @@ async fn one(
     upgrade: Upgrade,
 ) -> Result<Response, ApiError> {
     conversations::authorize_read(&app, &session.ctx, conversation).await?;
-    open(app, session, Some(conversation), upgrade)
+    open(app, session, Some(conversation), upgrade).await
 }
 
-fn open(
+async fn open(
     app: SharedApp,
     session: Session,
     conversation: Option<ConversationId>,
@@ -106,7 +106,8 @@ fn open(
         let problem = json!({"field": "upgrade", "problem": rejection.body_text()});
         Error::invalid(ErrorCode::InvalidField, problem)
     })?;
-    let registration: Registration = app.hub.register(device, conversation);
+    let registration: Registration = app.hub.register(device, session.family, conversation);
+    auth::still_stands(&app, &session).await?;
     Ok(upgrade
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
