@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use sigilo_seal::receipt::audit_leaf;
-use sigilo_wire::{AuditEntryId, DataKeyId, DeviceId, RequestId, TenantId, Timestamp, UserId};
+use sigilo_wire::{AuditEntryId, DataKeyId, DeviceId, RequestId, Role, TenantId, Timestamp, UserId};
 
 use crate::{
     Actor, Ctx, Result,
@@ -89,6 +89,12 @@ impl<'a> Act<'a> {
     pub const fn patient(mut self, patient: Option<UserId>) -> Self {
         self.patient = patient;
         self
+    }
+
+    /// With the person it concerns, when they are a patient.
+    #[must_use]
+    pub fn about(self, role: Role, user: UserId) -> Self {
+        self.patient((role == Role::Patient).then_some(user))
     }
 
     /// With the policies that allowed it.

@@ -1,7 +1,7 @@
 //! An invitation becomes an account with its first device.
 
 use sigilo_wire::{
-    ErrorCode, TenantId, UserId,
+    ErrorCode, Role, TenantId, UserId,
     account::{Activate, Tokens},
 };
 
@@ -26,7 +26,7 @@ pub async fn activate(app: &App, ctx: &Ctx, request: &Activate) -> Result<Tokens
         store::tenant(&mut tx, &request.clinic).await?.ok_or_else(refused)?
     };
     let ctx = Ctx { tenant, ..ctx.clone() };
-    let Some((hash, user)) = find(app, &ctx, &request.code).await? else {
+    let Some((hash, user, role)) = find(app, &ctx, &request.code).await? else {
         refuse(app, &ctx, tenant).await?;
         return Err(refused());
     };
@@ -44,16 +44,17 @@ pub async fn activate(app: &App, ctx: &Ctx, request: &Activate) -> Result<Tokens
     conversations::facts_changed_of(&mut tx, user).await?;
     let tokens = sessions::new_device(app, &mut tx, &ctx, user, &request.device).await?;
     let act = Act::done("activate").object("user", user).object("device", tokens.device.id);
+    let act = act.about(role, user);
     app.audit(&mut tx, &ctx, &key, act).await?;
     tx.commit().await?;
     Ok(tokens)
 }
 
-async fn find(app: &App, ctx: &Ctx, code: &str) -> Result<Option<(Vec<u8>, UserId)>> {
+async fn find(app: &App, ctx: &Ctx, code: &str) -> Result<Option<(Vec<u8>, UserId, Role)>> {
     let Some(hash) = Opaque::presented(code) else { return Ok(None) };
     let mut tx = app.db.read("activate_find").await?;
-    let user = store::invitation(&mut tx, ctx.tenant, &hash, ctx.now).await?;
-    Ok(user.map(|user| (hash, user)))
+    let found = store::invitation(&mut tx, ctx.tenant, &hash, ctx.now).await?;
+    Ok(found.map(|(user, role)| (hash, user, role)))
 }
 
 async fn refuse(app: &App, ctx: &Ctx, tenant: TenantId) -> Result<()> {

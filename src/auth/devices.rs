@@ -48,14 +48,15 @@ pub async fn revoke_device(
     grant: Grant<ManageOwnAccount>,
     device: DeviceId,
 ) -> Result<()> {
+    let (user, role) = (*grant.resource(), ctx.caller()?.role);
     let key = app.clinic_key(ctx, ctx.tenant).await?;
     let mut tx = app.db.begin("device_revoke").await?;
-    if !store::revoke_device(&mut tx, device, *grant.resource(), ctx.now).await? {
+    // Messages are no longer for this device. Conversations are locked before devices.
+    conversations::facts_changed_of(&mut tx, user).await?;
+    if !store::revoke_device(&mut tx, device, user, ctx.now).await? {
         return Err(Error::NotFound);
     }
-    // Messages are no longer for this device.
-    conversations::facts_changed_of(&mut tx, *grant.resource()).await?;
-    let act = Act::done("revoke_device").object("device", device).by(grant.basis());
+    let act = Act::done("revoke_device").object("device", device).about(role, user).by(grant.basis());
     app.audit(&mut tx, ctx, &key, act).await?;
     tx.commit().await?;
     cut_off(app, device);

@@ -1,11 +1,15 @@
 //! A password becomes tokens of a device.
 
 use sigilo_wire::{
-    ErrorCode, TenantId, UserId,
+    ErrorCode, TenantId,
     account::{DeviceKind, Login, NewDevice, Tokens},
 };
 
-use super::{known::cut_off, sessions, store};
+use super::{
+    known::cut_off,
+    sessions,
+    store::{self, AccountRow},
+};
 use crate::{Ctx, Error, Result, app::App, audit::Act};
 
 /// Logs in: on a new session device (the default), on a new messaging device, or on a messaging device that
@@ -37,17 +41,17 @@ pub async fn login(app: &App, ctx: &Ctx, request: &Login) -> Result<Tokens> {
         return Err(Error::Unauthenticated(ErrorCode::InvalidCredentials));
     };
     if !matches {
-        fail(app, &ctx, Some(account.user_id), "wrong_password").await?;
+        fail(app, &ctx, Some(&account), "wrong_password").await?;
         return Err(Error::Unauthenticated(ErrorCode::InvalidCredentials));
     }
     if account.status != "active" {
-        fail(app, &ctx, Some(account.user_id), "not_active").await?;
+        fail(app, &ctx, Some(&account), "not_active").await?;
         return Err(Error::Unauthenticated(ErrorCode::DeviceRevoked));
     }
-    admit(app, &ctx, account.user_id, &device).await
+    admit(app, &ctx, &account, &device).await
 }
 
-async fn find(app: &App, request: &Login) -> Result<(Option<TenantId>, Option<store::AccountRow>)> {
+async fn find(app: &App, request: &Login) -> Result<(Option<TenantId>, Option<AccountRow>)> {
     let mut tx = app.db.read("login_find").await?;
     let Some(tenant) = store::tenant(&mut tx, &request.clinic).await? else { return Ok((None, None)) };
     let index = app.crypter.email_index(tenant.as_bytes(), &request.email);
@@ -55,7 +59,8 @@ async fn find(app: &App, request: &Login) -> Result<(Option<TenantId>, Option<st
 }
 
 /// The tokens of somebody whose password was right.
-async fn admit(app: &App, ctx: &Ctx, user: UserId, device: &NewDevice) -> Result<Tokens> {
+async fn admit(app: &App, ctx: &Ctx, account: &AccountRow, device: &NewDevice) -> Result<Tokens> {
+    let user = account.user_id;
     let key = app.clinic_key(ctx, ctx.tenant).await?;
     let mut tx = app.db.begin("login").await?;
     // The account may have been suspended since its password was read.
@@ -67,17 +72,18 @@ async fn admit(app: &App, ctx: &Ctx, user: UserId, device: &NewDevice) -> Result
         None => sessions::new_device(app, &mut tx, ctx, user, device).await?,
     };
     let act = Act::done("login").object("user", user).object("device", tokens.device.id);
+    let act = act.about(account.role()?, user);
     app.audit(&mut tx, ctx, &key, act).await?;
     tx.commit().await?;
     cut_off(app, tokens.device.id);
     Ok(tokens)
 }
 
-async fn fail(app: &App, ctx: &Ctx, user: Option<UserId>, reason: &'static str) -> Result<()> {
+async fn fail(app: &App, ctx: &Ctx, account: Option<&AccountRow>, reason: &'static str) -> Result<()> {
     let key = app.clinic_key(ctx, ctx.tenant).await?;
     let mut act = Act::failed("login").object("reason", reason);
-    if let Some(user) = user {
-        act = act.object("user", user);
+    if let Some(account) = account {
+        act = act.object("user", account.user_id).about(account.role()?, account.user_id);
     }
     let mut tx = app.db.begin("login_failed").await?;
     app.audit(&mut tx, ctx, &key, act).await?;

@@ -24,7 +24,9 @@ pub async fn logout(app: &App, ctx: &Ctx, request: &RefreshToken) -> Result<()> 
     let key = app.clinic_key(&ctx, ctx.tenant).await?;
     let mut tx = app.db.begin("logout").await?;
     store::log_out(&mut tx, token.device_id, ctx.now).await?;
-    app.audit(&mut tx, &ctx, &key, Act::done("logout").object("device", token.device_id)).await?;
+    let device = store::standing(&mut tx, token.device_id).await?.ok_or_else(unknown)?;
+    let act = Act::done("logout").object("device", device.device).about(device.role, device.user);
+    app.audit(&mut tx, &ctx, &key, act).await?;
     tx.commit().await?;
     cut_off(app, token.device_id);
     Ok(())

@@ -41,7 +41,9 @@ pub async fn refresh(app: &App, ctx: &Ctx, request: &RefreshToken) -> Result<Tok
             return Err(unknown());
         }
         store::log_out(&mut tx, token.device_id, ctx.now).await?;
-        let act = Act::failed("refresh").object("device", token.device_id).object("reason", "token_reused");
+        let device = store::standing(&mut tx, token.device_id).await?.ok_or_else(unknown)?;
+        let act = Act::failed("refresh").object("device", device.device).object("reason", "token_reused");
+        let act = act.about(device.role, device.user);
         app.audit(&mut tx, &ctx, &key, act).await?;
         tx.commit().await?;
         cut_off(app, token.device_id);

@@ -16,15 +16,15 @@ statements! {
     TENANT_BY_ID = "SELECT tenant_id FROM tenants WHERE tenant_id = $1";
     TENANT_BY_SLUG = "SELECT tenant_id FROM tenants WHERE slug = $1";
 
-    INVITATION = "SELECT user_id FROM invitations
-        WHERE tenant_id = $1 AND code_hash = $2 AND used_at IS NULL AND expires_at > $3";
+    INVITATION = "SELECT u.user_id, u.role FROM invitations i JOIN users u ON u.user_id = i.user_id
+        WHERE i.tenant_id = $1 AND i.code_hash = $2 AND i.used_at IS NULL AND i.expires_at > $3";
     /// Of two who activate with one code, the second finds it used.
     USE_INVITATION = "UPDATE invitations SET used_at = $3
         WHERE tenant_id = $1 AND code_hash = $2 AND used_at IS NULL AND expires_at > $3 RETURNING user_id";
     ACTIVATE_USER = "UPDATE users SET status = 'active', password_hash = $2, activated_at = $3
         WHERE user_id = $1 AND status = 'invited'";
 
-    ACCOUNT_BY_EMAIL = "SELECT user_id, status, password_hash FROM users WHERE tenant_id = $1 AND email_index = $2";
+    ACCOUNT_BY_EMAIL = "SELECT user_id, role, status, password_hash FROM users WHERE tenant_id = $1 AND email_index = $2";
     /// Locks the account until the commit: limits of devices are counted one login at a time.
     LOCK_ACCOUNT = "UPDATE users SET status = status WHERE user_id = $1 RETURNING status";
     COUNT_MESSAGING = "SELECT COUNT(*) FROM devices
@@ -95,8 +95,15 @@ pub(super) struct TokenKeyRow {
 #[derive(sqlx::FromRow)]
 pub(super) struct AccountRow {
     pub(super) user_id: UserId,
+    role: String,
     pub(super) status: String,
     pub(super) password_hash: Option<String>,
+}
+
+impl AccountRow {
+    pub(super) fn role(&self) -> Result<Role> {
+        self.role.parse().map_err(Error::internal)
+    }
 }
 
 /// A device as its user sees it.
@@ -169,8 +176,9 @@ pub(super) async fn invitation(
     tenant: TenantId,
     hash: &[u8],
     now: Timestamp,
-) -> Result<Option<UserId>> {
-    Ok(fetch_optional!(tx, (UserId,), INVITATION, tenant, hash, now)?.map(|(user,)| user))
+) -> Result<Option<(UserId, Role)>> {
+    let found = fetch_optional!(tx, (UserId, String), INVITATION, tenant, hash, now)?;
+    found.map(|(user, role)| Ok((user, role.parse().map_err(Error::internal)?))).transpose()
 }
 
 pub(super) async fn use_invitation(

@@ -81,6 +81,7 @@ pub async fn publish_seal(app: &App, ctx: &Ctx, grant: Grant<PublishSeal>, new: 
     let act = Act::done("publish_seal")
         .object("conversation", conversation)
         .object("seal", new.seal_id)
+        .patient(store::patient(&mut tx, conversation).await?)
         .by(grant.basis());
     let entry = audit::prepare(ctx, &act, &key, None, &*app.entropy)?;
     audit::write(&mut tx, ctx.tenant, std::slice::from_ref(&entry)).await?;

@@ -92,6 +92,7 @@ statements! {
                  OR (r.clinician_id = $3 AND r.patient_id = u.user_id))))
         ORDER BY u.user_id LIMIT $7";
 
+    PATIENT = "SELECT related_patient_id FROM conversations WHERE conversation_id = $1";
     MEMBER_KEYS = "SELECT u.user_id, u.identity_key, u.history_key_id FROM participants p
         JOIN users u ON u.user_id = p.user_id
         WHERE p.conversation_id = $1 AND p.status = 'active' ORDER BY u.user_id";
@@ -359,6 +360,11 @@ pub(super) async fn candidates(tx: &mut Tx, query: &CandidateQuery<'_>) -> Resul
         query.now,
         query.limit,
     )
+}
+
+/// The patient a conversation is about, if it is about one.
+pub(super) async fn patient(tx: &mut Tx, conversation: ConversationId) -> Result<Option<UserId>> {
+    Ok(fetch_optional!(tx, (Option<UserId>,), PATIENT, conversation)?.and_then(|(patient,)| patient))
 }
 
 #[derive(sqlx::FromRow)]

@@ -116,7 +116,7 @@ pub async fn invite(
         .object("user", user)
         .object("invitation", invitation)
         .object("role", invitee.role)
-        .patient((invitee.role == Role::Patient).then_some(user))
+        .about(invitee.role, user)
         .by(grant.basis());
     app.audit(&mut tx, ctx, &key, act).await?;
     tx.commit().await?;

@@ -43,7 +43,7 @@ pub async fn update_me(
     grant: Grant<ManageOwnAccount>,
     update: &UpdateMe,
 ) -> Result<Me> {
-    let user = *grant.resource();
+    let (user, role) = (*grant.resource(), ctx.caller()?.role);
     let mut fields = Vec::new();
     if let Some(name) = &update.full_name {
         super::check_name("full_name", name)?;
@@ -72,7 +72,8 @@ pub async fn update_me(
     if let Some(zone) = &update.time_zone {
         store::set_time_zone(&mut tx, user, zone).await?;
     }
-    let act = Act::done("update_account").object("fields", fields.join(",")).by(grant.basis());
+    let act =
+        Act::done("update_account").object("fields", fields.join(",")).about(role, user).by(grant.basis());
     app.audit(&mut tx, ctx, &key, act).await?;
     tx.commit().await?;
     get_me(app, ctx, grant).await
