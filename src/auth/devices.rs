@@ -1,7 +1,7 @@
 //! A user's devices, and their end.
 
 use sigilo_wire::{
-    DeviceId,
+    DeviceId, Timestamp, UserId,
     account::{Device, DeviceList},
 };
 
@@ -12,6 +12,7 @@ use crate::{
     audit::Act,
     conversations,
     policy::{Grant, ManageOwnAccount},
+    storage::Tx,
 };
 
 /// The caller's devices, oldest first.
@@ -61,4 +62,14 @@ pub async fn revoke_device(
     tx.commit().await?;
     cut_off(app, device);
     Ok(())
+}
+
+/// Ends the tokens of all of a person's devices. Gives the devices to [`cut_off`] after the commit.
+pub(crate) async fn end_sessions(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<Vec<DeviceId>> {
+    let devices: Vec<DeviceId> =
+        store::devices(tx, user).await?.into_iter().map(|row| row.device_id).collect();
+    for device in &devices {
+        store::log_out(tx, *device, now).await?;
+    }
+    Ok(devices)
 }

@@ -27,9 +27,10 @@ mod ws_ticket;
 
 pub use activate::activate;
 pub use authenticate::{Session, authenticate, authenticate_session, still_stands};
-pub(crate) use devices::current_device;
+pub(crate) use devices::{current_device, end_sessions};
 pub use devices::{list_devices, revoke_device};
 pub use known::KnownDevices;
+pub(crate) use known::cut_off;
 pub use login::login;
 pub use logout::logout;
 pub(crate) use opaque::Opaque;

@@ -15,6 +15,7 @@ mod key_files;
 mod me;
 mod root_card;
 pub(crate) mod store;
+mod suspend;
 mod users;
 
 pub use ceremony::{Ceremony, PrivateKeys, certify};
@@ -27,6 +28,7 @@ pub use invite::{Invitation, Invitee, authorize_manage_people, invite};
 pub use key_files::{CertificationRequest, ClinicKeys, ServerKey};
 pub use me::{get_me, update_me};
 pub use root_card::RootCard;
+pub use suspend::{StatusChange, resume_user, suspend_user};
 pub use users::{UserSummary, list_users};
 
 use std::time::Duration;

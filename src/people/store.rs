@@ -37,6 +37,10 @@ statements! {
         WHERE i.tenant_id = $1 AND i.system = $2 AND i.value = $3";
     USER = "SELECT user_id, role, status, full_name_enc, email_enc, locale, time_zone, created_at FROM users
         WHERE tenant_id = $1 AND user_id = $2";
+    /// Locks the person until the commit.
+    LOCK_USER = "UPDATE users SET status = status WHERE tenant_id = $1 AND user_id = $2 RETURNING user_id, role, status,
+        full_name_enc, email_enc, locale, time_zone, created_at";
+    SET_STATUS = "UPDATE users SET status = $2 WHERE user_id = $1";
     USERS = "SELECT user_id, role, status, full_name_enc, email_enc, locale, time_zone, created_at FROM users
         WHERE tenant_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3";
     INSERT_USER = "INSERT INTO users (user_id, tenant_id, role, status, full_name_enc, email_enc, email_index, created_at)
@@ -212,6 +216,15 @@ pub(super) async fn user_by_identifier(
 
 pub(super) async fn user(tx: &mut Tx, tenant: TenantId, user: UserId) -> Result<Option<UserRow>> {
     fetch_optional!(tx, UserRow, USER, tenant, user)
+}
+
+pub(super) async fn lock_user(tx: &mut Tx, tenant: TenantId, user: UserId) -> Result<Option<UserRow>> {
+    fetch_optional!(tx, UserRow, LOCK_USER, tenant, user)
+}
+
+pub(super) async fn set_status(tx: &mut Tx, user: UserId, status: &str) -> Result<()> {
+    execute!(tx, SET_STATUS, user, status)?;
+    Ok(())
 }
 
 /// People of a clinic after this id, in order of their ids.

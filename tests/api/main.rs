@@ -19,4 +19,5 @@ mod relationships;
 mod relay;
 mod seals;
 mod standing;
+mod suspension;
 mod tokens;

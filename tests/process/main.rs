@@ -7,6 +7,7 @@ mod bench;
 mod clinics;
 mod commands;
 mod logs;
+mod people;
 mod signals;
 mod tls;
 

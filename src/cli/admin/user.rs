@@ -4,7 +4,7 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use sigilo_wire::Role;
+use sigilo_wire::{Role, UserId};
 
 use super::Beside;
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         output::{Answer, finish},
         qr,
     },
-    people::{self, Invitee, RootCard, UserSummary},
+    people::{self, Invitee, RootCard, StatusChange, UserSummary},
 };
 
 /// How many people are read at once.
@@ -30,6 +30,15 @@ pub enum User {
     /// Lists the clinic's people.
     #[command(after_help = "Example: sigilo admin user list --clinic ejemplo --json")]
     List(List),
+    /// Suspends an account: its tokens and sockets end within about a second, and nobody writes to or from it.
+    /// Its devices, keys and conversations stay; the others keep reading what was written.
+    #[command(after_help = "Example: sigilo admin user suspend --clinic ejemplo \
+        0198f6a2-5c11-7e2a-9d3f-3b1c5a7e9f10")]
+    Suspend(Change),
+    /// Ends a suspension: the person logs in again, on the same devices.
+    #[command(after_help = "Example: sigilo admin user resume --clinic ejemplo \
+        0198f6a2-5c11-7e2a-9d3f-3b1c5a7e9f10")]
+    Resume(Change),
 }
 
 /// `sigilo admin user invite`
@@ -76,6 +85,21 @@ pub struct List {
     config: ConfigArgs,
 }
 
+/// `sigilo admin user suspend` and `resume`
+#[derive(Debug, Args)]
+pub struct Change {
+    /// The person's id, as `list` shows it.
+    user: UserId,
+    /// The clinic, by id or slug.
+    #[arg(long)]
+    clinic: String,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
 /// A FHIR identifier, `system|value`.
 fn identifier(text: &str) -> Result<(String, String), String> {
     match text.split_once('|') {
@@ -99,7 +123,41 @@ impl User {
                 beside.close().await;
                 finish(command.json, came_of_it)
             }
+            Self::Suspend(command) => command.answer(true).await,
+            Self::Resume(command) => command.answer(false).await,
         }
+    }
+}
+
+impl Change {
+    async fn answer(self, suspend: bool) -> Result<Outcome> {
+        let beside = Beside::open(&self.config).await?;
+        let came_of_it = self.run(&beside, suspend).await;
+        beside.close().await;
+        finish(self.json, came_of_it)
+    }
+
+    async fn run(&self, beside: &Beside, suspend: bool) -> Result<Answer> {
+        let ctx = beside.clinic(&self.clinic).await?;
+        let grant = people::authorize_manage_people(&beside.app, &ctx)?;
+        let change = if suspend {
+            people::suspend_user(&beside.app, &ctx, grant, self.user).await?
+        } else {
+            people::resume_user(&beside.app, &ctx, grant, self.user).await?
+        };
+        let StatusChange { status, changed, devices, conversations, .. } = &change;
+        let text = match (changed, suspend) {
+            (false, _) => format!("Nothing to do: the account is {status}."),
+            (true, true) => format!(
+                "The account is {status}: {devices} devices are logged out; nobody writes to it or from it in {conversations} conversations."
+            ),
+            (true, false) => {
+                format!(
+                    "The account is {status} again in {conversations} conversations. Its devices log in anew."
+                )
+            }
+        };
+        Ok(Answer { json: serde_json::to_value(&change).map_err(Error::internal)?, text })
     }
 }
 
