@@ -14,7 +14,7 @@ use super::{
 use crate::{
     App, Ctx, Error, Result,
     policy::{
-        self, Grant, Person, PublishSeal, ReadConversation, SendMessage, StartConversation,
+        self, Grant, Person, PublishSeal, ReadConversation, ReportSeal, SendMessage, StartConversation,
         facts::{InConversation, People, Start},
     },
     storage::Tx,
@@ -114,6 +114,16 @@ pub async fn authorize_seal(app: &App, ctx: &Ctx, id: ConversationId) -> Result<
 pub async fn authorize_read(app: &App, ctx: &Ctx, id: ConversationId) -> Result<Grant<ReadConversation>> {
     let (facts, patient) = load(app, ctx, id).await?;
     let decision = app.policy.decide::<ReadConversation>(ctx, &facts);
+    policy::audited(app, ctx, decision, patient, &[("conversation", id.to_string())]).await
+}
+
+/// The grant to report a record seal of a conversation.
+///
+/// # Errors
+/// As [`authorize_read`].
+pub async fn authorize_report_seal(app: &App, ctx: &Ctx, id: ConversationId) -> Result<Grant<ReportSeal>> {
+    let (facts, patient) = load(app, ctx, id).await?;
+    let decision = app.policy.decide::<ReportSeal>(ctx, &facts);
     policy::audited(app, ctx, decision, patient, &[("conversation", id.to_string())]).await
 }
 

@@ -12,18 +12,20 @@ mod create;
 mod details;
 mod list;
 mod notify;
+mod report_seal;
 mod seals;
 mod snapshot;
 pub(crate) mod store;
 
 pub(crate) use authorize::audit_denied_send;
 pub(crate) use authorize::start_facts;
-pub use authorize::{authorize_read, authorize_seal, authorize_send, authorize_start};
+pub use authorize::{authorize_read, authorize_report_seal, authorize_seal, authorize_send, authorize_start};
 pub use contacts::{ContactFilter, contacts};
 pub use create::{Created, create};
 pub use details::get;
 pub use list::{ConversationFilter, list};
 pub use notify::{facts_changed_between, facts_changed_of};
+pub use report_seal::report_seal;
 pub use seals::{list_seals, publish_seal};
 pub(crate) use snapshot::Device;
 #[cfg(test)]

@@ -8,8 +8,8 @@ use sigilo_wire::{
 use uuid::Uuid;
 
 use crate::{
-    Error, Result, execute, execute_rows, fetch_all, fetch_list, fetch_optional, policy::Person, statements,
-    storage::Tx,
+    Caller, Error, Result, execute, execute_rows, fetch_all, fetch_list, fetch_optional, policy::Person,
+    statements, storage::Tx,
 };
 
 statements! {
@@ -101,6 +101,8 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING";
     SEAL = "SELECT seal_id, conversation_id, sender_id, device_number, created_at, received_at, members, copies,
         signature FROM record_seals WHERE seal_id = $1";
+    INSERT_SEAL_REPORT = "INSERT INTO seal_reports (seal_id, reporter_id, tenant_id, device_id, problem, reported_at)
+        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
     SEALS = "SELECT seal_id, conversation_id, sender_id, device_number, created_at, received_at, members, copies,
         signature FROM record_seals WHERE conversation_id = $1
         AND (received_at < $2 OR (received_at = $2 AND seal_id < $3))
@@ -418,6 +420,18 @@ pub(super) async fn insert_seal(
 
 pub(super) async fn seal(tx: &mut Tx, id: SealId) -> Result<Option<SealRow>> {
     fetch_optional!(tx, SealRow, SEAL, id)
+}
+
+/// `false` when this person has reported the seal before.
+pub(super) async fn insert_seal_report(
+    tx: &mut Tx,
+    tenant: TenantId,
+    (seal, problem): (SealId, &str),
+    reporter: &Caller,
+    now: Timestamp,
+) -> Result<bool> {
+    let (user, device) = (reporter.user_id, reporter.device_id);
+    Ok(execute!(tx, INSERT_SEAL_REPORT, seal, user, tenant, device, problem, now)? == 1)
 }
 
 pub(super) async fn seals(

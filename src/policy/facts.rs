@@ -10,8 +10,8 @@ use sigilo_wire::{
 
 use super::{
     Action, Fact, FetchKeys, ListContacts, ListConversations, ManageClinic, ManageOwnAccount, ManagePeople,
-    ManageRelationships, Object, PublishKeys, PublishSeal, Question, ReadConversation, SendMessage,
-    SendResource, StartConversation, Subject,
+    ManageRelationships, Object, PublishKeys, PublishSeal, Question, ReadConversation, ReportSeal,
+    SendMessage, SendResource, StartConversation, Subject,
 };
 use crate::{Actor, Ctx, Error, Result};
 use sigilo_wire::ErrorCode;
@@ -242,6 +242,18 @@ impl Decide for PublishSeal {
 }
 
 impl Decide for ReadConversation {
+    type Facts = InConversation;
+
+    fn questions(ctx: &Ctx, facts: &InConversation) -> Result<Vec<Question<'static>>> {
+        in_conversation(ctx, facts, Self::NAME, false)
+    }
+
+    fn resource(facts: &InConversation) -> ConversationId {
+        facts.id
+    }
+}
+
+impl Decide for ReportSeal {
     type Facts = InConversation;
 
     fn questions(ctx: &Ctx, facts: &InConversation) -> Result<Vec<Question<'static>>> {

@@ -39,6 +39,8 @@ actions! {
     SendMessage("send_message", SendResource, MessageNotAllowed);
     /// Publish a record seal.
     PublishSeal("publish_seal", ConversationId, MessageNotAllowed);
+    /// Report a record seal that is not as it must be.
+    ReportSeal("report_seal", ConversationId, Forbidden);
     /// Fetch a person's key bundles.
     FetchKeys("fetch_keys", UserId, Forbidden);
     /// Publish the own identity, manifest and prekeys.

@@ -31,6 +31,7 @@ rules! {
     "staff-to-staff",
     "members-send",
     "members-read",
+    "members-report",
     "keys-of-contacts",
     "own-keys",
     "own-account",

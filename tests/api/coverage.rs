@@ -117,6 +117,10 @@ const CASES: &[(&str, Case)] = &[
         Foreign(|w| not_found(w.theirs.path("seals/"), Some(w.theirs.seal.clone()))),
     ),
     (
+        "POST /api/chat/conversations/{conversation_id}/seals/{seal_id}/invalid/",
+        Foreign(|w| not_found(w.theirs.published("invalid/"), Some(json!({"problem": "bad_copy"})))),
+    ),
+    (
         "GET /api/chat/messages/{message_id}/",
         Foreign(|w| not_found(format!("/api/chat/messages/{}/", w.theirs.message), None)),
     ),
@@ -161,6 +165,11 @@ impl Side {
         let manifest = ana.manifest(2, None, server);
         let message = serde_json::from_value(accepted["message_id"].clone()).unwrap();
         Self { clinic, ana, maria, conversation, message, next, seal, manifest }
+    }
+
+    /// A path below the seal that was published.
+    fn published(&self, below: &str) -> String {
+        self.path(&format!("seals/{}/{below}", self.next["seal_id"].as_str().unwrap()))
     }
 
     /// A path below the conversation.

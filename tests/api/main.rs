@@ -17,6 +17,7 @@ mod openapi;
 mod operation;
 mod relationships;
 mod relay;
+mod seal_reports;
 mod seals;
 mod standing;
 mod suspension;

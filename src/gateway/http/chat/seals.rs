@@ -3,8 +3,8 @@
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
 use sigilo_wire::{
-    ConversationId, ErrorBody,
-    seal::{NewSeal, Seal, SealList},
+    ConversationId, ErrorBody, SealId,
+    seal::{NewSeal, ReportSeal, Seal, SealList},
 };
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -20,7 +20,7 @@ use crate::{
 
 /// Routes of this file.
 pub(super) fn routes() -> OpenApiRouter<SharedApp> {
-    OpenApiRouter::new().routes(routes!(list_seals, publish_seal))
+    OpenApiRouter::new().routes(routes!(list_seals, publish_seal)).routes(routes!(report_seal))
 }
 
 const DEFAULT_PAGE: usize = 20;
@@ -71,4 +71,24 @@ async fn list_seals(
     let page_size = query.page_size.unwrap_or(DEFAULT_PAGE);
     let grant = conversations::authorize_read(&app, &ctx, conversation).await?;
     Ok(Json(conversations::list_seals(&app, &ctx, grant, cursor, page_size).await?))
+}
+
+/// Report a record seal that is not as it must be.
+///
+/// One report a person and seal: the first stands, and repeating it changes nothing. The clinic is told.
+#[utoipa::path(post, path = "/api/chat/conversations/{conversation_id}/seals/{seal_id}/invalid/", tag = "Seals",
+    params(("conversation_id" = ConversationId, Path), ("seal_id" = SealId, Path)), request_body = ReportSeal,
+    responses((status = 204, description = "Noted, now or before."), (status = 400, body = ErrorBody),
+              (status = 401, body = ErrorBody),
+              (status = 403, description = "A session device judges no seal.", body = ErrorBody),
+              (status = 404, description = "Not there, or the caller does not take part.", body = ErrorBody)))]
+async fn report_seal(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+    ApiPath((conversation, seal)): ApiPath<(ConversationId, SealId)>,
+    ApiJson(report): ApiJson<ReportSeal>,
+) -> ApiResult<StatusCode> {
+    let grant = conversations::authorize_report_seal(&app, &ctx, conversation).await?;
+    conversations::report_seal(&app, &ctx, grant, seal, &report).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
