@@ -18,6 +18,8 @@ statements! {
 
     INVITATION = "SELECT u.user_id, u.role FROM invitations i JOIN users u ON u.user_id = i.user_id
         WHERE i.tenant_id = $1 AND i.code_hash = $2 AND i.used_at IS NULL AND i.expires_at > $3";
+    USED_INVITATION = "SELECT u.user_id, u.role, u.status, u.password_hash FROM invitations i JOIN users u ON u.user_id = i.user_id
+        WHERE i.tenant_id = $1 AND i.code_hash = $2 AND i.used_at IS NOT NULL";
     /// Of two who activate with one code, the second finds it used.
     USE_INVITATION = "UPDATE invitations SET used_at = $3
         WHERE tenant_id = $1 AND code_hash = $2 AND used_at IS NULL AND expires_at > $3 RETURNING user_id";
@@ -179,6 +181,15 @@ pub(super) async fn invitation(
 ) -> Result<Option<(UserId, Role)>> {
     let found = fetch_optional!(tx, (UserId, String), INVITATION, tenant, hash, now)?;
     found.map(|(user, role)| Ok((user, role.parse().map_err(Error::internal)?))).transpose()
+}
+
+/// Who has used an invitation.
+pub(super) async fn used_invitation(
+    tx: &mut Tx,
+    tenant: TenantId,
+    hash: &[u8],
+) -> Result<Option<AccountRow>> {
+    fetch_optional!(tx, AccountRow, USED_INVITATION, tenant, hash)
 }
 
 pub(super) async fn use_invitation(

@@ -86,7 +86,7 @@ pub async fn create(
 
 async fn recall(app: &App, ctx: &Ctx, key: Option<&IdempotencyKey>) -> Result<Option<Created>> {
     let Some(key) = key else { return Ok(None) };
-    let first = idempotency::recall::<Conversation>(app, ctx, key).await?;
+    let first = idempotency::recall::<Conversation>(app, ctx, ctx.caller()?.user_id, key).await?;
     Ok(first.map(|first| Created::of(first.status, first.answer)))
 }
 
@@ -129,7 +129,7 @@ async fn attempt(
     let conversation = details::render(app, &mut tx, vec![row]).await?.pop().ok_or(Error::NotFound)?;
     let status = if existing.is_some() { OK } else { CREATED };
     if let Some(key) = key
-        && !idempotency::remember(app, &mut tx, ctx, key, status, &conversation).await?
+        && !idempotency::remember(app, &mut tx, ctx, caller.id, key, (status, &conversation)).await?
     {
         return Ok(None);
     }

@@ -1,5 +1,5 @@
 //! Requests that create something may be repeated: the same `Idempotency-Key` and body get the first answer,
-//! another body is refused. Keys are remembered for 24 hours a user.
+//! another body is refused. Keys are remembered for 24 hours a user; an activation's user is the invited one.
 //!
 //! The answer is stored in the transaction of the act, so that a repeated request after a crash finds either
 //! both or neither; it is under column encryption, because answers show names.
@@ -60,25 +60,22 @@ impl IdempotencyKey {
     }
 }
 
-/// The first answer to the caller's request with this key, if there was one.
+/// The first answer to this user's request with this key, if there was one.
 ///
 /// # Errors
 /// `idempotency_conflict` when the key was used for another request.
 pub async fn recall<T: DeserializeOwned>(
     app: &App,
     ctx: &Ctx,
+    user: UserId,
     key: &IdempotencyKey,
 ) -> Result<Option<Remembered<T>>> {
-    let user = ctx.caller()?.user_id;
     let mut tx = app.db.read("idempotency_recall").await?;
     let Some(row) = store::find(&mut tx, user, &key.key, ctx.now - REMEMBERED).await? else {
         return Ok(None);
     };
     if row.request_hash != key.request_hash {
-        return Err(Error::conflict(
-            ErrorCode::IdempotencyConflict,
-            json!({"field": "Idempotency-Key", "problem": "was used for another request"}),
-        ));
+        return Err(conflict());
     }
     let place = Place { table: "idempotency_keys", row: &key.row(user), column: "answer_enc" };
     let answer = app.crypter.decrypt(place, &row.answer_enc)?;
@@ -86,7 +83,14 @@ pub async fn recall<T: DeserializeOwned>(
     Ok(Some(Remembered { status: u16::try_from(row.status).map_err(Error::internal)?, answer }))
 }
 
-/// Remembers an answer in the transaction of the act. `false` when another request with this key was first:
+/// The refusal of a key that was used for another request.
+#[must_use]
+pub fn conflict() -> Error {
+    let details = json!({"field": "Idempotency-Key", "problem": "was used for another request"});
+    Error::conflict(ErrorCode::IdempotencyConflict, details)
+}
+
+/// Remembers an answer to this user in the transaction of the act. `false` when another request with this key was first:
 /// roll back and [`recall`].
 ///
 /// # Errors
@@ -95,11 +99,10 @@ pub async fn remember(
     app: &App,
     tx: &mut Tx,
     ctx: &Ctx,
+    user: UserId,
     key: &IdempotencyKey,
-    status: u16,
-    answer: &impl Serialize,
+    (status, answer): (u16, &impl Serialize),
 ) -> Result<bool> {
-    let user = ctx.caller()?.user_id;
     let place = Place { table: "idempotency_keys", row: &key.row(user), column: "answer_enc" };
     let answer = serde_json::to_vec(answer).map_err(Error::internal)?;
     let answer_enc = app.crypter.encrypt(place, &answer, &*app.entropy)?;

@@ -368,13 +368,19 @@ async fn files_at_rest_hold_no_name_address_password_or_token() {
     let server = TestServer::start(Engine::Sqlite).await;
     let clinic = Clinic::create(&server, "ejemplo").await;
     let invitation = clinic.invite(&server, Role::Patient, ANA).await;
-    let tokens = clinic.activate(&server, &invitation.code, DeviceKind::Messaging).await.expect(200);
+    // With a key: what a repeated activation is recognised by is there, too.
+    let body = json!({
+        "clinic": clinic.id, "code": invitation.code, "password": PASSWORD,
+        "device": {"kind": "messaging", "name": "Ana's phone"},
+    });
+    let tokens = server.post_with_key("/api/auth/activate/", None, "a-key", &body).await.expect(200);
     let ticket =
         server.post("/api/auth/ws-ticket/", tokens["access_token"].as_str(), &json!({})).await.expect(200);
     let secrets = [
         "Ana López",
         ANA,
         PASSWORD,
+        "Ana's phone",
         &invitation.code,
         tokens["refresh_token"].as_str().unwrap(),
         ticket["ticket"].as_str().unwrap(),

@@ -24,9 +24,7 @@ async fn start(server: &TestServer, who: &Person, body: &Value) -> Answer {
 }
 
 async fn start_with_key(server: &TestServer, who: &Person, key: &str, body: &Value) -> Answer {
-    let request = server.client.post(format!("{}{PATH}", server.url)).json(body);
-    let request = request.bearer_auth(&who.tokens.access_token).header("idempotency-key", key);
-    Answer::of(request.send().await.unwrap()).await
+    server.post_with_key(PATH, who.token(), key, body).await
 }
 
 /// A direct conversation between two people, made by the first.

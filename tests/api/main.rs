@@ -6,6 +6,7 @@
 mod support;
 
 mod accounts;
+mod activation;
 mod audit;
 mod bad_input;
 mod clinic;

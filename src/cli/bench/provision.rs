@@ -182,7 +182,7 @@ async fn make_person(app: &App, clinic: &Clinic, role: Role, number: usize) -> R
         device: NewDevice { kind: DeviceKind::Messaging, name, device_id: None },
     };
     let anonymous = Ctx { actor: Actor::Anonymous, now: app.clock.now(), ..clinic.ctx.clone() };
-    let tokens = auth::activate(app, &anonymous, &request).await?;
+    let tokens = auth::activate(app, &anonymous, &request, None).await?;
     let ctx = auth::authenticate(app, &tokens.access_token, operator.request, None).await?;
     let number =
         tokens.device.device_id.ok_or_else(|| Error::internal("a messaging device has no number"))?;

@@ -1,10 +1,13 @@
 //! What handlers take: the caller, the body, the path and the query, parsed strictly.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+};
 
 use axum::{
     extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Query, Request, rejection::PathRejection},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, HeaderValue, header, request::Parts},
 };
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
@@ -33,6 +36,10 @@ pub struct ApiJson<T>(pub T);
 /// A JSON body of at most `limits.send_bytes`: a send, with an envelope for every device.
 #[derive(Clone, Debug)]
 pub struct SendJson<T>(pub T);
+
+/// The `Idempotency-Key` header, if there is one.
+#[derive(Clone, Debug)]
+pub struct IdempotencyHeader(pub Option<String>);
 
 /// Path parameters.
 #[derive(Clone, Debug)]
@@ -65,6 +72,16 @@ impl FromRequestParts<SharedApp> for Anonymous {
             now: arrival.now,
             address: address(parts, app),
         }))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for IdempotencyHeader {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        // Text that is not ASCII is refused as an empty key is.
+        let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+        Ok(Self(parts.headers.get("idempotency-key").map(text)))
     }
 }
 

@@ -1,10 +1,6 @@
 //! `/api/chat/conversations/`, `/api/chat/conversations/{id}/`
 
-use axum::{
-    Json,
-    extract::State,
-    http::{HeaderMap, StatusCode},
-};
+use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use sigilo_wire::{
@@ -20,7 +16,7 @@ use crate::{
     conversations::{self, ConversationFilter},
     gateway::http::{
         error::ApiResult,
-        extract::{ApiJson, ApiPath, ApiQuery, Authenticated},
+        extract::{ApiJson, ApiPath, ApiQuery, Authenticated, IdempotencyHeader},
     },
     idempotency::IdempotencyKey,
     policy::{ListConversations, own},
@@ -34,7 +30,6 @@ pub(super) fn routes() -> OpenApiRouter<SharedApp> {
 }
 
 const DEFAULT_PAGE: usize = 20;
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Start a conversation.
 ///
@@ -52,21 +47,15 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 async fn create_conversation(
     State(app): State<SharedApp>,
     Authenticated(ctx): Authenticated,
-    headers: HeaderMap,
+    IdempotencyHeader(key): IdempotencyHeader,
     ApiJson(wanted): ApiJson<CreateConversation>,
 ) -> ApiResult<(StatusCode, Json<Conversation>)> {
-    let key = idempotency_key(&headers, &wanted)?;
+    let key =
+        key.map(|key| IdempotencyKey::new(&key, "POST /api/chat/conversations/", &wanted)).transpose()?;
     let grant = conversations::authorize_start(&app, &ctx, &wanted).await?;
     let created = conversations::create(&app, &ctx, grant, &wanted, key.as_ref()).await?;
     let status = if created.is_new() { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(created.into_conversation())))
-}
-
-fn idempotency_key(headers: &HeaderMap, wanted: &CreateConversation) -> Result<Option<IdempotencyKey>> {
-    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    // Text that is not ASCII is refused as an empty key is.
-    let key = key.to_str().unwrap_or_default();
-    IdempotencyKey::new(key, "POST /api/chat/conversations/", wanted).map(Some)
 }
 
 /// Which conversations.
