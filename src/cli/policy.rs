@@ -1,4 +1,6 @@
-//! `sigilo policy validate` and `sigilo policy test`: the rules, checked without a server.
+//! `sigilo policy`: the rules, and what was signed of their decisions, checked without a server.
+
+mod receipt;
 
 use std::path::PathBuf;
 
@@ -29,6 +31,12 @@ pub enum Policy {
         #[command(flatten)]
         which: Which,
     },
+    /// Says whether the clinic's server signed that it took a message, when, where and by which rules. Needs no
+    /// server; exit status 1 when it did not.
+    #[command(
+        after_help = "Example: sigilo policy verify-receipt message.json --clinic-keys safe/clinic-keys.json"
+    )]
+    VerifyReceipt(receipt::VerifyReceipt),
 }
 
 /// Which rules, and how to answer.
@@ -59,6 +67,7 @@ impl Policy {
                 let failures = cases::run(&Rules::new(&source)?, &cases);
                 Ok(which.report_failures(cases.len(), &failures))
             }
+            Self::VerifyReceipt(command) => command.run(),
         }
     }
 }

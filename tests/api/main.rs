@@ -16,6 +16,7 @@ mod kept;
 mod keys;
 mod openapi;
 mod operation;
+mod receipts;
 mod relationships;
 mod relay;
 mod seal_reports;
