@@ -44,10 +44,13 @@ pub async fn authenticate_session(
 ) -> Result<Session> {
     let now = app.clock.now();
     let claims = app.tokens.verify(&app.db, &app.crypter, token, now).await?;
-    let standing = app
-        .known_devices
-        .get(&app.db, claims.did, now)
-        .await?
+    let mut known = app.known_devices.get(&app.db, claims.did, now).await?;
+    if known.is_some_and(|standing| standing.family != Some(claims.fam)) {
+        // What is remembered may be older than a login on another node: no refusal rests on it.
+        app.known_devices.forget(claims.did);
+        known = app.known_devices.get(&app.db, claims.did, now).await?;
+    }
+    let standing = known
         .filter(|standing| describes(standing, &claims))
         .ok_or(Error::Unauthenticated(ErrorCode::Unauthenticated))?;
     if standing.family != Some(claims.fam) {

@@ -137,6 +137,31 @@ async fn no_socket_opens_between_the_check_of_a_token_and_its_end() {
 }
 
 #[tokio::test]
+async fn tokens_of_a_login_on_another_node_are_good_at_once() {
+    both_engines(async |server| {
+        let clinic = Clinic::create(server, "ejemplo").await;
+        let phone = clinic.person(server, Role::Patient, ANA).await;
+        let node = server.beside().await;
+        let login = json!({
+            "clinic": "ejemplo", "email": ANA, "password": PASSWORD,
+            "device": {"kind": "messaging", "device_id": phone.tokens.device.id},
+        });
+        let mut token = json!(phone.tokens.access_token);
+        // Several times: the server may by chance have looked in between.
+        for _ in 0..3 {
+            // Now this server remembers the device for a second.
+            server.get("/api/me/", token.as_str()).await.expect(200);
+            let back = post_to(server, &node, "/api/auth/login/", &login).await.expect(200);
+            server.get("/api/me/", back["access_token"].as_str()).await.expect(200);
+            server.get("/api/me/", token.as_str()).await.expect_error(401, "device_revoked");
+            token = back["access_token"].clone();
+        }
+        node.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_told_to_other_nodes_is_forgotten_after_an_hour() {
     both_engines(async |server| {
         let clinic = Clinic::create(server, "ejemplo").await;
