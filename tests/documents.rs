@@ -144,6 +144,27 @@ fn every_error_code_and_event_is_explained() {
 }
 
 #[test]
+fn every_setting_is_explained() {
+    let text = read("docs/OPERATIONS.md");
+    let mut settings = 0;
+    for section in ["limits", "log", "policy", "relay", "server", "storage", "tls"] {
+        assert!(
+            text.contains(&format!("\n| {section} | ")),
+            "docs/OPERATIONS.md lacks the section {section}"
+        );
+        for line in read(&format!("src/config/{section}.rs")).lines() {
+            let field = line.strip_prefix("    pub ").and_then(|rest| rest.split_once(": "));
+            let Some((name, _)) = field.filter(|(name, _)| !name.contains([' ', '('])) else { continue };
+            settings += 1;
+            assert!(text.contains(&format!("| `{name}` |")), "docs/OPERATIONS.md lacks {section}.{name}");
+        }
+    }
+    assert!(settings > 20, "only {settings} settings were found: are they written otherwise?");
+    let sections = read("src/config/mod.rs").lines().filter(|line| line.starts_with("mod ")).count();
+    assert_eq!(sections, 7 + ["load", "secrets"].len(), "src/config has another section");
+}
+
+#[test]
 fn every_table_and_encrypted_column_is_in_the_inventory() {
     /// Tables without personal data: the clinic itself, its certified keys, counters.
     const IMPERSONAL: [&str; 4] = ["tenants", "tenant_sequences", "root_statements", "sequences"];
