@@ -85,6 +85,12 @@ impl Policy {
         })
     }
 
+    /// How many rules are in force.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.rules.len()
+    }
+
     /// SHA-256 of the rules in force ([`Source::hash`]).
     #[must_use]
     pub const fn set_hash(&self) -> [u8; 32] {

@@ -16,6 +16,7 @@ use crate::{
     Error, Result,
     clock::Clock,
     config::Config,
+    policy::Policy,
     server,
     storage::{
         Db,
@@ -40,6 +41,7 @@ pub(super) async fn all(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
         database(config).await,
         key_store(config).await,
         Finding::of("separation", separation(config)),
+        Finding::of("policies", policies(config)),
         Finding::of("clock", time(clock, data)),
         Finding::of("time_zones", time_zones()),
         Finding::of("certificates", certificates(config)),
@@ -175,6 +177,14 @@ fn separation(config: &Config) -> Result<String> {
     Ok("database and key store are apart".to_owned())
 }
 
+/// A rule that is not valid stops the server's start.
+fn policies(config: &Config) -> Result<String> {
+    let dir = config.policy.dir.as_deref();
+    let policy = Policy::load(dir)?;
+    let own = dir.map_or_else(String::new, |dir| format!(", with those of {}", dir.display()));
+    Ok(format!("{} rules{own}", policy.count()))
+}
+
 fn time(clock: &dyn Clock, data: &Path) -> Result<String> {
     let now = clock.now();
     if now < EARLIEST {
@@ -280,6 +290,22 @@ mod tests {
         assert_eq!(failing(&config).await, ["keystore"]);
         config.storage.database_url = Some(config.keystore_url().unwrap());
         assert!(failing(&config).await.contains(&"separation"));
+    }
+
+    #[tokio::test]
+    async fn a_rule_that_would_stop_the_start_is_found() {
+        let (folder, mut config) = private_folder();
+        fs::write(
+            folder.path().join("bad.cedar"),
+            "permit (principal, action, resource) when { context.x };",
+        )
+        .unwrap();
+        config.policy.dir = Some(folder.path().to_owned());
+        assert_eq!(failing(&config).await, ["policies"]);
+        let problem = format!("{:?}", policies(&config).unwrap_err());
+        assert!(problem.contains("bad.cedar:1"), "{problem}");
+        config.policy.dir = None;
+        assert_eq!(failing(&config).await, [""; 0]);
     }
 
     #[test]
