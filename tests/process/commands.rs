@@ -97,3 +97,35 @@ fn the_doctor_says_what_is_wrong_and_what_to_do() {
     assert_eq!(wrong.len(), 1, "{report:#}");
     assert_eq!(wrong[0]["name"], "database");
 }
+
+#[test]
+fn a_chat_that_cannot_begin_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody_there = format!(
+        "sigilo://activate?v=1&server=http://127.0.0.1:1&clinic=0198f6a2-5c11-7e2a-9d3f-3b1c5a7e9f10&code={0}&root={0}",
+        "A".repeat(43)
+    );
+    for (arguments, status, why) in [
+        (&["--activate", "hello"][..], 2, "not an invitation"),
+        (&["--activate", &nobody_there, "--server", "https://chat.example"], 2, "another server"),
+        (&["--activate", &nobody_there], 3, "cannot be reached"),
+        (&[], 3, "not activated"),
+    ] {
+        let chat = || {
+            let mut command = sigilo(folder.path(), &["chat", "--profile", "new"]);
+            command
+                .args(arguments)
+                .env("SIGILO_PASSPHRASE", "passphrase")
+                .env("SIGILO_PASSWORD", "a long password");
+            command
+        };
+        let said = chat().output().unwrap();
+        let text = format!("{}{}", text(&said.stdout), text(&said.stderr));
+        assert_eq!(said.status.code(), Some(status), "{arguments:?}: {text}");
+        assert!(text.contains(why), "{arguments:?}: {text}");
+        let said = chat().arg("--json").output().unwrap();
+        assert_eq!(said.status.code(), Some(status), "{arguments:?}");
+        let document: Value = serde_json::from_slice(&said.stdout).unwrap();
+        assert!(document["message"].as_str().unwrap().contains(why), "{document}");
+    }
+}

@@ -78,7 +78,9 @@ fn prompt(sender: mpsc::UnboundedSender<Command>) -> Result<Screen> {
                         return;
                     }
                 }
-                Err(ReadlineError::Interrupted) => {}
+                Err(ReadlineError::Interrupted) => {
+                    let _ = sender.send(Command::Wrong("/quit or Ctrl-D leaves".to_owned()));
+                }
                 Err(_) => return,
             }
         }

@@ -6,7 +6,7 @@ mod output;
 mod screen;
 mod session;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use sigilo_client::{
@@ -46,52 +46,118 @@ pub struct Chat {
 
 impl Chat {
     pub(super) async fn run(self) -> Result<Outcome> {
-        let passphrase =
-            secret(self.passphrase_file.as_deref(), "SIGILO_PASSPHRASE", "Passphrase of this profile: ")?;
-        let client = match self.open(&passphrase).await {
+        let invitation = match self.invitation() {
+            Ok(invitation) => invitation,
+            Err(error) => return self.cannot_open(&error),
+        };
+        let passphrase = self.passphrase()?;
+        let opened = match invitation {
+            Some(invitation) => self.activate(invitation, &passphrase, &self.password()?).await,
+            None => Client::open(self.file(), unlock(&passphrase), OpenOptions::default()).await,
+        };
+        let client = match opened {
             Ok(client) => client,
-            Err(error) => {
-                Screen::plain(self.json).show(&output::Output::error(&error));
-                return Ok(Outcome::No);
-            }
+            Err(error) => return self.cannot_open(&error),
         };
         let (screen, commands) = input::start(self.json)?;
         session::run(client, screen, commands).await
     }
 
-    async fn open(&self, passphrase: &str) -> Result<Client, ClientError> {
-        let file = self.profile.join("profile.db");
-        let unlock = Unlock::Passphrase(passphrase.to_owned());
-        let Some(text) = &self.activate else {
-            return Client::open(file, unlock, OpenOptions::default()).await;
-        };
+    fn file(&self) -> PathBuf {
+        self.profile.join("profile.db")
+    }
+
+    fn invitation(&self) -> Result<Option<Invitation>, ClientError> {
+        let Some(text) = &self.activate else { return Ok(None) };
         let invitation: Invitation = text.parse()?;
         if let Some(named) = &self.server
             && named.parse::<ServerUrl>()? != invitation.server
         {
-            return Err(ClientError::Answer("the invitation is for another server than --server".to_owned()));
+            return Err(ClientError::Invitation("it is for another server than --server"));
         }
+        Ok(Some(invitation))
+    }
+
+    async fn activate(
+        &self,
+        invitation: Invitation,
+        passphrase: &str,
+        password: &str,
+    ) -> Result<Client, ClientError> {
         std::fs::create_dir_all(&self.profile).map_err(|error| ClientError::Profile(error.to_string()))?;
-        let password =
-            secret(self.password_file.as_deref(), "SIGILO_PASSWORD", "New password of the account: ")
-                .map_err(|error| ClientError::Profile(error.to_string()))?;
-        let mut options = ActivateOptions::new(password.as_str());
+        let mut options = ActivateOptions::new(password);
         options.device_name.clone_from(&self.device_name);
-        Client::activate(file, unlock, invitation, options).await
+        Client::activate(self.file(), unlock(passphrase), invitation, options).await
+    }
+
+    fn passphrase(&self) -> Result<Zeroizing<String>> {
+        let question = if self.activate.is_some() && !self.file().exists() {
+            Question::New("New passphrase, for what this device keeps: ")
+        } else {
+            Question::Known("Passphrase of this profile: ")
+        };
+        secret(self.passphrase_file.as_deref(), "SIGILO_PASSPHRASE", question)
+    }
+
+    fn password(&self) -> Result<Zeroizing<String>> {
+        let question = Question::New("New password of the account: ");
+        secret(self.password_file.as_deref(), "SIGILO_PASSWORD", question)
+    }
+
+    /// Says why there is no chat. A refusal and a check that failed are answers; the rest could not run.
+    fn cannot_open(&self, error: &ClientError) -> Result<Outcome> {
+        let outcome = match error {
+            ClientError::Server { .. } | ClientError::ClinicKeys(_) | ClientError::WrongPassphrase => {
+                Some(Outcome::No)
+            }
+            ClientError::Invitation(_) | ClientError::Insecure(_) => Some(Outcome::Usage),
+            _ => None,
+        };
+        if self.json || outcome.is_some() {
+            Screen::plain(self.json).show(&output::Output::error(error));
+        }
+        outcome.ok_or_else(|| Error::internal(error))
+    }
+}
+
+fn unlock(passphrase: &str) -> Unlock {
+    Unlock::Passphrase(passphrase.to_owned())
+}
+
+/// What the terminal asks.
+#[derive(Clone, Copy)]
+enum Question {
+    /// For a secret that exists.
+    Known(&'static str),
+    /// For one that is being chosen: twice, because nothing opens what a slip has closed.
+    New(&'static str),
+}
+
+impl Question {
+    fn ask(self, variable: &str) -> Result<Zeroizing<String>> {
+        let ask = |text: &str| {
+            rpassword::prompt_password(text)
+                .map(Zeroizing::new)
+                .map_err(|_| Error::internal(format!("no terminal to ask on: set {variable} or give a file")))
+        };
+        let (Self::Known(text) | Self::New(text)) = self;
+        let answer = ask(text)?;
+        if matches!(self, Self::New(_)) && ask("The same again: ")? != answer {
+            return Err(Error::internal("the two are not the same: nothing was done"));
+        }
+        Ok(answer)
     }
 }
 
 /// A secret from a file, the environment or the terminal; never from the command line.
-fn secret(file: Option<&std::path::Path>, variable: &str, question: &str) -> Result<Zeroizing<String>> {
+fn secret(file: Option<&Path>, variable: &str, question: Question) -> Result<Zeroizing<String>> {
     if let Some(file) = file {
         let text = std::fs::read_to_string(file)
             .map_err(|error| Error::internal(format!("cannot read {}: {error}", file.display())))?;
         return Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()));
     }
-    if let Ok(text) = std::env::var(variable) {
-        return Ok(Zeroizing::new(text));
+    match std::env::var(variable) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(_) => question.ask(variable),
     }
-    rpassword::prompt_password(question)
-        .map(Zeroizing::new)
-        .map_err(|_| Error::internal(format!("no terminal to ask on: set {variable} or give a file")))
 }

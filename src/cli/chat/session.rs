@@ -1,7 +1,9 @@
 //! The chat itself: commands and events, in the order they come.
 
+use std::collections::HashMap;
+
 use sigilo_client::{Client, ClientEvent, Error as ClientError, ReceiptVerdict, SendState, TimelineNote};
-use sigilo_wire::{ConversationId, UserId, conversation::Conversation};
+use sigilo_wire::{ClientMessageId, ConversationId, UserId, conversation::Conversation};
 use tokio::sync::mpsc;
 
 use super::{
@@ -20,6 +22,10 @@ struct Session {
     open: Option<ConversationId>,
     /// People met so far, for names.
     people: Vec<(UserId, String)>,
+    /// Whether it was said that there is no connection. Every attempt that fails is an event.
+    offline: bool,
+    /// Why each message waits, as last said.
+    waiting: HashMap<ClientMessageId, String>,
 }
 
 /// Runs until the input ends or the person leaves.
@@ -32,8 +38,16 @@ pub(super) async fn run(
     let root = client.root_fingerprint().await.map_err(Error::internal)?;
     let mut events = client.events().await.map_err(Error::internal)?;
     screen.show(&Output::ready(&me, &root));
-    let mut session =
-        Session { client, screen, me: me.user, listed: Vec::new(), open: None, people: Vec::new() };
+    let mut session = Session {
+        client,
+        screen,
+        me: me.user,
+        listed: Vec::new(),
+        open: None,
+        people: Vec::new(),
+        offline: false,
+        waiting: HashMap::new(),
+    };
     session.client.connect().await.map_err(Error::internal)?;
     if let Err(error) = session.list().await {
         session.screen.show(&Output::error(&error));
@@ -117,13 +131,20 @@ impl Session {
         Ok(())
     }
 
-    async fn say(&self, text: String) -> Result<(), ClientError> {
+    async fn say(&mut self, text: String) -> Result<(), ClientError> {
         let sent = self.client.send_text(self.opened()?, text).await?;
         // An accepted message comes as an event; one that waits says why here.
         if let SendState::Queued { reason } = sent.state {
-            self.screen.show(&Output::Waiting { client_message_id: sent.client_message_id, reason });
+            self.show_waiting(sent.client_message_id, reason);
         }
         Ok(())
+    }
+
+    /// Says why a message waits, unless that was the last thing said of it.
+    fn show_waiting(&mut self, client_message_id: ClientMessageId, reason: String) {
+        if self.waiting.insert(client_message_id, reason.clone()).as_ref() != Some(&reason) {
+            self.screen.show(&Output::Waiting { client_message_id, reason });
+        }
     }
 
     async fn show_opened(&mut self, id: ConversationId) -> Result<(), ClientError> {
@@ -157,8 +178,15 @@ impl Session {
 
     async fn tell(&mut self, event: ClientEvent) {
         let output = match event {
-            ClientEvent::Connected => Output::Connected,
-            ClientEvent::Disconnected { reason } => Output::Disconnected { reason },
+            ClientEvent::Connected => {
+                self.offline = false;
+                Output::Connected
+            }
+            ClientEvent::Disconnected { .. } if self.offline => return,
+            ClientEvent::Disconnected { reason } => {
+                self.offline = true;
+                Output::Disconnected { reason }
+            }
             ClientEvent::Replaced => Output::Note {
                 text: "this device is open in another window; this one stays offline".to_owned(),
             },
@@ -166,20 +194,24 @@ impl Session {
             ClientEvent::CaughtUp => Output::CaughtUp,
             ClientEvent::Message(message) | ClientEvent::Accepted(message) => {
                 self.remember(message.sender, &message.sender_name);
+                self.waiting.remove(&message.client_message_id);
                 Output::Message(Box::new(MessageLine::of(&message, true)))
             }
             ClientEvent::Delivered { message, user, .. } => {
                 Output::Delivered { message_id: message, user_id: user, name: self.name(user) }
             }
-            ClientEvent::Refused { client_message_id, body, reason, .. } => Output::Refused {
-                client_message_id,
-                reason,
-                code: body.as_ref().map(|body| body.error.to_string()),
-                policies: body.as_ref().map(|body| body.policies.clone()).unwrap_or_default(),
-                details: body.map(|body| body.details).unwrap_or_default(),
-            },
+            ClientEvent::Refused { client_message_id, body, reason, .. } => {
+                self.waiting.remove(&client_message_id);
+                Output::Refused {
+                    client_message_id,
+                    reason,
+                    code: body.as_ref().map(|body| body.error.to_string()),
+                    policies: body.as_ref().map(|body| body.policies.clone()).unwrap_or_default(),
+                    details: body.map(|body| body.details).unwrap_or_default(),
+                }
+            }
             ClientEvent::Waiting { client_message_id, reason, .. } => {
-                Output::Waiting { client_message_id, reason }
+                return self.show_waiting(client_message_id, reason);
             }
             ClientEvent::IdentityChanged { user } => {
                 Output::IdentityChanged { user_id: user, name: self.name(user) }
