@@ -88,7 +88,8 @@ pub(crate) struct Admitted {
 }
 
 /// Checks what the server says of the clinic: the root against the pin, every statement under the root, no
-/// purpose behind the epoch seen before.
+/// purpose behind the epoch seen before, none withheld. A purpose whose statement is offered, but not valid now,
+/// has no key in force; the others go on.
 ///
 /// # Errors
 /// [`Error::ClinicKeys`].
@@ -108,6 +109,7 @@ pub(crate) fn admit(
     let mut epochs = known.map(|known| known.epochs.clone()).unwrap_or_default();
     let mut statements = BTreeMap::<KeyPurpose, keys::SignedRootStatement>::new();
     let mut keys = Vec::new();
+    let mut offers = Vec::new();
     for offered in &clinic.root_statements {
         let signed = SignedRootStatement::from(offered);
         let statement = signed.verify_signature(&root).map_err(refused)?;
@@ -125,9 +127,10 @@ pub(crate) fn admit(
             Err(other) => return Err(refused(other)),
         }
         keys.push(ClinicKey { key_id: signed.key_id(), statement: offered.clone() });
+        offers.push(statement);
     }
     for (purpose, epoch) in known.into_iter().flat_map(|known| &known.epochs) {
-        if !statements.contains_key(purpose) {
+        if !offers.iter().any(|offer| offer.purpose == *purpose && stands_for(offer, *epoch, now)) {
             return Err(refused(format!("the {purpose} key of epoch {epoch} is not offered any more")));
         }
     }
@@ -141,6 +144,12 @@ pub(crate) fn admit(
         fetched_at: now,
     };
     Ok(Admitted { clinic, keys })
+}
+
+/// Whether an offered statement is that of the epoch seen before, or has taken its place. One whose time is still
+/// to come has not: until then the other one must be offered beside it.
+fn stands_for(offer: &RootStatement, epoch: u32, now: Timestamp) -> bool {
+    offer.epoch == epoch || (offer.epoch > epoch && offer.not_before <= now)
 }
 
 fn refused(problem: impl std::fmt::Display) -> Error {
@@ -213,6 +222,61 @@ mod tests {
         let known_newer = check(&clinic, &newer, Some(&known)).unwrap();
         assert_eq!(known_newer.records_key(clinic.tenant, NOW).unwrap().epoch, 2);
         assert!(check(&clinic, &offered(&clinic), Some(&known_newer)).is_err());
+    }
+
+    /// The clinic with these statements instead.
+    fn offering(clinic: &Clinic, statements: &[&RootStatement]) -> keys::Clinic {
+        let mut answer = offered(clinic);
+        answer.root_statements = statements.iter().map(|s| Offered::from(&s.sign(&clinic.root))).collect();
+        answer
+    }
+
+    #[test]
+    fn a_key_whose_time_is_over_stops_its_own_purpose_only() {
+        let clinic = Clinic::new();
+        let known = check(&clinic, &offered(&clinic), None).unwrap();
+        for (name, validity) in [("expired", (-2, -1)), ("not yet valid", (1, 2))] {
+            let mut receipt = clinic.receipt_statement();
+            let day = |number: i64| Timestamp::from_micros(NOW.micros() + number * 24 * 3_600_000_000);
+            (receipt.not_before, receipt.not_after) = (day(validity.0), day(validity.1));
+            let answer = offering(&clinic, &[&clinic.records_statement(), &receipt]);
+            let record = check(&clinic, &answer, Some(&known)).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert!(record.records_key(clinic.tenant, NOW).is_ok(), "{name}");
+            assert!(!record.statements.contains_key(&KeyPurpose::Receipt), "{name}: no key in force");
+            assert_eq!(record.epochs, known.epochs, "{name}: no way back");
+        }
+    }
+
+    #[test]
+    fn a_statement_that_was_seen_is_not_to_be_withheld() {
+        let clinic = Clinic::new();
+        let known = check(&clinic, &offered(&clinic), None).unwrap();
+        let (records, receipt) = (clinic.records_statement(), clinic.receipt_statement());
+        assert!(check(&clinic, &offering(&clinic, &[&records]), Some(&known)).is_err(), "no receipt key");
+        // Another key stands for it once it has begun, not before.
+        let mut next = clinic.statement(KeyPurpose::Records, 2, records.public_key.clone());
+        assert!(check(&clinic, &offering(&clinic, &[&next, &receipt]), Some(&known)).is_ok());
+        next.not_before = NOW + std::time::Duration::from_secs(1);
+        assert!(check(&clinic, &offering(&clinic, &[&next, &receipt]), Some(&known)).is_err());
+        let both = check(&clinic, &offering(&clinic, &[&records, &next, &receipt]), Some(&known)).unwrap();
+        assert_eq!(
+            both.records_key(clinic.tenant, NOW).unwrap().epoch,
+            1,
+            "it is still the time of the first"
+        );
+    }
+
+    #[test]
+    fn a_lower_epoch_does_not_come_back_when_the_higher_one_expires() {
+        let clinic = Clinic::new();
+        let first = clinic.records_statement();
+        let mut second = clinic.statement(KeyPurpose::Records, 2, first.public_key.clone());
+        let receipt = clinic.receipt_statement();
+        let known = check(&clinic, &offering(&clinic, &[&first, &second, &receipt]), None).unwrap();
+        assert_eq!(known.epochs[&KeyPurpose::Records], 2);
+        second.not_after = NOW;
+        let later = check(&clinic, &offering(&clinic, &[&first, &second, &receipt]), Some(&known)).unwrap();
+        assert!(later.records_key(clinic.tenant, NOW).is_err(), "the second has expired, the first is past");
     }
 
     #[test]
