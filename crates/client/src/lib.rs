@@ -36,6 +36,7 @@
 
 mod activate;
 mod api;
+mod chain;
 mod client;
 mod clinic;
 mod contacts;

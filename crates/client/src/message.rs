@@ -102,9 +102,10 @@ pub enum ChainVerdict {
     JoinedAt(u64),
     /// This many messages of its device are missing before it.
     Gap(u64),
-    /// It has the number of a message shown before: an older one, or a second story.
+    /// It is older than one shown before, and the message it follows is not known here.
     Repeated,
-    /// It follows another message than the one shown before it.
+    /// It contradicts a message shown before: another one has its number, or stands where it names the one before
+    /// it; or it follows a message that does. The one shown first stays as it was.
     Forked,
 }
 

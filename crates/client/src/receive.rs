@@ -18,12 +18,11 @@ use crate::{
     Error, Result,
     engine::Engine,
     event::ClientEvent,
-    message::{ChainVerdict, NotAuthenticReason, ReceiptVerdict, SealVerdict, Verification},
+    message::{NotAuthenticReason, ReceiptVerdict, SealVerdict, Verification},
     profile::{
         Step,
         records::{
-            Chain, Contact, MessageKey, MessageName, OutboxItem, SealedItem, SecretBytes, SeenSeal,
-            StoredMessage, chain_key,
+            Contact, MessageKey, MessageName, OutboxItem, SealedItem, SecretBytes, SeenSeal, StoredMessage,
         },
     },
     sessions,
@@ -212,40 +211,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether something of the device is missing before this message; moves its chain forward.
-    async fn chain_verdict(
-        &self,
-        step: &Step,
-        message: &Message,
-        authentic: bool,
-        way: Way,
-    ) -> Result<ChainVerdict> {
-        let (user, device) = (message.sender.user_id, message.sender.device_id);
-        let chain: Option<Chain> = step.get(&chain_key(message.conversation_id, user, device)).await?;
-        let previous = match message.prev_commitment {
-            Some(previous) => step.get::<MessageName>(previous.as_slice()).await?.map(|name| name.message),
-            None => None,
-        };
-        let predecessor = match previous {
-            Some(key) => step.get::<StoredMessage>(&key.bytes()).await?.map(|stored| stored.message),
-            None => None,
-        };
-        let verdict = follows(message, chain.as_ref(), predecessor.as_ref(), way);
-        let account = self.account()?;
-        let own = (user, device) == (account.user, account.device);
-        let forward = chain.is_none_or(|chain| chain.device_seq < message.device_seq);
-        if authentic && forward && !own {
-            step.put(&Chain {
-                conversation: message.conversation_id,
-                user,
-                device,
-                device_seq: message.device_seq,
-                commitment: message.commitment.into(),
-            })?;
-        }
-        Ok(verdict)
-    }
-
     /// Whether the clinic's receipt key signed what the server says of the message.
     pub(crate) async fn receipt_verdict(&self, message: &Message) -> ReceiptVerdict {
         let Ok(account) = self.account() else { return ReceiptVerdict::Missing };
@@ -290,33 +255,6 @@ fn archive_key(seal: &SeenSeal) -> std::result::Result<ArchiveKey, NotAuthenticR
             SealVerdict::Good => "it does not open".into(),
         })
     })
-}
-
-/// How a message continues its device's chain.
-fn follows(
-    message: &Message,
-    chain: Option<&Chain>,
-    predecessor: Option<&Message>,
-    way: Way,
-) -> ChainVerdict {
-    let sequence = message.device_seq;
-    if sequence == 1 && message.prev_commitment.is_none() && (chain.is_none() || way == Way::History) {
-        return ChainVerdict::Continuous;
-    }
-    let continues = |before: &Message| {
-        (before.sender.user_id, before.sender.device_id) == (message.sender.user_id, message.sender.device_id)
-            && before.conversation_id == message.conversation_id
-            && before.device_seq.checked_add(1) == Some(sequence)
-    };
-    match (predecessor, chain) {
-        (Some(before), _) if continues(before) => ChainVerdict::Continuous,
-        (Some(_), _) => ChainVerdict::Forked,
-        (None, None) => ChainVerdict::JoinedAt(sequence),
-        (None, Some(_)) if way == Way::History => ChainVerdict::JoinedAt(sequence),
-        (None, Some(chain)) if sequence <= chain.device_seq => ChainVerdict::Repeated,
-        (None, Some(chain)) if sequence == chain.device_seq + 1 => ChainVerdict::Forked,
-        (None, Some(chain)) => ChainVerdict::Gap(sequence - chain.device_seq - 1),
-    }
 }
 
 #[cfg(test)]

@@ -215,8 +215,11 @@ fn warnings(message: &MessageLine) -> Vec<String> {
         ChainVerdict::Gap(missing) => {
             warnings.push(format!("! {missing} messages of this device are missing before it"))
         }
-        ChainVerdict::Repeated => warnings.push("! it repeats the number of an earlier message".to_owned()),
-        ChainVerdict::Forked => warnings.push("! it does not follow the message shown before it".to_owned()),
+        ChainVerdict::Repeated => warnings
+            .push("! it is older than one shown before, and what it follows is not known here".to_owned()),
+        ChainVerdict::Forked => warnings.push(
+            "! this device has told another story before: it contradicts a message shown earlier".to_owned(),
+        ),
     }
     warnings
 }

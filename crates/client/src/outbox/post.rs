@@ -7,7 +7,7 @@ use sigilo_wire::{
 };
 
 use crate::{
-    Error, Result,
+    Error, Result, chain,
     engine::Engine,
     message::{ChainVerdict, SealVerdict, ShownMessage, Verification},
     profile::records::{
@@ -98,6 +98,7 @@ impl Engine {
             device_seq: sealed.request.device_seq,
             commitment,
         })?;
+        chain::link(&step, &stored.message).await?;
         self.show(&step, conversation, accepted.conversation_seq, commitment).await?;
         step.put(&stored)?;
         step.delete::<OutboxItem>(item.draft.client_message_id.as_bytes());

@@ -7,6 +7,7 @@
 
 mod cipher;
 pub(crate) mod records;
+mod secret;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use sigilo_seal::{Commitment, IdentityPublicKey, KeyId, KeyPurpose, XWingPublic};
 use sigilo_wire::{
     Base64, Base64Array, ClientMessageId, ConversationId, DeviceId, DeviceNumber, MessageId, Role, SealId,
@@ -12,43 +12,14 @@ use sigilo_wire::{
     message::{Message, SendMessage},
     seal::{NewSeal, SealMember},
 };
-use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::Record;
+pub(crate) use super::secret::SecretBytes;
 use crate::{
     api::ServerUrl,
     message::{ChainVerdict, ReceiptVerdict, SealVerdict, Verification},
     outbox::Draft,
 };
-
-/// Secret bytes: wiped when dropped, not printed.
-#[derive(Clone, Default, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
-pub(crate) struct SecretBytes(pub(crate) Vec<u8>);
-
-impl SecretBytes {
-    /// The bytes, when there are exactly 32.
-    pub(crate) fn key(&self) -> crate::Result<[u8; 32]> {
-        self.0.as_slice().try_into().map_err(|_| crate::Error::Profile("a key has a wrong length".into()))
-    }
-}
-
-impl std::fmt::Debug for SecretBytes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SecretBytes")
-    }
-}
-
-impl Serialize for SecretBytes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Base64(self.0.clone()).serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for SecretBytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Base64::deserialize(deserializer).map(|bytes| Self(bytes.0))
-    }
-}
 
 /// The one record of a table that has only one.
 pub(crate) const ONLY: &[u8] = b"";
@@ -282,6 +253,17 @@ pub(crate) struct Chain {
     pub(crate) commitment: Commitment,
 }
 
+/// What stands at a number of a device's chain: the first authentic word of the device on it, which stays. The
+/// message with that number says it, and so does the one after it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ChainLink {
+    pub(crate) conversation: ConversationId,
+    pub(crate) user: UserId,
+    pub(crate) device: DeviceNumber,
+    pub(crate) device_seq: u64,
+    pub(crate) commitment: Commitment,
+}
+
 /// A message of the history, authentic or not.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct StoredMessage {
@@ -412,6 +394,7 @@ records! {
     OwnSeal in "own_seal": |r| key r.conversation.as_bytes().to_vec();
     SeenSeal in "seen_seal": |r| key seen_seal_key(r.conversation, r.seal_id, r.sender, r.device);
     Chain in "chain": |r| key chain_key(r.conversation, r.user, r.device);
+    ChainLink in "chain_link": |r| key chain_link_key(r.conversation, r.user, r.device, r.device_seq);
     StoredMessage in "message": |r| key MessageKey::of(&r.message).bytes(),
         owner r.message.conversation_id.as_bytes().to_vec(), position r.message.conversation_seq;
     MessageName in "message_name": |r| key r.name.0.clone();
@@ -443,4 +426,14 @@ pub(crate) fn seen_seal_key(
 /// The key of a [`Chain`].
 pub(crate) fn chain_key(conversation: ConversationId, user: UserId, device: DeviceNumber) -> Vec<u8> {
     parts(&[conversation.as_bytes(), user.as_bytes(), &[device.get()]])
+}
+
+/// The key of a [`ChainLink`].
+pub(crate) fn chain_link_key(
+    conversation: ConversationId,
+    user: UserId,
+    device: DeviceNumber,
+    device_seq: u64,
+) -> Vec<u8> {
+    parts(&[&chain_key(conversation, user, device), &device_seq.to_be_bytes()])
 }

@@ -1,0 +1,112 @@
+//! Two stories of one device: the second one shows, whichever way and in whichever order they come.
+
+use sigilo_wire::event::NewMessageEvent;
+
+use crate::{
+    message::ChainVerdict::{self, Continuous, Forked, Gap},
+    profile::records::{Chain, MessageKey, StoredMessage, chain_key},
+    testing::World,
+};
+use sigilo_wire::DeviceNumber;
+
+/// Ana's device forgets what it sent after `last`, and goes on from there.
+async fn rewind(world: &World, last: &NewMessageEvent) {
+    let chain = Chain {
+        conversation: world.conversation,
+        user: world.ana.user,
+        device: DeviceNumber::FIRST,
+        device_seq: last.message.device_seq,
+        commitment: last.message.commitment.into(),
+    };
+    world.ana.engine.profile.put(&chain).await.unwrap();
+}
+
+/// "uno", "dos" and "tres"; then "DOS" and "TRES" after the same "uno".
+async fn two_stories(world: &mut World) -> [NewMessageEvent; 5] {
+    let one = world.write(true, "uno").await;
+    let two = world.write(true, "dos").await;
+    let three = world.write(true, "tres").await;
+    rewind(world, &one).await;
+    let other_two = world.write(true, "DOS").await;
+    let other_three = world.write(true, "TRES").await;
+    assert_eq!(two.message.device_seq, other_two.message.device_seq);
+    assert_eq!(two.message.prev_commitment, other_two.message.prev_commitment);
+    [one, two, three, other_two, other_three]
+}
+
+async fn live(world: &World, event: &NewMessageEvent) -> ChainVerdict {
+    world.maria.engine.receive(event.clone()).await.unwrap();
+    stored(world, event).await
+}
+
+async fn archived(world: &World, event: &NewMessageEvent) -> ChainVerdict {
+    world.maria.engine.receive_archived(event.message.clone()).await.unwrap();
+    stored(world, event).await
+}
+
+async fn stored(world: &World, event: &NewMessageEvent) -> ChainVerdict {
+    let key = MessageKey::of(&event.message).bytes();
+    let stored: StoredMessage = world.maria.engine.profile.get(&key).await.unwrap().unwrap();
+    assert!(stored.content.is_some(), "it is authentic and shown all the same");
+    stored.chain
+}
+
+#[tokio::test]
+async fn a_second_message_after_the_same_one_shows_as_forked() {
+    let mut world = World::new().await;
+    let [one, two, three, other_two, other_three] = two_stories(&mut world).await;
+    assert_eq!(live(&world, &one).await, Continuous);
+    assert_eq!(live(&world, &two).await, Continuous);
+    assert_eq!(live(&world, &other_two).await, Forked);
+    // What follows the second story is a part of it; what follows the first one is not.
+    assert_eq!(live(&world, &other_three).await, Forked);
+    assert_eq!(live(&world, &three).await, Continuous);
+    assert_eq!(stored(&world, &two).await, Continuous, "the one shown first stays");
+    let chain = chain_key(world.conversation, world.ana.user, DeviceNumber::FIRST);
+    let chain: Chain = world.maria.engine.profile.get(&chain).await.unwrap().unwrap();
+    assert_eq!(chain.commitment, three.message.commitment.into());
+}
+
+#[tokio::test]
+async fn the_story_seen_first_stays_also_through_the_history() {
+    let mut world = World::new().await;
+    let [one, two, three, other_two, other_three] = two_stories(&mut world).await;
+    assert_eq!(archived(&world, &one).await, Continuous);
+    assert_eq!(archived(&world, &two).await, Continuous);
+    assert_eq!(archived(&world, &other_two).await, Forked);
+    assert_eq!(live(&world, &three).await, Continuous);
+    assert_eq!(archived(&world, &other_three).await, Forked);
+    // The other way round: seen live, and told otherwise by the history.
+    let mut world = World::new().await;
+    let [one, two, three, other_two, _] = two_stories(&mut world).await;
+    assert_eq!(live(&world, &one).await, Continuous);
+    assert_eq!(live(&world, &other_two).await, Continuous);
+    assert_eq!(archived(&world, &two).await, Forked);
+    assert_eq!(archived(&world, &three).await, Forked);
+}
+
+#[tokio::test]
+async fn what_a_message_says_of_the_one_before_counts_also_when_that_one_comes_late() {
+    let mut world = World::new().await;
+    let [one, two, three, other_two, _] = two_stories(&mut world).await;
+    assert_eq!(live(&world, &one).await, Continuous);
+    assert_eq!(live(&world, &three).await, Gap(1));
+    assert_eq!(live(&world, &other_two).await, Forked, "\"tres\" names another one before it");
+    assert_eq!(archived(&world, &two).await, Continuous);
+}
+
+#[tokio::test]
+async fn the_first_message_may_come_late_but_not_twice() {
+    let mut world = World::new().await;
+    let one = world.write(true, "uno").await;
+    let two = world.write(true, "dos").await;
+    let chain = chain_key(world.conversation, world.ana.user, DeviceNumber::FIRST);
+    let step = world.ana.engine.profile.step();
+    step.delete::<Chain>(&chain);
+    step.commit().await.unwrap();
+    let other_one = world.write(true, "UNO").await;
+    assert_eq!((other_one.message.device_seq, other_one.message.prev_commitment), (1, None));
+    assert_eq!(live(&world, &two).await, ChainVerdict::JoinedAt(2));
+    assert_eq!(archived(&world, &other_one).await, Forked);
+    assert_eq!(archived(&world, &one).await, Continuous);
+}
