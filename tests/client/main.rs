@@ -10,3 +10,4 @@ mod exchange;
 mod lifecycle;
 mod people;
 mod recovery;
+mod seals;

@@ -20,7 +20,11 @@ use sigilo_wire::{
     seal::NewSeal,
 };
 
-use super::{TestServer, clinic::Clinic, http::Answer};
+use super::{
+    TestServer,
+    clinic::{Clinic, Person},
+    http::Answer,
+};
 
 /// Somebody's messaging device.
 pub struct Device {
@@ -86,7 +90,12 @@ impl Device {
     /// address, so that a failure can be repeated.
     pub async fn create(server: &TestServer, clinic: &Clinic, role: Role, email: &str) -> Self {
         let person = clinic.person(server, role, email).await;
-        let seed = email.bytes().fold(7u64, |seed, byte| seed.wrapping_mul(31) ^ u64::from(byte));
+        Self::of(server, clinic, &person).await
+    }
+
+    /// The messaging device of somebody who has an account: its keys are published.
+    pub async fn of(server: &TestServer, clinic: &Clinic, person: &Person) -> Self {
+        let seed = person.email.bytes().fold(7u64, |seed, byte| seed.wrapping_mul(31) ^ u64::from(byte));
         let device = Self::new(clinic.id, &person.tokens, &mut ChaCha20Rng::seed_from_u64(seed));
         device.publish_keys(server).await;
         device

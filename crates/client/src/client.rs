@@ -427,6 +427,7 @@ fn run(
         }
         let profile = Rc::clone(&engine.profile);
         engine.flush_soon();
+        engine.upkeep_soon();
         Rc::clone(&engine).run(jobs, from_socket).await;
         drop(engine);
         // Lets the pump's task end, which holds the API and with it the profile.

@@ -49,7 +49,9 @@ impl Engine {
 
     /// The receipt key named `key_id`, as it stood at `at`.
     pub(crate) async fn receipt_key(&self, key_id: KeyId, at: Timestamp) -> Result<Ed25519Public> {
-        let statement = self.clinic_key(key_id).await?;
+        let statement = self.find_clinic_key(key_id).await?;
+        let statement =
+            statement.ok_or_else(|| refused(format!("no statement of the root names key {key_id}")))?;
         let need =
             KeyNeed { tenant: self.account()?.tenant, purpose: KeyPurpose::Receipt, now: at, least_epoch: 0 };
         statement.check(&need).map_err(refused)?;
@@ -57,14 +59,13 @@ impl Engine {
     }
 
     /// The verified statement of a key of the clinic; an unknown one makes the client fetch once.
-    pub(crate) async fn clinic_key(&self, key_id: KeyId) -> Result<RootStatement> {
+    pub(crate) async fn find_clinic_key(&self, key_id: KeyId) -> Result<Option<RootStatement>> {
         let mut key: Option<ClinicKey> = self.profile.get(key_id.as_bytes()).await?;
         if key.is_none() {
             self.refresh_clinic().await?;
             key = self.profile.get(key_id.as_bytes()).await?;
         }
-        let key = key.ok_or_else(|| refused(format!("no statement of the root names key {key_id}")))?;
-        RootStatement::decode(&key.statement.statement).map_err(refused)
+        key.map(|key| RootStatement::decode(&key.statement.statement).map_err(refused)).transpose()
     }
 }
 

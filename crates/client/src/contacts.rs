@@ -15,7 +15,10 @@ use crate::{
     Error, Result,
     engine::Engine,
     event::{ClientEvent, TimelineNote},
-    profile::records::{Contact, ContactDevice, ContactHistoryKey, Session},
+    profile::{
+        Record as _,
+        records::{Contact, ContactDevice, ContactHistoryKey, Session},
+    },
     sessions,
 };
 
@@ -29,12 +32,18 @@ impl Contact {
             first_seen: now,
             verified: false,
             pending: None,
+            earlier: Vec::new(),
             manifest: None,
             manifest_version: 0,
             history_key: None,
             devices: Vec::new(),
             refresh_due: true,
         }
+    }
+
+    /// Every identity this device knows of them: the one in use, a waiting one, those in use before.
+    pub(crate) fn identities(&self) -> impl Iterator<Item = &IdentityPublicKey> {
+        std::iter::once(&self.identity).chain(&self.pending).chain(&self.earlier)
     }
 
     /// Takes over a manifest that the identity signed, if it is not behind the one seen before.
@@ -133,11 +142,20 @@ impl Engine {
             })
             .collect();
         contact.refresh_due = false;
-        let key_id = manifest.history_key_id();
+        let key = ContactHistoryKey {
+            user,
+            key_id: manifest.history_key_id(),
+            public_key: manifest.history_public_key,
+        };
         let step = self.profile.step();
-        step.put(&ContactHistoryKey { user, key_id, public_key: manifest.history_public_key })?;
+        let is_new = step.get::<ContactHistoryKey>(&key.key()).await?.is_none();
+        step.put(&key)?;
         step.put(&contact)?;
         step.commit().await?;
+        if is_new {
+            // Seals may have waited for it.
+            self.upkeep_soon();
+        }
         Ok(contact)
     }
 
@@ -249,7 +267,7 @@ impl Engine {
         let step = self.profile.step();
         contact.verified = true;
         if let Some(identity) = contact.pending.take() {
-            contact.identity = identity;
+            contact.earlier.push(std::mem::replace(&mut contact.identity, identity));
             contact.manifest = None;
             contact.manifest_version = 0;
             contact.history_key = None;
@@ -263,6 +281,7 @@ impl Engine {
         step.commit().await?;
         self.note_everywhere(user, &TimelineNote::IdentityConfirmed(user)).await?;
         self.flush_soon();
+        self.upkeep_soon();
         Ok(())
     }
 }

@@ -49,6 +49,7 @@ pub(crate) struct Engine {
     inbox: RefCell<VecDeque<ServerFrame>>,
     inbox_at: Cell<Option<Instant>>,
     flush_at: Cell<Option<Instant>>,
+    upkeep_at: Cell<Option<Instant>>,
     stopping: Cell<bool>,
 }
 
@@ -71,6 +72,7 @@ impl Engine {
             inbox: RefCell::default(),
             inbox_at: Cell::new(None),
             flush_at: Cell::new(None),
+            upkeep_at: Cell::new(None),
             stopping: Cell::new(false),
         })
     }
@@ -95,10 +97,17 @@ impl Engine {
 
     /// Tries what waits again, not later than after `pause`.
     pub(crate) fn flush_in(&self, pause: Duration) {
-        let at = Instant::now() + pause;
-        if self.flush_at.get().is_none_or(|planned| at < planned) {
-            self.flush_at.set(Some(at));
-        }
+        plan(&self.flush_at, pause);
+    }
+
+    /// Does what is due besides messages, soon.
+    pub(crate) fn upkeep_soon(&self) {
+        self.upkeep_in(SOON);
+    }
+
+    /// Does what is due besides messages, not later than after `pause`.
+    pub(crate) fn upkeep_in(&self, pause: Duration) {
+        plan(&self.upkeep_at, pause);
     }
 
     /// Opens the socket and keeps it open.
@@ -132,7 +141,8 @@ impl Engine {
         mut socket: mpsc::UnboundedReceiver<SocketEvent>,
     ) {
         while !self.stopping.get() {
-            let due = [self.flush_at.get(), self.inbox_at.get()].into_iter().flatten().min();
+            let due = [&self.flush_at, &self.inbox_at, &self.upkeep_at];
+            let due = due.into_iter().filter_map(Cell::get).min();
             tokio::select! {
                 job = jobs.recv() => match job {
                     Some(job) => job(Rc::clone(&self)).await,
@@ -161,6 +171,16 @@ impl Engine {
             self.flush_at.set(None);
             self.warn(self.flush().await.map(|_| ()));
         }
+        if self.upkeep_at.get().is_some_and(|at| at <= now) {
+            self.upkeep_at.set(None);
+            self.warn(self.upkeep().await);
+        }
+    }
+
+    /// What is due besides messages: seals that waited for a key are judged, bad ones are reported.
+    pub(crate) async fn upkeep(&self) -> Result<()> {
+        self.recheck_seals().await?;
+        self.report_seals().await
     }
 
     fn warn(&self, result: Result<()>) {
@@ -174,6 +194,7 @@ impl Engine {
             SocketEvent::Up => {
                 self.tell(ClientEvent::Connected);
                 self.flush_soon();
+                self.upkeep_soon();
             }
             SocketEvent::Frame(frame) => self.inbox.borrow_mut().push_back(*frame),
             SocketEvent::Down { reason } => {
@@ -305,7 +326,16 @@ impl Engine {
             }
         }
         self.flush().await?;
+        self.upkeep().await?;
         Ok(count)
+    }
+}
+
+/// Sets an alarm for the end of `pause`, unless it is set for earlier.
+fn plan(alarm: &Cell<Option<Instant>>, pause: Duration) {
+    let at = Instant::now() + pause;
+    if alarm.get().is_none_or(|planned| at < planned) {
+        alarm.set(Some(at));
     }
 }
 

@@ -36,6 +36,7 @@ use crate::{
             Home, ONLY, OutboxItem, OwnHistoryKey, OwnIdentity, SecretBytes, Stage,
         },
     },
+    seals::check::Keys,
     sessions,
 };
 
@@ -155,7 +156,7 @@ impl World {
             seal: own.seal,
             received_at: NOW,
         };
-        to.engine.take_seal(&seal, from.user, DEVICE).await.unwrap();
+        to.engine.take_seal(&seal, from.user, DEVICE, Keys::Known).await.unwrap();
         seal
     }
 

@@ -3,13 +3,13 @@
 use reqwest::Method;
 use serde::de::IgnoredAny;
 use sigilo_wire::{
-    ConversationId, DeviceNumber, UserId,
+    ConversationId, DeviceNumber, SealId, UserId,
     account::{Activate, Login, Me, Tokens},
     conversation::{ContactList, Conversation, ConversationList, CreateConversation},
     event::EventList,
     keys::{CheckKeys, Clinic, KeyBundles, KeyCounts, PutIdentity, PutKeys, SignedManifest, UserManifest},
     message::{Accepted, MessageList, SendMessage},
-    seal::{NewSeal, SealList},
+    seal::{NewSeal, ReportSeal, SealList},
 };
 
 use super::{Api, Auth};
@@ -111,6 +111,17 @@ impl Api {
 
     pub(crate) async fn seals(&self, conversation: ConversationId, cursor: Option<&str>) -> Result<SealList> {
         self.get(&page(&format!("/api/chat/conversations/{conversation}/seals/"), cursor)).await
+    }
+
+    pub(crate) async fn report_seal(
+        &self,
+        conversation: ConversationId,
+        seal: SealId,
+        report: ReportSeal,
+    ) -> Result<()> {
+        let path = format!("/api/chat/conversations/{conversation}/seals/{seal}/invalid/");
+        let _: IgnoredAny = self.send(Method::POST, &path, &report).await?;
+        Ok(())
     }
 
     pub(crate) async fn post_message(

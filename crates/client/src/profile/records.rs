@@ -10,7 +10,7 @@ use sigilo_wire::{
     conversation::Conversation,
     keys::{SignedManifest, SignedRootStatement},
     message::{Message, SendMessage},
-    seal::{NewSeal, SealMember},
+    seal::{NewSeal, Seal, SealMember, SealProblem},
 };
 
 use super::Record;
@@ -177,6 +177,9 @@ pub(crate) struct Contact {
     pub(crate) verified: bool,
     /// A new identity that waits for the user to confirm it.
     pub(crate) pending: Option<IdentityPublicKey>,
+    /// Identities that were used before: they signed what is older.
+    #[serde(default)]
+    pub(crate) earlier: Vec<IdentityPublicKey>,
     /// The newest manifest, signed by `identity`.
     pub(crate) manifest: Option<SignedManifest>,
     pub(crate) manifest_version: u32,
@@ -241,6 +244,25 @@ pub(crate) struct SeenSeal {
     /// Absent when it could not be opened.
     pub(crate) archive_key: Option<SecretBytes>,
     pub(crate) verdict: SealVerdict,
+}
+
+/// A seal that could not be judged for want of a key: judged again when keys become known.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct UncheckedSeal {
+    pub(crate) seal: Seal,
+    /// Whose messages named it.
+    pub(crate) sender: UserId,
+    pub(crate) device: DeviceNumber,
+    /// Whom the user saw in the conversation then.
+    pub(crate) shown_members: Vec<UserId>,
+}
+
+/// A bad seal the server has not been told of yet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SealReport {
+    pub(crate) conversation: ConversationId,
+    pub(crate) seal_id: SealId,
+    pub(crate) problem: SealProblem,
 }
 
 /// The newest message of a device in a conversation.
@@ -393,6 +415,9 @@ records! {
         owner r.conversation.as_bytes().to_vec(), position r.at.micros();
     OwnSeal in "own_seal": |r| key r.conversation.as_bytes().to_vec();
     SeenSeal in "seen_seal": |r| key seen_seal_key(r.conversation, r.seal_id, r.sender, r.device);
+    UncheckedSeal in "unchecked_seal": |r|
+        key seen_seal_key(r.seal.conversation_id, r.seal.seal.seal_id, r.sender, r.device);
+    SealReport in "seal_report": |r| key parts(&[r.conversation.as_bytes(), r.seal_id.as_bytes()]);
     Chain in "chain": |r| key chain_key(r.conversation, r.user, r.device);
     ChainLink in "chain_link": |r| key chain_link_key(r.conversation, r.user, r.device, r.device_seq);
     StoredMessage in "message": |r| key MessageKey::of(&r.message).bytes(),

@@ -1,0 +1,279 @@
+//! Judging a record seal: whether its maker signed it, whether it opens, and whether every copy and every member
+//! is what this device knows. The server enforces that copies are there; only the participants see that they are
+//! good.
+
+use std::collections::BTreeSet;
+
+use sigilo_seal::{
+    ArchiveKey, IdentityPublicKey, KeyId, KeyPurpose, Member, Origin, Recipient, RecordSeal, XWingPublic,
+    XWingSecret,
+    record_seal::{RecheckError, SealError},
+};
+use sigilo_wire::{
+    DeviceNumber, UserId,
+    seal::{Seal, SealProblem},
+};
+
+use super::clinic_key;
+use crate::{
+    Error, Result,
+    engine::Engine,
+    profile::records::{Contact, ContactHistoryKey, OwnHistoryKey},
+};
+
+/// Whether keys that are not known are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// Of the server, before anything is said against a seal.
+    Fetched,
+    /// Not: what is on this device decides.
+    Known,
+}
+
+/// What is wrong with a seal.
+#[derive(Debug)]
+pub(super) struct Flaw {
+    /// What the server is told; absent when the seal itself may be good, and the message under it is not.
+    pub(super) problem: Option<SealProblem>,
+    /// For people.
+    pub(super) text: String,
+}
+
+impl Flaw {
+    fn of(problem: SealProblem, text: impl std::fmt::Display) -> Self {
+        Self { problem: Some(problem), text: text.to_string() }
+    }
+}
+
+/// What a seal turned out to be.
+#[derive(Debug)]
+pub(super) enum Judgement {
+    Good,
+    /// A key is not known yet.
+    Unchecked(String),
+    Bad(Flaw),
+}
+
+/// A seal, its key if it opened, and what was found.
+pub(super) struct Judged {
+    pub(super) archive: Option<ArchiveKey>,
+    pub(super) judgement: Judgement,
+}
+
+/// Why a seal was not opened.
+enum Closed {
+    Flawed(Flaw),
+    Failed(Error),
+}
+
+impl From<Flaw> for Closed {
+    fn from(flaw: Flaw) -> Self {
+        Self::Flawed(flaw)
+    }
+}
+
+impl From<Error> for Closed {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Engine {
+    /// Judges a seal that messages of `sender`'s `device` name, in a conversation with the members `shown`.
+    ///
+    /// # Errors
+    /// Transient ones, and what keeps the maker's keys from being known: then nothing is said of the seal.
+    pub(super) async fn judge(
+        &self,
+        seal: &Seal,
+        (sender, device): (UserId, DeviceNumber),
+        shown: &BTreeSet<UserId>,
+        keys: Keys,
+    ) -> Result<Judged> {
+        match self.open_seal(seal, sender, device, keys).await {
+            Ok((record, archive)) => {
+                let judgement = self.recheck(&record, &archive, shown, keys).await?;
+                Ok(Judged { archive: Some(archive), judgement })
+            }
+            Err(Closed::Flawed(flaw)) => Ok(Judged { archive: None, judgement: Judgement::Bad(flaw) }),
+            Err(Closed::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Opens the copy for one of the user's history keys.
+    async fn open_seal(
+        &self,
+        seal: &Seal,
+        sender: UserId,
+        device: DeviceNumber,
+        keys: Keys,
+    ) -> std::result::Result<(RecordSeal, ArchiveKey), Closed> {
+        if (seal.sender_id, seal.device_id) != (sender, device) {
+            return Err(Flaw { problem: None, text: "it is another device's".into() }.into());
+        }
+        let origin = Origin::of_seal(self.account()?.tenant, seal);
+        let record = RecordSeal::of_new(&origin, &seal.seal)
+            .map_err(|error| Flaw::of(SealProblem::Unopenable, error))?;
+        self.check_maker(&record, sender, keys).await?;
+        let own_keys = self.profile.all::<OwnHistoryKey>(b"").await?;
+        let own = own_keys.iter().find(|own| record.key_ids().any(|id| id == own.key_id));
+        let own = own.ok_or_else(|| Flaw::of(SealProblem::MissingCopy, "it has no copy for this account"))?;
+        let secret = XWingSecret::from_seed(own.seed.key()?);
+        let archive = record
+            .open_copy(own.key_id, &secret)
+            .map_err(|error| Flaw::of(SealProblem::Unopenable, error))?;
+        Ok((record, archive))
+    }
+
+    /// Whether one of the maker's identities signed it: the one in use, one in use before, or one that waits for
+    /// the user to confirm it.
+    async fn check_maker(
+        &self,
+        record: &RecordSeal,
+        sender: UserId,
+        keys: Keys,
+    ) -> std::result::Result<(), Closed> {
+        let signed = |maker: &Contact| {
+            let mut refusal = SealError::Signature;
+            for identity in maker.identities() {
+                match record.verify_signature(identity) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => refusal = error,
+                }
+            }
+            Err(refusal)
+        };
+        let maker = self.known_or_fetched(sender).await?;
+        let refusal = match signed(&maker) {
+            Err(SealError::Signature) if keys == Keys::Fetched => {
+                // Perhaps by an identity this device has not heard of.
+                signed(&self.refreshed(sender).await?)
+            }
+            verdict => verdict,
+        };
+        match refusal {
+            Ok(()) => Ok(()),
+            Err(SealError::Signature) => {
+                Err(Flaw::of(SealProblem::BadSignature, "its maker did not sign it").into())
+            }
+            Err(malformed) => Err(Flaw::of(SealProblem::Unopenable, malformed).into()),
+        }
+    }
+
+    /// Recomputes every copy, and compares the members with those this device knows.
+    async fn recheck(
+        &self,
+        record: &RecordSeal,
+        archive: &ArchiveKey,
+        shown: &BTreeSet<UserId>,
+        keys: Keys,
+    ) -> Result<Judgement> {
+        let mut recipients = Vec::new();
+        for member in &record.members {
+            match self.member_key(member, keys).await? {
+                Ok(key) => recipients.push(Recipient::history(key)),
+                Err(judgement) => return Ok(judgement),
+            }
+        }
+        let members: BTreeSet<KeyId> = record.members.iter().map(|member| member.history_key_id).collect();
+        for key_id in record.key_ids().filter(|id| !members.contains(id)) {
+            let statement = match self.find_clinic_key(key_id).await {
+                Ok(Some(statement)) if statement.purpose == KeyPurpose::Records => statement,
+                Ok(_) => {
+                    let text = format!("it is also made for the unknown key {key_id}");
+                    return Ok(Judgement::Bad(Flaw::of(SealProblem::UnexpectedCopy, text)));
+                }
+                Err(error) if error.is_for_later() => return Err(error),
+                Err(error) => return Ok(Judgement::Unchecked(error.to_string())),
+            };
+            recipients.push(Recipient::records(&statement).map_err(clinic_key)?);
+        }
+        if recipients.len() == record.members.len() {
+            let text = "it has no copy for the clinic's officers";
+            return Ok(Judgement::Bad(Flaw::of(SealProblem::MissingCopy, text)));
+        }
+        if let Err(wrong) = record.recheck(archive, &recipients) {
+            return Ok(Judgement::Bad(Flaw::of(problem_of(&wrong), wrong)));
+        }
+        let sealed: BTreeSet<_> = record.members.iter().map(|member| member.user).collect();
+        Ok(match sealed.symmetric_difference(shown).next() {
+            None => Judgement::Good,
+            Some(user) => {
+                let text = format!("its members are others: {user}");
+                Judgement::Bad(Flaw::of(SealProblem::WrongMembers, text))
+            }
+        })
+    }
+
+    /// The history key that a seal names for a member, or why the seal is not good or not to be judged.
+    async fn member_key(
+        &self,
+        member: &Member,
+        keys: Keys,
+    ) -> Result<std::result::Result<XWingPublic, Judgement>> {
+        let user = member.user;
+        let unknown = || Judgement::Unchecked(format!("a key of {user} is not known"));
+        let contact = match self.contact_knowing(user, &member.identity_key, keys).await {
+            Ok(contact) => contact,
+            Err(error) if error.is_for_later() => return Err(error),
+            Err(_) => return Ok(Err(unknown())),
+        };
+        let named = Some(member.identity_key);
+        if ![Some(contact.identity), contact.pending].contains(&named) {
+            return Ok(Err(if contact.earlier.contains(&member.identity_key) {
+                // Whether it was made before that identity ended is not to be seen from here.
+                Judgement::Unchecked(format!("it is for an identity key that {user} had before"))
+            } else {
+                let text = format!("{user} has another identity key");
+                Judgement::Bad(Flaw::of(SealProblem::WrongMembers, text))
+            }));
+        }
+        let key = self.history_key(user, member.history_key_id, keys).await?;
+        Ok(key.ok_or_else(unknown))
+    }
+
+    /// Somebody, asked for again when an identity is not theirs as far as known.
+    async fn contact_knowing(&self, user: UserId, key: &IdentityPublicKey, keys: Keys) -> Result<Contact> {
+        let contact = self.known_or_fetched(user).await?;
+        let known = contact.identities().any(|known| known == key);
+        if known || keys == Keys::Known { Ok(contact) } else { self.refreshed(user).await }
+    }
+
+    /// A history key by its name: one of a contact's manifests, or the user's own.
+    async fn history_key(&self, user: UserId, key_id: KeyId, keys: Keys) -> Result<Option<XWingPublic>> {
+        let name = [user.as_bytes().as_slice(), key_id.as_bytes()].concat();
+        let known: Option<ContactHistoryKey> = self.profile.get(&name).await?;
+        if known.is_some() || keys == Keys::Known {
+            return Ok(known.map(|known| known.public_key));
+        }
+        self.refreshed(user).await?;
+        Ok(self.profile.get::<ContactHistoryKey>(&name).await?.map(|known| known.public_key))
+    }
+
+    /// Somebody after their keys were asked for; what does not verify leaves them as they were.
+    async fn refreshed(&self, user: UserId) -> Result<Contact> {
+        match self.refresh_manifest(user).await {
+            Err(error) if error.is_for_later() => Err(error),
+            _ => self.known_or_fetched(user).await,
+        }
+    }
+
+    /// Somebody as known, or fetched; an identity that waits for confirmation is no obstacle to reading.
+    pub(crate) async fn known_or_fetched(&self, user: UserId) -> Result<Contact> {
+        match self.profile.get::<Contact>(user.as_bytes()).await? {
+            Some(contact) => Ok(contact),
+            None => self.contact(user).await,
+        }
+    }
+}
+
+/// The gravest of what a recheck found.
+fn problem_of(wrong: &RecheckError) -> SealProblem {
+    if !wrong.bad.is_empty() {
+        SealProblem::BadCopy
+    } else if !wrong.missing.is_empty() {
+        SealProblem::MissingCopy
+    } else {
+        SealProblem::UnexpectedCopy
+    }
+}

@@ -1,0 +1,227 @@
+//! Everybody else's record seals: fetched when a message names one, judged, remembered with the verdict, reported
+//! when they are bad. A seal that could not be judged for want of a key is judged again when keys become known.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use sigilo_wire::{
+    ConversationId, DeviceNumber, ErrorCode, SealId, UserId,
+    seal::{ReportSeal, Seal},
+};
+
+use super::check::{Flaw, Judged, Judgement, Keys};
+use crate::{
+    Error, Result,
+    engine::Engine,
+    event::{ClientEvent, TimelineNote},
+    message::SealVerdict,
+    profile::{
+        Record as _, Step,
+        records::{Contact, SealReport, SecretBytes, SeenSeal, StoredMessage, UncheckedSeal, seen_seal_key},
+    },
+};
+
+/// Seals of a conversation are searched this many pages back.
+const MAX_PAGES: usize = 100;
+/// A report that did not reach the server is sent again after about this long.
+const REPORT_PAUSE: Duration = Duration::from_secs(60);
+
+impl Engine {
+    /// A seal of somebody's: opened and rechecked the first time, remembered after.
+    ///
+    /// # Errors
+    /// Transient ones only; everything else is in the verdict.
+    pub(crate) async fn seen_seal(
+        &self,
+        conversation: ConversationId,
+        seal_id: SealId,
+        sender: UserId,
+        device: DeviceNumber,
+    ) -> Result<SeenSeal> {
+        let key = seen_seal_key(conversation, seal_id, sender, device);
+        if let Some(seen) = self.profile.get(&key).await? {
+            return Ok(seen);
+        }
+        let problem = match self.find_seal(conversation, seal_id).await {
+            Ok(Some(seal)) => match self.take_seal(&seal, sender, device, Keys::Fetched).await {
+                Err(error) if !error.is_for_later() => error.to_string(),
+                taken => return taken,
+            },
+            Ok(None) => "the server does not have it".to_owned(),
+            Err(error) if error.is_for_later() => return Err(error),
+            Err(error) => error.to_string(),
+        };
+        // Not remembered: it may come, or be judged, later.
+        Ok(SeenSeal {
+            conversation,
+            seal_id,
+            sender,
+            device,
+            members: Vec::new(),
+            archive_key: None,
+            verdict: SealVerdict::Bad(problem),
+        })
+    }
+
+    /// Opens and rechecks a seal, and remembers the verdict.
+    ///
+    /// # Errors
+    /// Transient ones, and what keeps it from being judged at all.
+    pub(crate) async fn take_seal(
+        &self,
+        seal: &Seal,
+        sender: UserId,
+        device: DeviceNumber,
+        keys: Keys,
+    ) -> Result<SeenSeal> {
+        let shown_members = self.conversation(seal.conversation_id).await?.shown_members;
+        let unchecked = UncheckedSeal { seal: seal.clone(), sender, device, shown_members };
+        let judged = self.judge_again(&unchecked, keys).await?;
+        let step = self.profile.step();
+        let (seen, note) = remember(&step, unchecked, judged)?;
+        step.commit().await?;
+        self.tell_of_seal(&seen, note).await?;
+        Ok(seen)
+    }
+
+    async fn judge_again(&self, unchecked: &UncheckedSeal, keys: Keys) -> Result<Judged> {
+        let shown: BTreeSet<UserId> = unchecked.shown_members.iter().copied().collect();
+        self.judge(&unchecked.seal, (unchecked.sender, unchecked.device), &shown, keys).await
+    }
+
+    async fn tell_of_seal(&self, seen: &SeenSeal, note: Option<TimelineNote>) -> Result<()> {
+        if let Some(note) = note {
+            self.note(seen.conversation, note).await?;
+            self.upkeep_soon();
+        }
+        Ok(())
+    }
+
+    /// Judges the seals again that could not be judged, by the keys that are known by now. The messages under them
+    /// get the new verdict.
+    pub(crate) async fn recheck_seals(&self) -> Result<()> {
+        for unchecked in self.profile.all::<UncheckedSeal>(b"").await? {
+            self.refresh_due_members(&unchecked.seal).await?;
+            let judged = match self.judge_again(&unchecked, Keys::Known).await {
+                Ok(Judged { judgement: Judgement::Unchecked(_), .. }) => continue,
+                Ok(judged) => judged,
+                Err(error @ Error::Profile(_)) => return Err(error),
+                // Its maker's keys or the clinic's cannot be had now.
+                Err(_) => continue,
+            };
+            let conversation = unchecked.seal.conversation_id;
+            let step = self.profile.step();
+            let (seen, note) = remember(&step, unchecked, judged)?;
+            for mut message in self.profile.all::<StoredMessage>(conversation.as_bytes()).await? {
+                if is_under(&message, &seen) {
+                    message.seal = seen.verdict.clone();
+                    step.put(&message)?;
+                }
+            }
+            step.commit().await?;
+            self.tell_of_seal(&seen, note).await?;
+            self.tell(ClientEvent::ConversationUpdated { conversation });
+        }
+        Ok(())
+    }
+
+    /// Asks for the keys of a seal's members of whom something said that they have changed.
+    async fn refresh_due_members(&self, seal: &Seal) -> Result<()> {
+        for member in &seal.seal.members {
+            let contact: Option<Contact> = self.profile.get(member.user_id.as_bytes()).await?;
+            if contact.is_some_and(|contact| contact.refresh_due && contact.pending.is_none()) {
+                // What fails is asked for again with the next look.
+                if let Err(error @ Error::Profile(_)) = self.refresh_manifest(member.user_id).await {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the server of the bad seals it has not been told of. Each report waits on disk until it is answered.
+    pub(crate) async fn report_seals(&self) -> Result<()> {
+        for report in self.profile.all::<SealReport>(b"").await? {
+            let request = ReportSeal { problem: report.problem };
+            match self.api.report_seal(report.conversation, report.seal_id, request).await {
+                Err(error) if error.is_for_later() => {
+                    self.upkeep_in(self.env.jitter(error.retry_after().unwrap_or(REPORT_PAUSE)));
+                    return if matches!(error, Error::Profile(_)) { Err(error) } else { Ok(()) };
+                }
+                // The server will not have it, now or ever.
+                Err(error) => {
+                    let reason = format!("a bad record seal could not be reported: {error}");
+                    self.tell(ClientEvent::Warning { reason });
+                }
+                Ok(()) => {}
+            }
+            let step = self.profile.step();
+            step.delete::<SealReport>(&report.key());
+            step.commit().await?;
+        }
+        Ok(())
+    }
+
+    async fn find_seal(&self, conversation: ConversationId, seal_id: SealId) -> Result<Option<Seal>> {
+        let wanted = |seal: &Seal| seal.conversation_id == conversation && seal.seal.seal_id == seal_id;
+        let mut cursor = None;
+        for _ in 0..MAX_PAGES {
+            let page = match self.api.seals(conversation, cursor.as_deref()).await {
+                Err(error) if error.code() == Some(ErrorCode::NotFound) => return Ok(None),
+                other => other?,
+            };
+            if let Some(seal) = page.results.into_iter().find(wanted) {
+                return Ok(Some(seal));
+            }
+            cursor = page.next_cursor.filter(|_| page.has_more);
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Keeps a verdict, and with it what is still to be done: a seal to judge again, a report to send. Gives the line
+/// for the timeline when the seal is bad.
+fn remember(
+    step: &Step,
+    unchecked: UncheckedSeal,
+    judged: Judged,
+) -> Result<(SeenSeal, Option<TimelineNote>)> {
+    let (conversation, seal_id) = (unchecked.seal.conversation_id, unchecked.seal.seal.seal_id);
+    let (sender, device) = (unchecked.sender, unchecked.device);
+    let mut note = None;
+    let verdict = match judged.judgement {
+        Judgement::Good => SealVerdict::Good,
+        Judgement::Unchecked(problem) => SealVerdict::Unchecked(problem),
+        Judgement::Bad(Flaw { problem, text }) => {
+            if let Some(problem) = problem {
+                step.put(&SealReport { conversation, seal_id, problem })?;
+            }
+            note = Some(TimelineNote::SealInvalid { user: sender, problem: text.clone() });
+            SealVerdict::Bad(text)
+        }
+    };
+    let seen = SeenSeal {
+        conversation,
+        seal_id,
+        sender,
+        device,
+        members: unchecked.seal.seal.members.clone(),
+        archive_key: judged.archive.map(|archive| SecretBytes(archive.as_bytes().to_vec())),
+        verdict,
+    };
+    step.put(&seen)?;
+    if matches!(seen.verdict, SealVerdict::Unchecked(_)) {
+        step.put(&unchecked)?;
+    } else {
+        step.delete::<UncheckedSeal>(&seen_seal_key(conversation, seal_id, sender, device));
+    }
+    Ok((seen, note))
+}
+
+fn is_under(message: &StoredMessage, seal: &SeenSeal) -> bool {
+    let StoredMessage { message, .. } = message;
+    let named = (message.seal_id, message.sender.user_id, message.sender.device_id);
+    named == (seal.seal_id, seal.sender, seal.device)
+}
