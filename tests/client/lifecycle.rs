@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sigilo_client::{ClientEvent, NewConversation};
+use sigilo_client::{ClientEvent, NewConversation, SendOptions};
+use sigilo_seal::Content;
 
 use crate::{
     people::{Device, World, check},
@@ -43,6 +44,38 @@ async fn keys_that_expire_are_repaired_on_both_sides() {
         check(sent.accepted().expect("repaired and accepted"));
         maria.client.sync_offline().await.unwrap();
         assert_eq!(maria.next_text().await, "después");
+        ana.end().await;
+        maria.end().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_expires_leaves_the_devices_and_stays_in_the_record() {
+    both_engines(async |server| {
+        let world = World::new(server).await;
+        let (ana, mut maria) = (world.ana().await, world.maria().await);
+        let conversation =
+            ana.client.start_conversation(maria.user, NewConversation::default()).await.unwrap().id;
+        let options = SendOptions { expires_in_s: 3600, ..SendOptions::default() };
+        let sent = ana.client.send(conversation, Content::text("por una hora"), options).await.unwrap();
+        check(sent.accepted().expect("accepted at once"));
+        ana.client.send_text(conversation, "para siempre").await.unwrap();
+        maria.client.sync_offline().await.unwrap();
+        assert_eq!(maria.next_text().await, "por una hora");
+        assert_eq!(maria.next_text().await, "para siempre");
+        server.clock.advance(Duration::from_secs(3600));
+        // María's device is looked after without anybody reading.
+        maria.client.sync_offline().await.unwrap();
+        maria.wait("the end", |event| matches!(event, ClientEvent::Expired { .. }).then_some(())).await;
+        for device in [&ana, &maria] {
+            // The server has it still; it is not shown again.
+            assert_eq!(device.client.fetch_history(conversation, 10).await.unwrap(), 2);
+            let history = device.client.history(conversation, 10).await.unwrap();
+            let shown: Vec<_> = history.iter().map(|message| (message.expired, message.text())).collect();
+            assert_eq!(shown, [(true, None), (false, Some("para siempre"))]);
+            assert!(history[0].is_verified());
+        }
         ana.end().await;
         maria.end().await;
     })

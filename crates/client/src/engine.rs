@@ -177,8 +177,10 @@ impl Engine {
         }
     }
 
-    /// What is due besides messages: seals that waited for a key are judged, bad ones are reported.
+    /// What is due besides messages: content that has expired goes, seals that waited for a key are judged, bad
+    /// ones are reported.
     pub(crate) async fn upkeep(&self) -> Result<()> {
+        self.erase_expired().await?;
         self.recheck_seals().await?;
         self.report_seals().await
     }

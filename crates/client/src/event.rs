@@ -40,6 +40,15 @@ pub enum ClientEvent {
         /// When.
         at: Timestamp,
     },
+    /// A message has expired: its content is gone from this device, and is to go from the screen.
+    Expired {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The message.
+        message: MessageId,
+        /// The sending device's id for it.
+        client_message_id: ClientMessageId,
+    },
     /// The server refused a message for good.
     Refused {
         /// The conversation.

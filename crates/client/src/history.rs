@@ -29,7 +29,10 @@ impl Engine {
             .list::<StoredMessage>(conversation.as_bytes(), i64::MAX, limit, Order::NewestFirst)
             .await?;
         stored.reverse();
-        let mut shown = stored.into_iter().map(|message| self.shown(message)).collect::<Result<Vec<_>>>()?;
+        let mut shown = Vec::with_capacity(stored.len());
+        for message in stored {
+            shown.push(self.shown(self.unexpired(message).await?)?);
+        }
         for item in self.waiting(conversation).await? {
             shown.push(self.shown_waiting(item)?);
         }
@@ -126,9 +129,11 @@ impl Engine {
 
     /// A stored message as it is shown.
     pub(crate) fn shown(&self, stored: StoredMessage) -> Result<ShownMessage> {
+        let expires_at = stored.expires_at();
+        let expired = stored.is_expired(self.env.now());
         let StoredMessage { message, content, verification, seal, receipt, chain, delivered_to } = stored;
         let kind = message.message_type.as_str();
-        let parsed = content.map(|json| Content::parse(kind, &json.0));
+        let parsed = content.filter(|_| !expired).map(|json| Content::parse(kind, &json.0));
         let problem = match &parsed {
             Some(Err(error)) => Some(error.to_string()),
             _ => None,
@@ -146,6 +151,8 @@ impl Engine {
             kind: message.message_type,
             priority: message.priority,
             content: parsed.and_then(std::result::Result::ok),
+            expires_at,
+            expired,
             sent_at: message.sent_at,
             received_at: Some(message.received_at),
             commitment: Some(message.commitment.into()),
@@ -179,6 +186,8 @@ impl Engine {
             kind: draft.kind,
             priority: draft.priority,
             content: Content::parse(draft.kind.as_str(), &draft.content.0).ok(),
+            expires_at: None,
+            expired: false,
             sent_at: draft.created_at,
             received_at: None,
             commitment: item.sealed.map(|sealed| sealed.request.commitment.into()),

@@ -45,6 +45,7 @@ mod engine;
 mod env;
 mod error;
 mod event;
+mod expiry;
 mod history;
 mod invitation;
 mod message;

@@ -134,8 +134,13 @@ pub struct ShownMessage {
     pub kind: MessageKind,
     /// The priority.
     pub priority: Priority,
-    /// What it says; absent when it is not authentic or not understood.
+    /// What it says; absent when it is not authentic, not understood or expired.
     pub content: Option<Content>,
+    /// When it disappears for participants: the official time plus the seconds the sender signed. Absent when
+    /// never, and while the message waits.
+    pub expires_at: Option<Timestamp>,
+    /// Whether that time has passed: the content is gone from this device. The clinic's record stays.
+    pub expired: bool,
     /// The sender's claim.
     pub sent_at: Timestamp,
     /// The official time; absent while the message waits.

@@ -191,7 +191,7 @@ impl Engine {
             .get::<Contact>(message.sender.user_id.as_bytes())
             .await?
             .is_some_and(|contact| contact.pending.is_some() && contact.refresh_due);
-        let stored = StoredMessage {
+        let mut stored = StoredMessage {
             receipt: self.receipt_verdict(&message).await,
             content: checked.content,
             verification: checked.verification,
@@ -200,7 +200,7 @@ impl Engine {
             delivered_to: Vec::new(),
             message,
         };
-        step.put(&stored)?;
+        self.keep(&step, &mut stored)?;
         step.commit().await?;
         if changed {
             self.tell_identity_change(stored.message.sender.user_id).await?;

@@ -1,7 +1,16 @@
 //! A clinic without a network for the unit tests: a patient and a doctor on two devices, each with a profile of
 //! their own, and a server that is a function.
 
-use std::{collections::BTreeMap, path::PathBuf, rc::Rc};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
@@ -40,7 +49,7 @@ use crate::{
     sessions,
 };
 
-/// When every test plays.
+/// When every test begins.
 pub(crate) const NOW: Timestamp = Timestamp::from_micros(1_795_305_600_000_000);
 pub(crate) const KEY: [u8; 32] = [9; 32];
 /// Few, because making them takes most of a test's time.
@@ -48,6 +57,15 @@ pub(crate) const ONE_TIME_KEYS: u32 = 4;
 
 pub(crate) fn environment(seed: u8) -> Environment {
     Environment::new(|| NOW, ChaCha20Rng::from_seed([seed; 32]))
+}
+
+/// How far a test has gone on from [`NOW`], in microseconds.
+type Clock = Arc<AtomicI64>;
+
+fn environment_at(seed: u8, clock: &Clock) -> Environment {
+    let clock = Arc::clone(clock);
+    let now = move || Timestamp::from_micros(NOW.micros() + clock.load(Ordering::SeqCst));
+    Environment::new(now, ChaCha20Rng::from_seed([seed; 32]))
 }
 
 pub(crate) fn rng(seed: u8) -> ChaCha20Rng {
@@ -109,6 +127,7 @@ pub(crate) struct World {
     pub(crate) ana: Party,
     pub(crate) maria: Party,
     pub(crate) conversation: ConversationId,
+    clock: Clock,
     sequence: i64,
     /// Goes away with the world.
     _folder: TempDir,
@@ -120,9 +139,10 @@ impl World {
     /// Ana López, patient, and Dra. María Martínez; they have met and have a conversation.
     pub(crate) async fn new() -> Self {
         let clinic = Clinic::new();
+        let clock = Clock::default();
         let folder = tempfile::tempdir().unwrap();
-        let ana = Party::new(&clinic, &folder, "Ana López", Role::Patient, 2).await;
-        let maria = Party::new(&clinic, &folder, "Dra. María Martínez", Role::Doctor, 3).await;
+        let ana = Party::new(&clinic, &folder, &clock, ("Ana López", Role::Patient), 2).await;
+        let maria = Party::new(&clinic, &folder, &clock, ("Dra. María Martínez", Role::Doctor), 3).await;
         let conversation = ConversationId::from_bytes([7; 16]);
         ana.meet(&maria).await;
         maria.meet(&ana).await;
@@ -130,10 +150,15 @@ impl World {
             let record = conversation_record(conversation, &[&ana, &maria]);
             party.engine.profile.put(&record).await.unwrap();
         }
-        let world = Self { clinic, ana, maria, conversation, sequence: 0, _folder: folder };
+        let world = Self { clinic, ana, maria, conversation, clock, sequence: 0, _folder: folder };
         world.seal(&world.ana, &world.maria).await;
         world.seal(&world.maria, &world.ana).await;
         world
+    }
+
+    /// Time goes on for everybody.
+    pub(crate) fn advance(&self, by: Duration) {
+        self.clock.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
     }
 
     /// `from` opens a record seal, `to` takes it.
@@ -162,8 +187,18 @@ impl World {
 
     /// `from` writes, `prepare` is all that happens on the device; the server gives it a place and a receipt.
     pub(crate) async fn write(&mut self, from_ana: bool, text: &str) -> NewMessageEvent {
+        self.write_expiring(from_ana, text, 0).await
+    }
+
+    /// As [`World::write`], for so many seconds.
+    pub(crate) async fn write_expiring(
+        &mut self,
+        from_ana: bool,
+        text: &str,
+        expires_in_s: u64,
+    ) -> NewMessageEvent {
         let from = if from_ana { &self.ana } else { &self.maria };
-        let item = from.prepared(self.conversation, text, self.sequence).await;
+        let item = from.prepared_expiring(self.conversation, text, self.sequence, expires_in_s).await;
         self.sequence += 1;
         let sealed = item.sealed.clone().unwrap();
         let accepted = accepted(&self.clinic, self.conversation, from.user, &sealed.request, self.sequence);
@@ -211,10 +246,16 @@ pub(crate) fn accepted(
 }
 
 impl Party {
-    async fn new(clinic: &Clinic, folder: &TempDir, name: &str, role: Role, seed: u8) -> Self {
+    async fn new(
+        clinic: &Clinic,
+        folder: &TempDir,
+        clock: &Clock,
+        (name, role): (&str, Role),
+        seed: u8,
+    ) -> Self {
         let path = folder.path().join(format!("{seed}.profile"));
         let profile = profile(folder, &format!("{seed}.profile"), seed).await;
-        let env = Rc::new(Env::new(environment(seed + 100)));
+        let env = Rc::new(Env::new(environment_at(seed + 100, clock)));
         let user = UserId::from_bytes([seed; 16]);
         let identity = IdentitySecret::generate(&mut rng(seed));
         let history = XWingSecret::generate(&mut rng(seed + 50));
@@ -290,8 +331,22 @@ impl Party {
         text: &str,
         position: i64,
     ) -> OutboxItem {
+        self.prepared_expiring(conversation, text, position, 0).await
+    }
+
+    /// As [`Party::prepared`], for so many seconds.
+    pub(crate) async fn prepared_expiring(
+        &self,
+        conversation: ConversationId,
+        text: &str,
+        position: i64,
+        expires_in_s: u64,
+    ) -> OutboxItem {
         let draft = Draft {
-            client_message_id: sigilo_wire::ClientMessageId::new(NOW, self.engine.env.bytes()),
+            client_message_id: sigilo_wire::ClientMessageId::new(
+                self.engine.env.now(),
+                self.engine.env.bytes(),
+            ),
             conversation,
             kind: message::MessageKind::Text,
             priority: message::Priority::Normal,
@@ -300,8 +355,8 @@ impl Party {
             reply_to: None,
             urgent: false,
             deliver: message::Deliver::Now,
-            expires_in_s: 0,
-            created_at: NOW,
+            expires_in_s,
+            created_at: self.engine.env.now(),
         };
         let mut item = OutboxItem {
             draft,

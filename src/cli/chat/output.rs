@@ -36,6 +36,8 @@ pub(super) enum Output {
     Message(Box<MessageLine>),
     /// A message of ours has reached somebody.
     Delivered { message_id: MessageId, user_id: UserId, name: String },
+    /// A message's content is gone: its time was over.
+    Expired { message_id: MessageId, client_message_id: ClientMessageId },
     /// A message waits.
     Waiting { client_message_id: ClientMessageId, reason: String },
     /// A message was refused for good.
@@ -96,6 +98,8 @@ pub(super) struct MessageLine {
     pub status: DeliveryStatus,
     pub policies: Vec<String>,
     pub problem: Option<String>,
+    pub expires_at: Option<Timestamp>,
+    pub expired: bool,
     /// Whether it came just now, rather than from the history.
     pub live: bool,
 }
@@ -132,6 +136,8 @@ impl MessageLine {
             status: message.status,
             policies: message.policies.clone(),
             problem: message.problem.clone(),
+            expires_at: message.expires_at,
+            expired: message.expired,
             live,
         }
     }

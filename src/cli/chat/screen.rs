@@ -85,6 +85,8 @@ impl Screen {
             Output::CaughtUp => String::new(),
             Output::Message(message) => self.message(message),
             Output::Delivered { name, .. } => self.set(Style::Faint, &format!("  ✓✓ delivered to {name}")),
+            // What a terminal has shown cannot be taken back.
+            Output::Expired { .. } => String::new(),
             Output::Waiting { reason, .. } => self.set(Style::Warning, &format!("  … waits: {reason}")),
             Output::Refused { reason, policies, .. } => self.problem(reason, policies),
             Output::Contacts { results } if results.is_empty() => {
@@ -163,6 +165,7 @@ impl Screen {
             (true, _) => " …",
         };
         let text = message.text.as_deref().unwrap_or(match message.kind.as_str() {
+            _ if message.expired => "(expired)",
             "text" => "",
             kind => kind,
         });

@@ -210,6 +210,9 @@ impl Session {
                     details: body.map(|body| body.details).unwrap_or_default(),
                 }
             }
+            ClientEvent::Expired { message, client_message_id, .. } => {
+                Output::Expired { message_id: message, client_message_id }
+            }
             ClientEvent::Waiting { client_message_id, reason, .. } => {
                 return self.show_waiting(client_message_id, reason);
             }

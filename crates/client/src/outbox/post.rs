@@ -100,7 +100,7 @@ impl Engine {
         })?;
         chain::link(&step, &stored.message).await?;
         self.show(&step, conversation, accepted.conversation_seq, commitment).await?;
-        step.put(&stored)?;
+        self.keep(&step, &mut stored)?;
         step.delete::<OutboxItem>(item.draft.client_message_id.as_bytes());
         step.commit().await?;
         Ok(Box::new(self.shown(stored)?))

@@ -126,6 +126,12 @@ impl Profile {
         step.commit().await
     }
 
+    /// Empties the journal, which still holds the rows that were overwritten: what was erased is then gone from
+    /// the file, too.
+    pub(crate) async fn scrub(&self) -> Result<()> {
+        self.store.empty_journal().await
+    }
+
     /// Closes the file when nobody else holds the profile.
     pub(crate) async fn close(self: Rc<Self>) -> Result<()> {
         match Rc::try_unwrap(self) {

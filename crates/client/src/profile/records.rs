@@ -338,6 +338,13 @@ pub(crate) struct EarlyDelivery {
     pub(crate) users: Vec<UserId>,
 }
 
+/// A message whose content is to be erased.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Expiring {
+    pub(crate) message: MessageKey,
+    pub(crate) at: Timestamp,
+}
+
 /// A message that the server has not accepted yet.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct OutboxItem {
@@ -423,6 +430,7 @@ records! {
     StoredMessage in "message": |r| key MessageKey::of(&r.message).bytes(),
         owner r.message.conversation_id.as_bytes().to_vec(), position r.message.conversation_seq;
     MessageName in "message_name": |r| key r.name.0.clone();
+    Expiring in "expiring": |r| key r.message.bytes(), position r.at.micros();
     EarlyDelivery in "early_delivery": |r| key r.message.as_bytes().to_vec();
     OutboxItem in "outbox": |r| key r.draft.client_message_id.as_bytes().to_vec(), position r.position;
     Cursor in "cursor": |r| key ONLY.to_vec();

@@ -186,6 +186,13 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
+    /// Folds the journal into the file and cuts it to nothing.
+    pub(super) async fn empty_journal(&self) -> Result<()> {
+        let mut connection = self.connection.lock().await;
+        sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *connection).await?;
+        Ok(())
+    }
+
     /// What somebody with the file may try: the two sessions' values change places.
     #[cfg(test)]
     pub(super) async fn swap_values_for_test(&self) {
