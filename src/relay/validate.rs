@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use sigilo_seal::{Commitment, Context, IdentityPublicKey, Origin, message::verify_message};
-use sigilo_wire::{ErrorCode, Timestamp, message::SendMessage};
+use sigilo_wire::{ErrorCode, Timestamp, conflict::ClaimProblem, message::SendMessage};
 
 use super::{MAX_AHEAD, MAX_ATTACHMENTS, MAX_BEHIND, MAX_BODY, MAX_ENVELOPE, MAX_EXPIRY};
 use crate::{Error, Result};
@@ -54,13 +54,21 @@ pub(super) fn check_shape(message: &SendMessage, now: Timestamp) -> Result<()> {
     if message.expires_in_s.unwrap_or(0) > MAX_EXPIRY.as_secs() {
         return Err(malformed("expires_in_s", "is at most 366 days"));
     }
-    if message.sent_at > now + MAX_AHEAD || message.sent_at < now - MAX_BEHIND {
-        return Err(Error::invalid(
-            ErrorCode::InvalidMessage,
-            json!({"field": "sent_at", "problem": "is more than 2 minutes ahead or 7 days back", "server_time": now}),
-        ));
-    }
+    check_claim(message.sent_at, now)?;
     check_envelopes(message)
+}
+
+/// Which end of the window was missed is said by a word: a device seals a message that waited too long anew.
+fn check_claim(sent_at: Timestamp, now: Timestamp) -> Result<()> {
+    let (reason, problem) = if sent_at < now - MAX_BEHIND {
+        (ClaimProblem::TooOld, "is more than 7 days back")
+    } else if sent_at > now + MAX_AHEAD {
+        (ClaimProblem::TooFarAhead, "is more than 2 minutes ahead")
+    } else {
+        return Ok(());
+    };
+    let details = json!({"field": "sent_at", "reason": reason, "problem": problem, "server_time": now});
+    Err(Error::invalid(ErrorCode::InvalidMessage, details))
 }
 
 fn check_envelopes(message: &SendMessage) -> Result<()> {

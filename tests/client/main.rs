@@ -8,6 +8,7 @@ mod support;
 mod crash;
 mod exchange;
 mod lifecycle;
+mod lost_answers;
 mod people;
 mod recovery;
 mod seals;

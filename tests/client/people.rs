@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::support::{
     TestServer,
     clinic::{Clinic, PASSWORD, invite},
+    proxy::Proxy,
 };
 
 const APPOINTMENTS: &str = include_str!("../fixtures/appointments.fhir.json");
@@ -53,6 +54,12 @@ impl<'a> World<'a> {
         self.device(Role::Patient, "ana", (PATIENT, "MRN-1001")).await
     }
 
+    /// Ana, with the proxy between her and the server.
+    pub async fn ana_through(&self, proxy: &Proxy) -> Device {
+        let invitation = self.invitation_to(&proxy.url, Role::Patient, "ana", (PATIENT, "MRN-1001")).await;
+        self.activated("ana", &invitation).await
+    }
+
     pub async fn luis(&self) -> Device {
         self.device(Role::Patient, "luis", (PATIENT, "MRN-1002")).await
     }
@@ -63,6 +70,11 @@ impl<'a> World<'a> {
 
     /// The invitation's text.
     pub async fn invitation(&self, role: Role, name: &str, identifier: (&str, &str)) -> String {
+        self.invitation_to(&self.server.url, role, name, identifier).await
+    }
+
+    /// The invitation's text, with another address of the server.
+    pub async fn invitation_to(&self, url: &str, role: Role, name: &str, identifier: (&str, &str)) -> String {
         let invitee = people::Invitee {
             role,
             name: None,
@@ -71,17 +83,24 @@ impl<'a> World<'a> {
         };
         let invitation =
             invite(self.server, self.clinic.id, &invitee, &self.clinic.ceremony.card).await.unwrap();
-        invitation.uri(&self.server.url)
+        invitation.uri(url)
+    }
+
+    /// Randomness, and the server's time, in which the devices live.
+    pub fn environment(&self) -> Environment {
+        let clock = Arc::clone(&self.server.clock);
+        Environment::new(move || clock.now(), UnwrapErr(getrandom::SysRng))
     }
 
     async fn device(&self, role: Role, name: &str, identifier: (&str, &str)) -> Device {
-        let invitation = self.invitation(role, name, identifier).await.parse().unwrap();
+        let invitation = self.invitation(role, name, identifier).await;
+        self.activated(name, &invitation).await
+    }
+
+    async fn activated(&self, name: &str, invitation: &str) -> Device {
         let path = self.folder.path().join(format!("{name}.profile"));
-        let clock = Arc::clone(&self.server.clock);
-        // The devices live in the server's time.
-        let environment = Environment::new(move || clock.now(), UnwrapErr(getrandom::SysRng));
-        let options = ActivateOptions { environment, ..ActivateOptions::new(PASSWORD) };
-        let client = Client::activate(&path, key(), invitation, options).await.unwrap();
+        let options = ActivateOptions { environment: self.environment(), ..ActivateOptions::new(PASSWORD) };
+        let client = Client::activate(&path, key(), invitation.parse().unwrap(), options).await.unwrap();
         Device::of(client, path).await
     }
 }

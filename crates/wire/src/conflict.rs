@@ -5,7 +5,21 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceNumber, UserId, message::CommitmentBytes, seal::KeyIdBytes};
+use crate::{
+    DeviceNumber, UserId,
+    message::{CommitmentBytes, words},
+    seal::KeyIdBytes,
+};
+
+words! {
+    /// `details.reason` of 422 `invalid_message` on the field `sent_at`.
+    ClaimProblem {
+        /// Further back than the server takes: a message that waited is sealed anew.
+        TooOld = "too_old",
+        /// Further ahead than the server takes: the clock is wrong.
+        TooFarAhead = "too_far_ahead",
+    }
+}
 
 /// A messaging device of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -119,7 +119,7 @@ async fn malformed_messages_are_refused_the_same_way_on_both_ways_in() {
             ("commitment", json!(Base64Array([0u8; 32])), 422, "invalid_signature"),
             ("device_seq", json!(0), 422, "invalid_message"),
             ("device_seq", json!(-1), 400, "invalid_field"),
-            ("sent_at", far, 422, "invalid_message"),
+            ("sent_at", far.clone(), 422, "invalid_message"),
             ("sent_at", json!("2020-01-01T00:00:00Z"), 422, "invalid_message"),
             ("message_type", json!("system"), 400, "invalid_field"),
             ("message_type", json!("edit"), 422, "invalid_message"),
@@ -135,7 +135,11 @@ async fn malformed_messages_are_refused_the_same_way_on_both_ways_in() {
             socket.send(&json!({"type": "send_message", "request_id": field, "conversation_id": pair.conversation, "data": wrong})).await;
             let frame = next_of(&mut socket, "error").await;
             assert_eq!((frame["request_id"].as_str(), frame["data"]["error"].as_str()), (Some(field), Some(code)), "{frame}");
-            if field != "sent_at" {
+            if field == "sent_at" {
+                // A device tells from it whether to seal the message anew or to mend its clock.
+                let reason = json!(if wrong["sent_at"] == far { "too_far_ahead" } else { "too_old" });
+                assert_eq!((&details["reason"], &frame["data"]["details"]["reason"]), (&reason, &reason));
+            } else {
                 // Over the socket the place begins with the frame's own `data`.
                 let place = |details: &Value| details["field"].as_str().map(|f| f.trim_start_matches("data.").to_owned());
                 assert_eq!(place(&frame["data"]["details"]), place(&details), "{field}");

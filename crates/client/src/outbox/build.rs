@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The server refuses a claim older than 7 days: a message that waited 6 is sent under the present time.
-const OLDEST_CLAIM: Duration = Duration::from_secs(6 * 24 * 3600);
+pub(super) const OLDEST_CLAIM: Duration = Duration::from_secs(6 * 24 * 3600);
 
 impl Engine {
     /// The user's identity key.

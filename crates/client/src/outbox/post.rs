@@ -1,7 +1,7 @@
 //! Handing a message to the server, and keeping what it answered.
 
 use sigilo_wire::{
-    Base64, ErrorBody,
+    Base64, ErrorBody, ErrorCode,
     event::{ClientFrame, EventType, ServerFrame},
     message::{Accepted, Attachment, DeliveryStatus, Message, SendMessage, Sender},
 };
@@ -15,15 +15,40 @@ use crate::{
     },
 };
 
+/// A message that the server has and this device does not is looked for among this many of the newest.
+pub(super) const REPAIR_HISTORY: usize = 200;
+
 impl Engine {
     /// Brings a message to the server, repairing it as often as makes sense.
     pub(super) async fn try_deliver(&self, item: &mut OutboxItem) -> Result<Box<ShownMessage>> {
         loop {
             match self.attempt(item).await {
                 Ok((sealed, accepted)) => return self.finish(item, &sealed, &accepted).await,
+                Err(error) if error.code() == Some(ErrorCode::IdempotencyConflict) => {
+                    return self.accepted_before(item).await?.ok_or(error);
+                }
                 Err(error) => self.repair(item, error).await?,
             }
         }
+    }
+
+    /// The message as the server has it already, sealed otherwise: an older copy of this profile, or an attempt
+    /// whose answer was lost, had brought it there. Ends the wait when the history shows that it says the same.
+    async fn accepted_before(&self, item: &OutboxItem) -> Result<Option<Box<ShownMessage>>> {
+        let account = self.account()?;
+        let client_message_id = item.draft.client_message_id;
+        let key = MessageKey { sender: account.user, device: account.device, client_message_id };
+        self.fetch_history(item.draft.conversation, REPAIR_HISTORY).await?;
+        let stored: Option<StoredMessage> = self.profile.get(&key.bytes()).await?;
+        let is_it = |stored: &StoredMessage| {
+            let same = stored.content.as_ref() == Some(&item.draft.content);
+            stored.verification == Verification::Verified && (same || stored.is_expired(self.env.now()))
+        };
+        let Some(stored) = stored.filter(is_it) else { return Ok(None) };
+        let step = self.profile.step();
+        step.delete::<OutboxItem>(client_message_id.as_bytes());
+        step.commit().await?;
+        Ok(Some(Box::new(self.shown(stored)?)))
     }
 
     async fn attempt(&self, item: &mut OutboxItem) -> Result<(SealedItem, Accepted)> {

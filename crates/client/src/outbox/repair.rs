@@ -1,6 +1,6 @@
-//! After a 409: fetch again, check again, send again.
+//! After a refusal that can be repaired: fetch again, check again, send again.
 //!
-//! A 409 is a hint. What is sent to whom is decided by what this device fetched and verified, never by the
+//! A refusal is a hint. What is sent to whom is decided by what this device fetched and verified, never by the
 //! answer's details.
 
 use std::collections::BTreeMap;
@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use sigilo_seal::Commitment;
 use sigilo_wire::{
-    ErrorCode, UserId,
-    conflict::{ChainState, DeviceMismatch},
+    ErrorBody, ErrorCode, UserId,
+    conflict::{ChainState, ClaimProblem, DeviceMismatch},
 };
 
+use super::{build::OLDEST_CLAIM, post::REPAIR_HISTORY};
 use crate::{
     Error, Result,
     contacts::DeviceHints,
@@ -27,14 +28,15 @@ impl Engine {
     pub(super) async fn repair(&self, item: &mut OutboxItem, error: Error) -> Result<()> {
         let Error::Server { body, .. } = &error else { return Err(error) };
         let (code, details) = (body.error, body.details.clone());
-        let repairable = matches!(
-            code,
+        let repairable = match code {
             ErrorCode::DeviceMismatch
-                | ErrorCode::SealStale
-                | ErrorCode::SealUnknown
-                | ErrorCode::ChainGap
-                | ErrorCode::DeviceKeysExpired
-        );
+            | ErrorCode::SealStale
+            | ErrorCode::SealUnknown
+            | ErrorCode::ChainGap
+            | ErrorCode::DeviceKeysExpired => true,
+            ErrorCode::InvalidMessage => is_too_old(body) && self.waited_too_long(item),
+            _ => false,
+        };
         if !repairable {
             return Err(error);
         }
@@ -48,9 +50,18 @@ impl Engine {
             ErrorCode::SealStale => self.repair_stale_seal(item).await?,
             ErrorCode::SealUnknown => self.repair_unknown_seal(item).await?,
             ErrorCode::ChainGap => self.repair_chain(item, parse(details)?).await?,
+            // The time is part of the context: sealed anew, with another key, under the present time. The server
+            // looks for a stored message before it looks at the clock, so this one is not there yet.
+            ErrorCode::InvalidMessage => item.sealed = None,
             _ => self.rotate_keys().await?,
         }
         self.profile.put(item).await
+    }
+
+    /// Whether the message was sealed so long ago that a new seal gives it the present time.
+    fn waited_too_long(&self, item: &OutboxItem) -> bool {
+        let now = self.env.now();
+        item.sealed.as_ref().is_some_and(|sealed| now.since(sealed.request.sent_at) > OLDEST_CLAIM)
     }
 
     /// The context stays: body, commitment and key do, too. Only envelopes are made anew.
@@ -119,7 +130,7 @@ impl Engine {
             let known = match self.own_message(commitment).await? {
                 Some(known) => Some(known),
                 None => {
-                    self.fetch_history(conversation, 200).await?;
+                    self.fetch_history(conversation, REPAIR_HISTORY).await?;
                     self.own_message(commitment).await?
                 }
             };
@@ -146,6 +157,12 @@ impl Engine {
         let stored: Option<StoredMessage> = self.profile.get(&name.message.bytes()).await?;
         Ok(stored.filter(|stored| stored.verification == crate::message::Verification::Verified))
     }
+}
+
+/// Whether the server takes the message's claim of its time for too old.
+fn is_too_old(body: &ErrorBody) -> bool {
+    let details = &body.details;
+    details["field"] == "sent_at" && details["reason"] == ClaimProblem::TooOld.as_str()
 }
 
 fn conflict(problem: &str) -> Error {

@@ -1,14 +1,16 @@
 //! Messages on their way out survive crashes, wait offline, and are refused when they make no sense.
 
+use std::time::Duration;
+
 use sigilo_seal::{Content, ContentBody, content::Reaction};
 
 use super::{MAX_TEXT_CHARS, SendOptions, SendState};
 use crate::{
     Client, Error, OpenOptions, Unlock,
-    profile::records::{OutboxItem, Session, session_key},
-    testing::{KEY, World, environment},
+    profile::records::{ClinicRecord, OutboxItem, Session, session_key},
+    testing::{KEY, NOW, World, environment},
 };
-use sigilo_wire::DeviceNumber;
+use sigilo_wire::{DeviceNumber, ErrorCode, conflict::ClaimProblem};
 
 #[tokio::test]
 async fn content_that_makes_no_sense_is_refused_before_it_is_kept() {
@@ -110,4 +112,59 @@ async fn the_lost_answer_to_a_send_comes_by_the_event_too() {
     assert!(ana.engine.waiting(world.conversation).await.unwrap().is_empty());
     ana.engine.receive(event).await.unwrap();
     assert_eq!(ana.texts(world.conversation).await, ["hola"]);
+}
+
+/// The server's refusal of a message because of its time.
+fn refused(reason: ClaimProblem) -> Error {
+    let body = sigilo_wire::ErrorBody {
+        error: ErrorCode::InvalidMessage,
+        message: String::new(),
+        details: serde_json::json!({"field": "sent_at", "reason": reason, "server_time": NOW}),
+        policies: Vec::new(),
+        request_id: sigilo_wire::RequestId::from_bytes([1; 16]),
+    };
+    Error::Server { status: 422, body: Box::new(body), retry_after: None }
+}
+
+#[tokio::test]
+async fn a_message_the_server_finds_too_old_is_sealed_anew() {
+    let world = World::new().await;
+    let ana = &world.ana.engine;
+    let mut item = world.ana.prepared(world.conversation, "hola", 1).await;
+    let first = item.sealed.clone().unwrap().request;
+    world.advance(Duration::from_secs(8 * 24 * 3600));
+    ana.prepare(&mut item).await.unwrap();
+    assert_eq!(
+        item.sealed.clone().unwrap().request.commitment,
+        first.commitment,
+        "only at the server's word"
+    );
+    ana.repair(&mut item, refused(ClaimProblem::TooOld)).await.unwrap();
+    let kept: OutboxItem = ana.profile.get(item.draft.client_message_id.as_bytes()).await.unwrap().unwrap();
+    assert!(kept.sealed.is_none(), "a crash here loses nothing: the draft is sealed anew");
+    let mut clinic: ClinicRecord = ana.profile.get(b"").await.unwrap().unwrap();
+    clinic.fetched_at = ana.env.now();
+    ana.profile.put(&clinic).await.unwrap();
+    ana.prepare(&mut item).await.unwrap();
+    let second = item.sealed.clone().unwrap().request;
+    assert_eq!(second.client_message_id, first.client_message_id);
+    assert_eq!(second.sent_at, ana.env.now());
+    assert_ne!(second.commitment, first.commitment, "another key");
+}
+
+#[tokio::test]
+async fn no_other_word_on_its_time_seals_a_message_anew() {
+    let world = World::new().await;
+    let ana = &world.ana.engine;
+    let mut item = world.ana.prepared(world.conversation, "hola", 1).await;
+    // Young, whatever the server says: its clock or this one is wrong, and another seal would not help.
+    assert!(ana.repair(&mut item, refused(ClaimProblem::TooOld)).await.is_err());
+    world.advance(Duration::from_secs(8 * 24 * 3600));
+    assert!(ana.repair(&mut item, refused(ClaimProblem::TooFarAhead)).await.is_err());
+    let mut other_field = refused(ClaimProblem::TooOld);
+    if let Error::Server { body, .. } = &mut other_field {
+        body.details["field"] = "body".into();
+    }
+    assert!(ana.repair(&mut item, other_field).await.is_err());
+    assert!(item.sealed.is_some());
 }

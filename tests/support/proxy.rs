@@ -1,0 +1,122 @@
+//! What stands between a device and the server: it forwards, notes what went through, and loses what it is told to
+//! lose. To the device a lost answer looks like a gateway that gave up.
+
+use std::sync::{Arc, Mutex};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header},
+    response::Response,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use super::TestServer;
+
+/// A request that came through, and what the server answered; 0 when it never got there.
+#[derive(Clone, Debug)]
+pub struct Passed {
+    pub path: String,
+    pub idempotency_key: Option<String>,
+    pub body: Bytes,
+    pub status: u16,
+}
+
+/// What the proxy does with requests.
+#[derive(Clone, Copy, Debug)]
+enum Line {
+    Up,
+    Down,
+    /// Answers to requests whose path has this in it do not come back.
+    Loses(&'static str),
+}
+
+#[derive(Debug)]
+struct Shared {
+    server: String,
+    client: reqwest::Client,
+    line: Mutex<Line>,
+    passed: Mutex<Vec<Passed>>,
+}
+
+/// A proxy on loopback.
+#[derive(Debug)]
+pub struct Proxy {
+    pub url: String,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Proxy {
+    pub async fn start(server: &TestServer) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let shared = Arc::new(Shared {
+            server: server.url.clone(),
+            client: server.client.clone(),
+            line: Mutex::new(Line::Up),
+            passed: Mutex::default(),
+        });
+        let router = Router::new().fallback(forward).with_state(Arc::clone(&shared));
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { url, shared, task }
+    }
+
+    pub fn up(&self) {
+        *self.shared.line.lock().unwrap() = Line::Up;
+    }
+
+    pub fn down(&self) {
+        *self.shared.line.lock().unwrap() = Line::Down;
+    }
+
+    pub fn lose(&self, path: &'static str) {
+        *self.shared.line.lock().unwrap() = Line::Loses(path);
+    }
+
+    /// The requests whose path has this in it, in order.
+    pub fn passed(&self, path: &str) -> Vec<Passed> {
+        let passed = self.shared.passed.lock().unwrap();
+        passed.iter().filter(|request| request.path.contains(path)).cloned().collect()
+    }
+}
+
+async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    let path = parts.uri.path_and_query().unwrap().to_string();
+    let key = parts.headers.get("Idempotency-Key").map(|key| key.to_str().unwrap().to_owned());
+    let line = *shared.line.lock().unwrap();
+    let answer = match line {
+        Line::Down => None,
+        Line::Up | Line::Loses(_) => {
+            let mut headers: HeaderMap = parts.headers;
+            headers.remove(header::HOST);
+            let url = format!("{}{path}", shared.server);
+            let request = shared.client.request(parts.method, url).headers(headers).body(body.clone());
+            Some(request.send().await.unwrap())
+        }
+    };
+    let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
+    let lost = matches!(line, Line::Loses(part) if path.contains(part));
+    shared.passed.lock().unwrap().push(Passed { path, idempotency_key: key, body, status });
+    match answer {
+        Some(answer) if !lost => {
+            let mut response = Response::builder().status(answer.status());
+            for name in [header::CONTENT_TYPE, header::RETRY_AFTER] {
+                if let Some(value) = answer.headers().get(&name) {
+                    response = response.header(name, value);
+                }
+            }
+            response.body(Body::from(answer.bytes().await.unwrap())).unwrap()
+        }
+        _ => Response::builder().status(StatusCode::BAD_GATEWAY).body(Body::from("nobody there")).unwrap(),
+    }
+}
