@@ -2,10 +2,14 @@
 //! that an activation cut anywhere goes on where it stopped.
 //!
 //! The clinic's root is checked against the invitation's pin before any key is made.
+//!
+//! A request for admission that may have reached the server is repeated as it was, byte by byte and under its key:
+//! for a day the server gives tokens of the device it made. After that the invitation is used up and the account is
+//! there: the activation goes on by logging in, with the account's e-mail address.
 
 use sigilo_seal::{IdentitySecret, Manifest, ManifestDevice, RootFingerprint, XWingSecret, key_check};
 use sigilo_wire::{
-    Base64Array, DeviceId, ErrorCode, RequestId,
+    Base64Array, DeviceId, ErrorCode,
     account::{Activate, Device, DeviceKind, Login, NewDevice, Tokens},
     keys::{CheckKeys, PutIdentity, PutKeys, SignedManifest},
 };
@@ -13,16 +17,23 @@ use sigilo_wire::{
 use crate::{
     Error, Result,
     engine::Engine,
+    env::Env,
     invitation::Invitation,
     profile::{
         Profile,
         records::{
-            Account, Contact, ContactDevice, ContactHistoryKey, Home, KyberPreKey, ONLY, OwnHistoryKey,
-            OwnIdentity, SecretBytes, SignedPreKey, Stage,
+            Account, Attempt, Contact, ContactDevice, ContactHistoryKey, Home, KyberPreKey, ONLY,
+            OwnHistoryKey, OwnIdentity, SecretBytes, SignedPreKey, Stage,
         },
     },
     sessions,
 };
+
+/// Why an activation does not go on, and what to do.
+const OTHER_PASSWORD: &str =
+    "an earlier attempt reached the server with another password. Activate again with that one";
+const USED_UP: &str = "an earlier attempt has used up the invitation, and its answer was lost. Activate again with \
+                       the account's e-mail address, or ask the clinic for a new invitation";
 
 /// libsignal's registration ids are 1..=16380.
 const REGISTRATION_IDS: u32 = 16_380;
@@ -31,15 +42,43 @@ const REGISTRATION_IDS: u32 = 16_380;
 pub(crate) struct Admission {
     pub(crate) invitation: Invitation,
     pub(crate) password: String,
+    pub(crate) email: Option<String>,
     pub(crate) device_name: String,
 }
 
+impl Admission {
+    fn device(&self) -> NewDevice {
+        NewDevice { kind: DeviceKind::Messaging, name: self.device_name.clone(), device_id: None }
+    }
+
+    /// The request for this invitation and password: the one that may have reached the server, or a new one. It
+    /// keeps its key as long as it is for the same invitation.
+    fn attempt(&self, clinic: &str, earlier: Option<&Attempt>, env: &Env) -> Result<Attempt> {
+        let sent = earlier.map(|earlier| serde_json::from_slice::<Activate>(&earlier.request.0));
+        let sent = sent.transpose().map_err(Error::internal)?;
+        let sent = earlier.zip(sent).filter(|(_, sent)| sent.code == self.invitation.code);
+        match sent {
+            Some((earlier, sent)) if sent.password == self.password => return Ok(earlier.clone()),
+            _ => {}
+        }
+        let request = Activate {
+            clinic: clinic.to_owned(),
+            code: self.invitation.code.clone(),
+            password: self.password.clone(),
+            device: self.device(),
+        };
+        let request = SecretBytes(serde_json::to_vec(&request).map_err(Error::internal)?);
+        let idempotency_key = match sent {
+            Some((earlier, _)) => earlier.idempotency_key.clone(),
+            // Hard to guess: with it, a used code still gets tokens.
+            None => Base64Array(env.bytes::<16>()).to_string(),
+        };
+        Ok(Attempt { idempotency_key, request })
+    }
+}
+
 /// Writes down where the profile belongs, or checks that it belongs there.
-pub(crate) async fn settle(
-    profile: &std::rc::Rc<Profile>,
-    invitation: &Invitation,
-    idempotency_key: String,
-) -> Result<Home> {
+pub(crate) async fn settle(profile: &std::rc::Rc<Profile>, invitation: &Invitation) -> Result<Home> {
     if let Some(home) = profile.get::<Home>(ONLY).await? {
         let same = home.server == invitation.server && home.root.0 == invitation.root.0;
         if home.stage == Stage::Active || !same {
@@ -52,7 +91,7 @@ pub(crate) async fn settle(
         clinic: invitation.clinic.clone(),
         root: Base64Array(invitation.root.0),
         stage: Stage::Invited,
-        idempotency_key,
+        attempt: None,
     };
     profile.put(&home).await?;
     Ok(home)
@@ -75,34 +114,77 @@ impl Engine {
     }
 
     async fn admit(&self, home: Home, admission: &Admission) -> Result<()> {
-        let request = Activate {
-            clinic: home.clinic.clone(),
-            code: admission.invitation.code.clone(),
-            password: admission.password.clone(),
-            device: NewDevice {
-                kind: DeviceKind::Messaging,
-                name: admission.device_name.clone(),
-                device_id: None,
-            },
-        };
-        let tokens = self.api.activate(&request, &home.idempotency_key).await?;
-        self.take_tokens(&tokens).await?;
-        self.advance(home, Stage::Admitted).await
+        // Tokens that are here already are good: asking again would only end them.
+        let known = if self.api.has_tokens() { self.learn_account().await } else { Err(Error::LoggedOut) };
+        match known {
+            Err(Error::LoggedOut) => {
+                let tokens = self.request_tokens(&home, admission).await?;
+                self.api.keep_tokens(&tokens).await?;
+                self.learn_account().await?;
+            }
+            known => known?,
+        }
+        self.advance(Home { attempt: None, ..home }, Stage::Admitted).await
     }
 
-    /// Keeps the tokens and the account they are for.
-    async fn take_tokens(&self, tokens: &Tokens) -> Result<()> {
-        self.api.keep_tokens(tokens).await?;
-        let me = self.api.me().await?;
-        let number = device_number(&tokens.device)?;
-        if (me.clinic_id, me.user_id) != (tokens.clinic_id, tokens.user_id) {
-            return Err(Error::Answer("the tokens are for somebody else".into()));
+    /// Trades the invitation for tokens. What was asked is on disk before it leaves, and stays there until it is
+    /// known what became of it.
+    async fn request_tokens(&self, home: &Home, admission: &Admission) -> Result<Tokens> {
+        let earlier = home.attempt.clone();
+        let attempt = admission.attempt(&home.clinic, earlier.as_ref(), &self.env)?;
+        let repeated = earlier.as_ref().is_some_and(|sent| sent.idempotency_key == attempt.idempotency_key);
+        self.keep_attempt(home, Some(attempt.clone())).await?;
+        let error = match self.api.activate(&attempt.request.0, &attempt.idempotency_key).await {
+            Ok(tokens) => return Ok(tokens),
+            Err(error) => error,
+        };
+        match error.code() {
+            // The device of the first answer is forgotten, or was removed since.
+            Some(ErrorCode::InvalidInvitation | ErrorCode::DeviceRevoked) if repeated => {
+                self.log_in_instead(home, admission).await
+            }
+            Some(ErrorCode::IdempotencyConflict) => {
+                self.keep_attempt(home, earlier).await?;
+                Err(Error::Activation(OTHER_PASSWORD))
+            }
+            // It was not looked at.
+            Some(ErrorCode::RateLimited) => {
+                self.keep_attempt(home, earlier).await?;
+                Err(error)
+            }
+            // It was refused, and did nothing.
+            Some(_) if !error.is_transient() => {
+                self.keep_attempt(home, None).await?;
+                Err(error)
+            }
+            _ => Err(error),
         }
+    }
+
+    async fn keep_attempt(&self, home: &Home, attempt: Option<Attempt>) -> Result<()> {
+        self.profile.put(&Home { attempt, ..home.clone() }).await
+    }
+
+    /// The invitation is used up, by an earlier attempt as it seems: a new device of the account takes its place.
+    async fn log_in_instead(&self, home: &Home, admission: &Admission) -> Result<Tokens> {
+        let email = admission.email.clone().ok_or(Error::Activation(USED_UP))?;
+        let request = Login {
+            clinic: home.clinic.clone(),
+            email,
+            password: admission.password.clone(),
+            device: Some(admission.device()),
+        };
+        self.api.login(&request).await
+    }
+
+    /// Reads and keeps whose tokens these are.
+    async fn learn_account(&self) -> Result<()> {
+        let me = self.api.me().await?;
         let account = Account {
-            tenant: tokens.clinic_id,
-            user: tokens.user_id,
-            device: number,
-            device_id: tokens.device.id,
+            tenant: me.clinic_id,
+            user: me.user_id,
+            device: device_number(&me.device)?,
+            device_id: me.device.id,
             full_name: me.full_name,
             role: me.role,
         };
@@ -240,7 +322,7 @@ impl Engine {
 
     async fn publish(
         &self,
-        make: impl FnOnce(&crate::profile::Step, &mut OwnIdentity, &crate::env::Env) -> Result<PutKeys>,
+        make: impl FnOnce(&crate::profile::Step, &mut OwnIdentity, &Env) -> Result<PutKeys>,
     ) -> Result<()> {
         let step = self.profile.step();
         let mut own: OwnIdentity = step.get(ONLY).await?.ok_or(Error::NotActivated)?;
@@ -297,9 +379,4 @@ const ROTATE_AFTER_DAYS: u32 = 30;
 
 fn device_number(device: &Device) -> Result<sigilo_wire::DeviceNumber> {
     device.device_id.ok_or_else(|| Error::Answer("the device has no number".into()))
-}
-
-/// A key under which the same activation request may be repeated.
-pub(crate) fn idempotency_key(env: &crate::env::Env) -> String {
-    RequestId::new(env.now(), env.bytes()).to_string()
 }

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Error, Result,
-    activate::{Admission, idempotency_key, settle},
+    activate::{Admission, settle},
     api::Api,
     engine::{Engine, Job},
     env::{Env, Environment},
@@ -37,6 +37,9 @@ use crate::{
 pub struct ActivateOptions {
     /// The password of the account, for logging in again later: at least 12 characters.
     pub password: String,
+    /// The e-mail address of the account. Needed only to go on with an activation whose answer was lost more than
+    /// a day ago: by then the invitation is used up, and the client logs in instead.
+    pub email: Option<String>,
     /// A name the user recognises the device by.
     pub device_name: String,
     /// Clock and randomness.
@@ -46,7 +49,12 @@ pub struct ActivateOptions {
 impl ActivateOptions {
     /// With this password, on this machine's clock and randomness.
     pub fn new(password: impl Into<String>) -> Self {
-        Self { password: password.into(), device_name: String::new(), environment: Environment::system() }
+        Self {
+            password: password.into(),
+            email: None,
+            device_name: String::new(),
+            environment: Environment::system(),
+        }
     }
 }
 
@@ -109,11 +117,13 @@ impl std::fmt::Debug for Client {
 
 impl Client {
     /// Activates an account on this device, with a new profile at `path`. An activation that was cut goes on
-    /// where it stopped when this is called again with the same invitation.
+    /// where it stopped when this is called again with the same invitation and password. When the server has
+    /// admitted the device and forgotten so since, [`ActivateOptions::email`] lets it go on by logging in.
     ///
     /// # Errors
     /// [`Error::ClinicKeys`] when the clinic's root is not the invitation's; [`Error::Server`] with
-    /// `invalid_invitation`; [`Error::AlreadyActivated`]; [`Error::Offline`]; those of the profile.
+    /// `invalid_invitation`; [`Error::Activation`] when an earlier attempt stands in the way, with what to do;
+    /// [`Error::AlreadyActivated`]; [`Error::Offline`]; those of the profile.
     pub async fn activate(
         path: impl AsRef<Path>,
         unlock: impl Into<Unlock>,
@@ -122,8 +132,8 @@ impl Client {
     ) -> Result<Self> {
         let path = path.as_ref().to_owned();
         let start = Start { path, unlock: unlock.into(), environment: options.environment };
-        let admission =
-            Admission { invitation, password: options.password, device_name: options.device_name };
+        let ActivateOptions { password, email, device_name, .. } = options;
+        let admission = Admission { invitation, password, email, device_name };
         Self::spawn(start, Some(admission)).await
     }
 
@@ -454,7 +464,7 @@ async fn begin(
         return Engine::new(env, profile, Rc::new(api), socket_events).await;
     };
     let profile = Rc::new(Profile::create_or_open(&start.path, &start.unlock, Rc::clone(&env)).await?);
-    let home = settle(&profile, &admission.invitation, idempotency_key(&env)).await?;
+    let home = settle(&profile, &admission.invitation).await?;
     let api = Api::new(home.server, Rc::clone(&profile), Rc::clone(&env)).await?;
     let engine = Engine::new(env, profile, Rc::new(api), socket_events).await?;
     engine.activate(&admission).await?;

@@ -46,6 +46,9 @@ pub enum Error {
     /// The profile belongs to another invitation.
     #[error("this profile is already activated")]
     AlreadyActivated,
+    /// An earlier attempt at the activation stands in the way; says what to do.
+    #[error("the activation does not go on: {0}")]
+    Activation(&'static str),
     /// Reading or writing the profile failed.
     #[error("the profile cannot be read or written: {0}")]
     Profile(String),

@@ -401,7 +401,7 @@ fn put_clinic(step: &crate::profile::Step, clinic: &Clinic) {
         clinic: "centro".into(),
         root: Base64Array(sigilo_seal::RootFingerprint::of(&clinic.root.public()).0),
         stage: Stage::Active,
-        idempotency_key: String::new(),
+        attempt: None,
     })
     .unwrap();
     assert!(ONLY.is_empty());

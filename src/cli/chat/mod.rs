@@ -30,6 +30,9 @@ pub struct Chat {
     /// Activates an account with this invitation (sigilo://activate?...).
     #[arg(long, value_name = "CODE")]
     activate: Option<String>,
+    /// The account's e-mail address: goes on with an activation whose answer was lost more than a day ago.
+    #[arg(long, value_name = "ADDRESS", requires = "activate")]
+    email: Option<String>,
     /// How the device is called in the account's list of devices.
     #[arg(long, value_name = "NAME", default_value = "terminal")]
     device_name: String,
@@ -87,6 +90,7 @@ impl Chat {
         std::fs::create_dir_all(&self.profile).map_err(|error| ClientError::Profile(error.to_string()))?;
         let mut options = ActivateOptions::new(password);
         options.device_name.clone_from(&self.device_name);
+        options.email.clone_from(&self.email);
         Client::activate(self.file(), unlock(passphrase), invitation, options).await
     }
 
@@ -107,9 +111,10 @@ impl Chat {
     /// Says why there is no chat. A refusal and a check that failed are answers; the rest could not run.
     fn cannot_open(&self, error: &ClientError) -> Result<Outcome> {
         let outcome = match error {
-            ClientError::Server { .. } | ClientError::ClinicKeys(_) | ClientError::WrongPassphrase => {
-                Some(Outcome::No)
-            }
+            ClientError::Server { .. }
+            | ClientError::ClinicKeys(_)
+            | ClientError::WrongPassphrase
+            | ClientError::Activation(_) => Some(Outcome::No),
             ClientError::Invitation(_) | ClientError::Insecure(_) => Some(Outcome::Usage),
             _ => None,
         };

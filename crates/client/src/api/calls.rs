@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde::de::IgnoredAny;
 use sigilo_wire::{
     ConversationId, DeviceNumber, SealId, UserId,
-    account::{Activate, Login, Me, Tokens},
+    account::{Login, Me, Tokens},
     conversation::{ContactList, Conversation, ConversationList, CreateConversation},
     event::EventList,
     keys::{CheckKeys, Clinic, KeyBundles, KeyCounts, PutIdentity, PutKeys, SignedManifest, UserManifest},
@@ -22,9 +22,9 @@ pub(crate) mod path {
 }
 
 impl Api {
-    pub(crate) async fn activate(&self, request: &Activate, idempotency_key: &str) -> Result<Tokens> {
-        self.call(&Method::POST, "/api/auth/activate/", Some(request), Some(idempotency_key), Auth::None)
-            .await
+    /// `request` is the JSON of an [`Activate`](sigilo_wire::account::Activate), sent as it is.
+    pub(crate) async fn activate(&self, request: &[u8], idempotency_key: &str) -> Result<Tokens> {
+        self.attempt(&Method::POST, "/api/auth/activate/", Some(request), Some(idempotency_key), None).await
     }
 
     pub(crate) async fn login(&self, request: &Login) -> Result<Tokens> {

@@ -93,6 +93,11 @@ impl Api {
         Ok(())
     }
 
+    /// Whether there are tokens, valid or not.
+    pub(crate) fn has_tokens(&self) -> bool {
+        self.tokens.borrow().is_some()
+    }
+
     /// An access token with some life left.
     pub(crate) async fn access_token(&self) -> Result<String> {
         let (token, expires_at) = self.current()?;
@@ -119,7 +124,7 @@ impl Api {
         if token != stale {
             return Ok(token);
         }
-        let request = self.refresh_token()?;
+        let request = json(&self.refresh_token()?)?;
         let answer = self.attempt(&Method::POST, path::REFRESH, Some(&request), None, None).await;
         let tokens: Tokens = match answer {
             Err(Error::Server { status: 401, .. }) => {
@@ -164,6 +169,8 @@ impl Api {
         idempotency_key: Option<&str>,
         auth: Auth,
     ) -> Result<T> {
+        let body = body.map(json).transpose()?;
+        let body = body.as_deref();
         if auth == Auth::None {
             return self.attempt(method, path, body, idempotency_key, None).await;
         }
@@ -177,11 +184,12 @@ impl Api {
         }
     }
 
-    async fn attempt<B: Serialize, T: DeserializeOwned>(
+    /// Sends a request once; `body` is JSON.
+    async fn attempt<T: DeserializeOwned>(
         &self,
         method: &Method,
         path: &str,
-        body: Option<&B>,
+        body: Option<&[u8]>,
         idempotency_key: Option<&str>,
         token: Option<&str>,
     ) -> Result<T> {
@@ -193,7 +201,7 @@ impl Api {
             request = request.header("Idempotency-Key", key);
         }
         if let Some(body) = body {
-            request = request.json(body);
+            request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_vec());
         }
         let answer = request.send().await.map_err(offline)?;
         let status = answer.status();
@@ -201,6 +209,10 @@ impl Api {
         let bytes = answer.bytes().await.map_err(offline)?;
         if status.is_success() { parse(&bytes) } else { Err(refusal(status, &bytes, retry_after)) }
     }
+}
+
+fn json(body: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(body).map_err(Error::internal)
 }
 
 /// An empty answer reads as JSON's `null`.

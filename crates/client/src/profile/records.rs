@@ -50,8 +50,17 @@ pub(crate) struct Home {
     /// The pin: SHA-256 of the root public key.
     pub(crate) root: Base64Array<32>,
     pub(crate) stage: Stage,
-    /// For the activation: the code's requests are the same when repeated.
+    /// The activation request that may have reached the server: repeated as it is.
+    #[serde(default)]
+    pub(crate) attempt: Option<Attempt>,
+}
+
+/// An activation request under way.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Attempt {
     pub(crate) idempotency_key: String,
+    /// The request's JSON; it holds the code and the password.
+    pub(crate) request: SecretBytes,
 }
 
 /// This device's account.
