@@ -74,11 +74,7 @@ pub async fn authorize_send(
     ctx: &Ctx,
     id: ConversationId,
 ) -> Result<(Grant<SendMessage>, Arc<Snapshot>)> {
-    let caller = ctx.caller()?.user_id;
-    let decide = |snapshot: Arc<Snapshot>| {
-        let grant = app.policy.decide::<SendMessage>(ctx, &snapshot.facts_of(caller)?)?;
-        Ok((grant, snapshot))
-    };
+    let decide = |snapshot: Arc<Snapshot>| Ok((snapshot.decide(&app.policy, ctx)?, snapshot));
     if let Some(kept) = app.snapshots.get(ctx, id)
         && let Ok(allowed) = decide(kept)
     {

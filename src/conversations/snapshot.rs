@@ -6,12 +6,17 @@
 //! the version with the locked row, so that a snapshot of the past can let nothing pass; a denial is never given
 //! on a kept snapshot. What changes by time alone ends the snapshot's life.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use moka::sync::Cache;
-use sigilo_seal::KeyPurpose;
+use sigilo_seal::{IdentityPublicKey, KeyPurpose};
 use sigilo_wire::{
     ConversationId, DeviceId, DeviceNumber, Role, TenantId, Timestamp, UserId,
+    account::DeviceKind,
     conversation::{ConversationStatus, ConversationType},
 };
 
@@ -19,7 +24,7 @@ use super::store::{self, FactRow, MemberRow};
 use crate::{
     App, Ctx, Error, Result, people,
     policy::{
-        Person,
+        Grant, Person, Policy, SendMessage,
         facts::{InConversation, People},
     },
     storage::{
@@ -57,8 +62,8 @@ pub(crate) struct Member {
     pub(crate) user: UserId,
     /// The name the clinic knows them by.
     pub(crate) full_name: String,
-    /// The serialized identity key.
-    pub(crate) identity_key: Option<Vec<u8>>,
+    /// The identity key, checked once: that costs as much as a signature.
+    pub(crate) identity_key: Option<IdentityPublicKey>,
     /// The id of the newest manifest's history key.
     pub(crate) history_key_id: Option<Vec<u8>>,
     /// The messaging devices of the newest manifest.
@@ -79,7 +84,7 @@ pub(crate) struct Device {
 }
 
 /// See the module.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Snapshot {
     facts: Facts,
     /// Everybody who takes part, in order of ids.
@@ -87,6 +92,8 @@ pub struct Snapshot {
     /// The id of the records key in force.
     pub(crate) records_key: Option<[u8; 16]>,
     until: Timestamp,
+    /// What the rules allowed on these facts, which are all a decision on a send knows.
+    allowed: Mutex<HashMap<(UserId, DeviceKind), Grant<SendMessage>>>,
 }
 
 impl Facts {
@@ -168,6 +175,7 @@ impl Snapshot {
             facts,
             members,
             records_key: records.map(|key| key.key_id),
+            allowed: Mutex::default(),
         })
     }
 
@@ -187,12 +195,21 @@ impl Snapshot {
         self.facts.patient
     }
 
-    /// What a decision about this person needs.
+    /// Decides whether the caller may send; asks the rules once for each person and kind of device.
     ///
     /// # Errors
-    /// `not_found` when they do not take part.
-    pub(crate) fn facts_of(&self, caller: UserId) -> Result<InConversation> {
-        self.facts.of(caller)
+    /// `not_found` when they do not take part; the rules' denial.
+    pub(super) fn decide(&self, policy: &Policy, ctx: &Ctx) -> Result<Grant<SendMessage>> {
+        let caller = ctx.caller()?;
+        let asked = (caller.user_id, caller.kind);
+        let mut allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(grant) = allowed.get(&asked).filter(|grant| grant.basis().policy_set == policy.set_hash())
+        {
+            return Ok(grant.clone());
+        }
+        let grant = policy.decide::<SendMessage>(ctx, &self.facts.of(caller.user_id)?)?;
+        allowed.insert(asked, grant.clone());
+        Ok(grant)
     }
 
     /// Someone who takes part.
@@ -226,7 +243,7 @@ impl Snapshot {
             patient: Some(patient),
             until: NEVER,
         };
-        Self { facts, members, records_key: Some(records_key), until: NEVER }
+        Self { facts, members, records_key: Some(records_key), until: NEVER, allowed: Mutex::default() }
     }
 }
 
@@ -235,7 +252,8 @@ fn member(crypter: &Crypter, row: &MemberRow) -> Result<Member> {
     Ok(Member {
         user: row.user_id,
         full_name: crypter.decrypt_text(name, &row.full_name_enc)?,
-        identity_key: row.identity_key.clone(),
+        // Keys are checked before they are stored.
+        identity_key: row.identity_key.as_deref().and_then(|key| IdentityPublicKey::parse(key).ok()),
         history_key_id: row.history_key_id.clone(),
         devices: Vec::new(),
     })

@@ -38,22 +38,16 @@ fn member(user: UserId, devices: &[u8]) -> Member {
     Member {
         user,
         full_name: String::new(),
-        identity_key: Some(vec![user.as_bytes()[0]; 33]),
+        identity_key: None,
         history_key_id: Some(vec![user.as_bytes()[0]; 16]),
         devices: devices.iter().map(|n| device(user, *n)).collect(),
     }
 }
 
-/// Ana's devices 1 and 2, María's device 1, at version 5 of the facts.
-fn snapshot() -> Snapshot {
-    let members = vec![member(ANA, &[1, 2]), member(MARIA, &[1])];
-    Snapshot::for_tests(CONVERSATION, tenant(), 5, ANA, members, RECORDS)
-}
-
-/// What the transaction read, and what the decision was made on.
+/// What the transaction read, and the people as the decision saw them.
 struct World {
     state: State,
-    snapshot: Snapshot,
+    members: Vec<Member>,
 }
 
 impl World {
@@ -62,7 +56,7 @@ impl World {
     }
 }
 
-/// Ana's device 1 has a good seal.
+/// Ana's devices 1 and 2, María's device 1; Ana's device 1 has a good seal.
 fn world() -> World {
     let ids: BTreeSet<&[u8]> = [RECORDS.as_slice(), &[3; 16], &[4; 16]].into();
     let seal = SealState {
@@ -78,7 +72,7 @@ fn world() -> World {
         seals: HashMap::from([(SEAL, Arc::new(seal))]),
         ..State::default()
     };
-    World { state, snapshot: snapshot() }
+    World { state, members: vec![member(ANA, &[1, 2]), member(MARIA, &[1])] }
 }
 
 fn tenant() -> TenantId {
@@ -117,7 +111,8 @@ fn message(seq: u64, prev: Option<u8>, commitment: u8) -> SendMessage {
 }
 
 fn run(world: &mut World, messages: Vec<SendMessage>) -> Vec<Verdict> {
-    let snapshot = Arc::new(world.snapshot.clone());
+    let members = world.members.clone();
+    let snapshot = Arc::new(Snapshot::for_tests(CONVERSATION, tenant(), 5, ANA, members, RECORDS));
     let submission =
         |message| Submission::for_tests(tenant(), device(ANA, 1).id, ANA, message, Arc::clone(&snapshot));
     let submissions: Vec<Submission> = messages.into_iter().map(submission).collect();
@@ -206,13 +201,13 @@ fn every_wrong_set_of_devices_is_named() {
 fn a_device_with_stale_keys_neither_gets_nor_sends() {
     let old = NOW - KEY_LIFETIME - std::time::Duration::from_secs(1);
     let mut without_maria = world();
-    without_maria.snapshot.members[1].devices[0].keys_published_at = Some(old);
+    without_maria.members[1].devices[0].keys_published_at = Some(old);
     let (code, details) = refusal(without_maria, message(1, None, 1));
     assert_eq!(code, ErrorCode::DeviceMismatch);
     assert_eq!(details["extra"], serde_json::json!([{"user_id": MARIA, "device_id": 1}]));
 
     let mut sender = world();
-    sender.snapshot.members[0].devices[0].keys_published_at = Some(old);
+    sender.members[0].devices[0].keys_published_at = Some(old);
     assert_eq!(refusal(sender, message(1, None, 1)).0, ErrorCode::DeviceKeysExpired);
 }
 
@@ -227,7 +222,7 @@ fn a_seal_must_be_the_devices_own_for_the_current_keys_and_young() {
             |w| w.seal().received_at = NOW - SEAL_LIFETIME - std::time::Duration::from_secs(1),
             ErrorCode::SealStale,
         ),
-        (|w| w.snapshot.members[1].history_key_id = Some(vec![77; 16]), ErrorCode::SealStale),
+        (|w| w.members[1].history_key_id = Some(vec![77; 16]), ErrorCode::SealStale),
     ];
     for (change, expected) in changes {
         let mut world = world();

@@ -47,8 +47,8 @@ statements! {
     STORED = "SELECT device_id, client_message_id, conversation_id, commitment, signature, message_id, conversation_seq,
         received_at, audit_leaf, policies, policy_set, receipt_key_id, receipt_signature
         FROM messages WHERE client_message_id IN ($list)";
-    TARGETS = "SELECT commitment, conversation_id, sender_id FROM messages
-        WHERE (conversation_id, commitment) IN (VALUES $rows(UUID, BYTEA))";
+    TARGETS = "SELECT m.commitment, m.conversation_id, m.sender_id FROM (VALUES $rows(UUID, BYTEA)) AS v
+        JOIN messages m ON m.conversation_id = v.column1 AND m.commitment = v.column2";
     ADVANCE = "UPDATE conversations SET last_seq = v.column2, updated_at = v.column3
         FROM (VALUES $rows(UUID, BIGINT, BIGINT)) AS v WHERE conversation_id = v.column1";
     SAVE_CHAINS = "INSERT INTO device_chains (conversation_id, device_id, last_device_seq, last_commitment)
@@ -72,7 +72,9 @@ statements! {
         FROM device_events e LEFT JOIN messages m ON m.message_id = e.message_id
         LEFT JOIN users u ON u.user_id = m.sender_id
         WHERE e.device_id = $1 AND e.event_seq > $2 AND e.conversation_id = $4 ORDER BY e.event_seq LIMIT $3 + 0");
-    DELETE_EVENTS = "DELETE FROM device_events WHERE (device_id, event_seq) IN (VALUES $rows(UUID, BIGINT))
+    /// The inner SELECT is for SQLite, which would look through the whole table for bare values.
+    DELETE_EVENTS = "DELETE FROM device_events WHERE (device_id, event_seq) IN
+        (SELECT v.column1, v.column2 FROM (VALUES $rows(UUID, BIGINT)) AS v)
         RETURNING device_id, conversation_id, sender_id, message_id";
     /// The messaging devices of senders, who hear of deliveries.
     SENDERS_DEVICES = "SELECT user_id, device_id FROM devices

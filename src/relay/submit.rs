@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use sigilo_seal::{IdentityPublicKey, Origin};
+use sigilo_seal::Origin;
 use sigilo_wire::{
     ConversationId, DeviceNumber, ErrorCode, MessageId, TenantId,
     message::{Accepted, SendMessage},
@@ -150,8 +150,8 @@ async fn begin_submit(
     validate::check_shape(&message, ctx.now)?;
     let missing =
         || Error::conflict(ErrorCode::KeysMissing, json!({"problem": "publish an identity key first"}));
-    let identity = snapshot.member(sender.user_id).and_then(|member| member.identity_key.as_deref());
-    let identity = IdentityPublicKey::parse(identity.ok_or_else(missing)?).map_err(|_| missing())?;
+    let identity =
+        snapshot.member(sender.user_id).and_then(|member| member.identity_key).ok_or_else(missing)?;
     let origin = Origin { tenant: ctx.tenant, conversation, sender: sender.user_id, device };
     let hashes = validate::check_signature(&origin, &identity, &message)?;
 

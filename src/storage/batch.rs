@@ -40,6 +40,17 @@ pub enum Parameters {
     InOrder,
 }
 
+impl Parameters {
+    /// Those of a database's engine.
+    #[must_use]
+    pub const fn of(db: &super::Db) -> Self {
+        match db {
+            super::Db::Sqlite { .. } => Self::InOrder,
+            super::Db::Postgres(_) => Self::Numbered,
+        }
+    }
+}
+
 /// `sql` with `$rows` replaced by `rows` tuples of `columns` parameters.
 #[must_use]
 pub fn rows_text(sql: &str, columns: usize, rows: usize, parameters: Parameters) -> String {
@@ -112,14 +123,14 @@ pub const fn padded(values: usize) -> usize {
     values.next_power_of_two()
 }
 
-/// A text any engine can prepare, for the test that prepares every statement: one row, one value.
+/// The text of one row, or of a list of one value, for the tests that prepare every statement.
 #[must_use]
-pub fn preparable(sql: &str) -> String {
+pub fn preparable(sql: &str, parameters: Parameters) -> String {
     if sql.contains("$rows") {
         let types = split_rows(sql).1.len();
         let listed = sql.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
         let columns = listed.map_or(0, |(columns, _)| columns.split(',').count());
-        return rows_text(sql, if types > 0 { types } else { columns }, 1, Parameters::Numbered);
+        return rows_text(sql, if types > 0 { types } else { columns }, 1, parameters);
     }
     let fixed = (1..).take_while(|n| sql.contains(&format!("${n}"))).count();
     list_text(sql, fixed, 1)
@@ -250,7 +261,10 @@ mod tests {
             list_text("SELECT 1 WHERE x > $1 AND y IN ($list)", 1, 2),
             "SELECT 1 WHERE x > $1 AND y IN ($2, $3)"
         );
-        assert_eq!(preparable("INSERT INTO t (a, b) VALUES $rows"), "INSERT INTO t (a, b) VALUES ($1, $2)");
+        assert_eq!(
+            preparable("INSERT INTO t (a, b) VALUES $rows", Parameters::Numbered),
+            "INSERT INTO t (a, b) VALUES ($1, $2)"
+        );
         let typed = "DELETE FROM t WHERE (a, b) IN (VALUES $rows(UUID, BIGINT)) RETURNING a";
         assert_eq!(
             rows_text(typed, 2, 2, Parameters::Numbered),
@@ -261,11 +275,11 @@ mod tests {
             "DELETE FROM t WHERE (a, b) IN (VALUES (?, ?), (?, ?)) RETURNING a"
         );
         assert_eq!(
-            preparable(typed),
+            preparable(typed, Parameters::Numbered),
             "DELETE FROM t WHERE (a, b) IN (VALUES (CAST($1 AS UUID), CAST($2 AS BIGINT))) RETURNING a"
         );
         assert_eq!(
-            preparable("SELECT 1 WHERE x > $1 AND y IN ($list)"),
+            preparable("SELECT 1 WHERE x > $1 AND y IN ($list)", Parameters::Numbered),
             "SELECT 1 WHERE x > $1 AND y IN ($2)"
         );
     }

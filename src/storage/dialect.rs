@@ -91,3 +91,15 @@ pub async fn prepare(db: &Db, sql: String) -> Result<(), String> {
         }
     }
 }
+
+/// How SQLite would run a statement, a step a line; nothing on PostgreSQL, whose plans depend on what it holds.
+///
+/// # Errors
+/// What the engine says of the statement.
+pub async fn plan(db: &Db, sql: &str) -> Result<Vec<String>, String> {
+    let Db::Sqlite { read, .. } = db else { return Ok(Vec::new()) };
+    let explained = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+    let steps: Vec<(i64, i64, i64, String)> =
+        sqlx::query_as(explained).fetch_all(read).await.map_err(|e| e.to_string())?;
+    Ok(steps.into_iter().map(|(.., step)| step).collect())
+}

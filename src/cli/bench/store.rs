@@ -137,10 +137,7 @@ impl Inserts {
         rows: usize,
         rng: ChaCha20Rng,
     ) -> Self {
-        let parameters = match db {
-            Db::Sqlite { .. } => Parameters::InOrder,
-            Db::Postgres(_) => Parameters::Numbered,
-        };
+        let parameters = Parameters::of(db);
         let text = |sql: &str, columns, rows| Arc::from(batch::rows_text(sql, columns, rows, parameters));
         Self {
             tenant,
