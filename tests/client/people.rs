@@ -68,6 +68,13 @@ impl<'a> World<'a> {
         self.device(Role::Doctor, "maria", (CLINICIAN, "LIC-2001")).await
     }
 
+    /// María, with the proxy between her and the server.
+    pub async fn maria_through(&self, proxy: &Proxy) -> Device {
+        let identifier = (CLINICIAN, "LIC-2001");
+        let invitation = self.invitation_to(&proxy.url, Role::Doctor, "maria", identifier).await;
+        self.activated("maria", &invitation).await
+    }
+
     /// The invitation's text.
     pub async fn invitation(&self, role: Role, name: &str, identifier: (&str, &str)) -> String {
         self.invitation_to(&self.server.url, role, name, identifier).await

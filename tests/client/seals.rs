@@ -1,8 +1,11 @@
 //! Record seals of a device that follows no rules but the server's: what María's device makes of them.
 
 use rand_core::UnwrapErr;
-use serde_json::json;
-use sigilo_client::{NewConversation, SealVerdict, Sealer, ShownMessage, Unsealed};
+use serde_json::{Value, json};
+use sigilo::fetch_all;
+use sigilo_client::{
+    ClientEvent, NewConversation, SealVerdict, Sealer, ShownMessage, TimelineNote, Unsealed,
+};
 use sigilo_seal::{
     ArchiveKey, Content, ContentKey, IdentityPublicKey, IdentitySecret, Manifest, Member, Recipient,
     RecordSeal, SealHeader, XWingSecret, identity_change,
@@ -19,6 +22,7 @@ use crate::{
         TestServer, both_engines,
         cast::join,
         device::{Device, random, records_statement},
+        proxy::Proxy,
     },
 };
 
@@ -192,6 +196,70 @@ async fn a_seal_by_a_new_identity_is_judged_once_it_is_confirmed() {
         maria.client.confirm_identity(ana.device.user).await.unwrap();
         maria.client.sync_offline().await.unwrap();
         assert_eq!(last(&maria, ana.conversation).await.seal, SealVerdict::Good);
+        maria.end().await;
+    })
+    .await;
+}
+
+/// The reports in the audit log: of which seal, what.
+async fn reports(server: &TestServer) -> Vec<(String, String)> {
+    const REPORTS: &str = "SELECT canonical FROM audit_entries WHERE act = 'report_seal' ORDER BY seq";
+    let mut tx = server.app.db.read("test").await.unwrap();
+    let rows: Vec<(Vec<u8>,)> = fetch_all!(&mut tx, (Vec<u8>,), REPORTS).unwrap();
+    let object = |entry: &Value, name: &str| entry["objects"][name].as_str().unwrap().to_owned();
+    rows.iter()
+        .map(|(entry,)| serde_json::from_slice(entry).unwrap())
+        .map(|entry: Value| (object(&entry, "seal"), object(&entry, "problem")))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_seal_is_shown_and_reported_once_also_over_a_bad_line() {
+    both_engines(async |server| {
+        let world = World::new(server).await;
+        let proxy = Proxy::start(server).await;
+        let mut maria = world.maria_through(&proxy).await;
+        let ana = Ana::meets(&world, &maria).await;
+        // The officers' copy is for somebody else's key.
+        let stranger = Recipient::history(XWingSecret::from_seed([66; 32]).public());
+        let (seal, archive) = ana
+            .seal(|seal| {
+                let archive = ArchiveKey::from_bytes([9; 32]);
+                let others = RecordSeal::create(
+                    &archive,
+                    seal.header,
+                    seal.created_at,
+                    seal.members.clone(),
+                    &[stranger],
+                    &ana.device.identity,
+                    &mut UnwrapErr(getrandom::SysRng),
+                );
+                let copy = others.unwrap().copies.remove(0);
+                (seal.copies[0].enc, seal.copies[0].ct) = (copy.enc, copy.ct);
+            })
+            .await;
+        ana.send(seal, archive).await;
+        proxy.lose("/invalid/");
+        maria.client.sync_offline().await.unwrap();
+        maria
+            .wait("a line in the timeline", |event| {
+                matches!(event, ClientEvent::Timeline { note: TimelineNote::SealInvalid { .. }, .. })
+                    .then_some(())
+            })
+            .await;
+        assert!(matches!(last(&maria, ana.conversation).await.seal, SealVerdict::Bad(_)));
+        // The report came through, its answer did not; the program ends. The next one sends it again, and then no
+        // more.
+        let maria = crate::people::Device::again(maria.end().await).await;
+        proxy.up();
+        for _ in 0..3 {
+            maria.client.sync_offline().await.unwrap();
+        }
+        let sent = proxy.passed("/invalid/");
+        assert!(sent.len() >= 2 && sent.iter().all(|request| request.status == 204), "{sent:?}");
+        let answered = sent.iter().filter(|request| request.answered).count();
+        assert_eq!(answered, 1, "once it is answered it is not sent again: {sent:?}");
+        assert_eq!(reports(server).await, [(seal.to_string(), "bad_copy".to_owned())]);
         maria.end().await;
     })
     .await;

@@ -21,6 +21,8 @@ pub struct Passed {
     pub idempotency_key: Option<String>,
     pub body: Bytes,
     pub status: u16,
+    /// Whether the answer reached the device.
+    pub answered: bool,
 }
 
 /// What the proxy does with requests.
@@ -106,9 +108,10 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     };
     let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
     let lost = matches!(line, Line::Loses(part) if path.contains(part));
-    shared.passed.lock().unwrap().push(Passed { path, idempotency_key: key, body, status });
+    let answered = answer.is_some() && !lost;
+    shared.passed.lock().unwrap().push(Passed { path, idempotency_key: key, body, status, answered });
     match answer {
-        Some(answer) if !lost => {
+        Some(answer) if answered => {
             let mut response = Response::builder().status(answer.status());
             for name in [header::CONTENT_TYPE, header::RETRY_AFTER] {
                 if let Some(value) = answer.headers().get(&name) {
