@@ -12,7 +12,7 @@ use crate::{
     clock::SharedClock,
     config::Config,
     conversations::Snapshots,
-    policy::Policy,
+    policy::{InForce, Policy},
     relay::{self, ReceiptKeys, hub::Hub, writer::Writer},
     rng::SharedEntropy,
     shutdown::{Shutdown, Tracker},
@@ -45,7 +45,7 @@ pub struct App {
     /// Randomness.
     pub entropy: SharedEntropy,
     /// The clinic's rules.
-    pub policy: Policy,
+    pub policy: InForce,
     /// What sends depend on, as kept.
     pub snapshots: Snapshots,
     /// The sockets of this process.
@@ -84,7 +84,7 @@ impl App {
         entropy: SharedEntropy,
         shutdown: Shutdown,
     ) -> Result<Arc<Self>> {
-        let policy = Policy::load(config.policy.dir.as_deref())?;
+        let policy = InForce::new(Policy::load(config.policy.dir.as_deref())?);
         config.prepare_data_dir()?;
         let secrets = config.secrets(&*entropy)?;
         let db = Db::open(&config.database_url()?).await?;

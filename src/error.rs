@@ -62,6 +62,8 @@ pub struct Denial {
     pub details: Value,
     /// The determining policies.
     pub policies: Vec<String>,
+    /// SHA-256 of the set they are of.
+    pub policy_set: [u8; 32],
 }
 
 /// The capability layer's result.

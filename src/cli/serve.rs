@@ -15,7 +15,7 @@ use crate::{
     shutdown, telemetry,
 };
 
-/// Runs the server until SIGTERM or SIGINT. SIGHUP reads the certificates again.
+/// Runs the server until SIGTERM or SIGINT. SIGHUP reads the certificates and the clinic's rules again.
 #[derive(Debug, Args)]
 pub struct Serve {
     #[command(flatten)]
@@ -39,16 +39,25 @@ impl Serve {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => match running.reload_certificates() {
-                    Ok(()) => tracing::info!("read the certificates again"),
-                    Err(error) => tracing::error!(%error, "kept the old certificates"),
-                },
+                _ = hangup.recv() => read_again(&app, &running),
             }
         }
         tracing::info!("stopping");
         running.stop().await;
         tracing::info!("stopped");
         Ok(Outcome::Done)
+    }
+}
+
+/// What cannot be used stays as it was, each by itself.
+fn read_again(app: &App, running: &Running) {
+    match running.reload_certificates() {
+        Ok(()) => tracing::info!("read the certificates again"),
+        Err(error) => tracing::error!(%error, "kept the old certificates"),
+    }
+    match app.policy.reload(app.config.policy.dir.as_deref()) {
+        Ok(rules) => tracing::info!(rules, "read the policies again"),
+        Err(error) => tracing::error!(%error, "kept the old policies"),
     }
 }
 

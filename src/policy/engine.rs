@@ -154,7 +154,7 @@ impl Policy {
             details["target_user_id"] = json!(target.id);
         }
         let code = first.and_then(|info| info.code).unwrap_or(A::DENIED);
-        Denial { code, details, policies: verdict.policies }
+        Denial { code, details, policies: verdict.policies, policy_set: self.hash }
     }
 }
 

@@ -9,12 +9,14 @@ pub mod cases;
 mod engine;
 pub mod facts;
 mod grant;
+mod in_force;
 mod question;
 pub mod source;
 
 pub use engine::{DEFAULT_DENY, Policy, Verdict};
 pub use facts::{Decide, Person};
 pub use grant::*;
+pub use in_force::InForce;
 pub use question::{Fact, Object, Question, Subject};
 
 use crate::{App, Ctx, Denial, Error, Result, audit::Act};
@@ -61,7 +63,7 @@ async fn audit_denial(
     patient: Option<UserId>,
     objects: &[(&'static str, String)],
 ) -> Result<()> {
-    let basis = Basis { policies: denial.policies.clone().into(), policy_set: app.policy.set_hash() };
+    let basis = Basis { policies: denial.policies.clone().into(), policy_set: denial.policy_set };
     let mut act = Act::denied(act).patient(patient).by(&basis);
     for (kind, id) in objects {
         act = act.object(kind, id);

@@ -57,3 +57,21 @@ fn a_client_that_never_finishes_does_not_keep_the_server() {
     assert_eq!(status, Some(0), "{log}");
     assert!(begun.elapsed() < Duration::from_secs(5), "took {:?}", begun.elapsed());
 }
+
+#[test]
+fn a_hangup_reads_new_policies_and_keeps_the_old_when_they_are_not_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules");
+    std::fs::create_dir(&rules).unwrap();
+    let mut server = Served::start(folder.path(), &[("SIGILO__POLICY__DIR", "rules")]);
+    server.signal(Signal::HUP);
+    let before = server.until("read the policies again")["rules"].as_u64().unwrap();
+    let rule = "forbid (principal is User, action == Action::\"send_message\", resource is Conversation);";
+    std::fs::write(rules.join("quiet.cedar"), rule).unwrap();
+    server.signal(Signal::HUP);
+    assert_eq!(server.until("read the policies again")["rules"].as_u64(), Some(before + 1));
+    std::fs::write(rules.join("quiet.cedar"), "forbid (").unwrap();
+    server.signal(Signal::HUP);
+    let kept = server.until("kept the old policies");
+    assert!(kept["error"].as_str().unwrap().contains("quiet.cedar:1"), "{kept}");
+}

@@ -225,3 +225,33 @@ async fn revoking_a_relationship_stops_the_next_message_even_on_an_open_socket()
     })
     .await;
 }
+
+#[tokio::test]
+async fn new_rules_count_from_the_next_message_on() {
+    both_engines(async |server| {
+        let pair = Pair::create(server, "rules").await;
+        let (_, mut socket) = connect(server, &pair.ana).await;
+        pair.send(server, "before").await;
+        let rules = tempfile::tempdir().unwrap();
+        std::fs::write(
+            rules.path().join("quiet.cedar"),
+            "forbid (principal is User, action == Action::\"send_message\", resource is Conversation);",
+        )
+        .unwrap();
+        let programs = server.app.policy.reload(None).unwrap();
+        assert_eq!(server.app.policy.reload(Some(rules.path())).unwrap(), programs + 1);
+        let message = pair.text(server, "now");
+        socket.send(&json!({"type": "send_message", "request_id": "1", "conversation_id": pair.conversation, "data": message})).await;
+        let refused = next_of(&mut socket, "error").await;
+        assert_eq!(refused["data"]["error"], "message_not_allowed", "{refused}");
+        assert_eq!(refused["data"]["policies"], json!(["quiet"]));
+
+        std::fs::write(rules.path().join("quiet.cedar"), "forbid (").unwrap();
+        assert!(server.app.policy.reload(Some(rules.path())).is_err());
+        pair.ana.post(server, pair.conversation, &message).await.expect_error(403, "message_not_allowed");
+        server.app.policy.reload(None).unwrap();
+        pair.post(server, &message).await;
+        assert_eq!(pair.history(server).await.len(), 2);
+    })
+    .await;
+}

@@ -1,0 +1,52 @@
+//! The rules a server runs on, and how others take their place.
+
+use std::{
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use super::{Decide, Grant, Policy};
+use crate::{Ctx, Result};
+
+/// The rules in force. A decision is made on one whole set; what was decided before a change stands.
+#[derive(Debug)]
+pub struct InForce {
+    current: RwLock<Arc<Policy>>,
+}
+
+impl InForce {
+    /// These rules.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        Self { current: RwLock::new(Arc::new(policy)) }
+    }
+
+    /// Decides as [`Policy::decide`], on the rules of this moment.
+    ///
+    /// # Errors
+    /// As [`Policy::decide`].
+    pub fn decide<A: Decide>(&self, ctx: &Ctx, facts: &A::Facts) -> Result<Grant<A>> {
+        self.current().decide(ctx, facts)
+    }
+
+    /// [`Policy::set_hash`] of the rules of this moment.
+    #[must_use]
+    pub fn set_hash(&self) -> [u8; 32] {
+        self.current().set_hash()
+    }
+
+    /// Loads the rules again, with those of a folder as it is now. Gives how many there are.
+    ///
+    /// # Errors
+    /// As [`Policy::load`]; then the old rules stay.
+    pub fn reload(&self, dir: Option<&Path>) -> Result<usize> {
+        let policy = Policy::load(dir)?;
+        let count = policy.count();
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+        Ok(count)
+    }
+
+    fn current(&self) -> Arc<Policy> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
