@@ -24,7 +24,7 @@ use super::store::{self, FactRow, MemberRow};
 use crate::{
     App, Ctx, Error, Result, people,
     policy::{
-        Grant, Person, Policy, SendMessage,
+        Grant, InForce, Person, SendMessage,
         facts::{InConversation, People},
     },
     storage::{
@@ -199,7 +199,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// `not_found` when they do not take part; the rules' denial.
-    pub(super) fn decide(&self, policy: &Policy, ctx: &Ctx) -> Result<Grant<SendMessage>> {
+    pub(super) fn decide(&self, policy: &InForce, ctx: &Ctx) -> Result<Grant<SendMessage>> {
         let caller = ctx.caller()?;
         let asked = (caller.user_id, caller.kind);
         let mut allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
