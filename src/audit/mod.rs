@@ -14,11 +14,16 @@ use sigilo_seal::receipt::audit_leaf;
 use sigilo_wire::{AuditEntryId, DataKeyId, DeviceId, RequestId, Role, TenantId, Timestamp, UserId};
 
 use crate::{
-    Actor, Ctx, Result,
+    Actor, Ctx, Error, Result,
     policy::Basis,
     rng,
     rng::Entropy,
-    storage::{Tx, keystore::DataKey},
+    storage::{
+        Tx,
+        keystore::DataKey,
+        script::Script,
+        sequences::{self, Sequences},
+    },
 };
 
 /// What came of an act.
@@ -205,7 +210,19 @@ pub fn prepare(
 /// # Errors
 /// When the database refuses.
 pub async fn write(tx: &mut Tx, tenant: TenantId, entries: &[Prepared]) -> Result<()> {
-    store::insert(tx, tenant, entries).await
+    let need = Sequences { audit: i64::try_from(entries.len()).map_err(Error::internal)?, outbox: 0 };
+    let first = sequences::reserve_one(tx, tenant, need).await?;
+    let mut script = Script::new(tx, entries.len());
+    add(&mut script, first.audit, entries)?;
+    script.run(tx).await.map(drop)
+}
+
+/// Adds prepared entries of one clinic, numbered from `first` on, to what is about to be written.
+///
+/// # Errors
+/// Only for values no database takes.
+pub(crate) fn add(script: &mut Script, first: i64, entries: &[Prepared]) -> Result<()> {
+    store::add(script, first, entries)
 }
 
 /// Lower-case hexadecimal.

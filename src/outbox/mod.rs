@@ -9,7 +9,14 @@ use sigilo_wire::{
     event::{Envelope, EventType},
 };
 
-use crate::{Result, storage::Tx};
+use crate::{
+    Error, Result,
+    storage::{
+        Tx,
+        script::Script,
+        sequences::{self, Sequences},
+    },
+};
 
 /// A fact for the outbox. Metadata only.
 #[derive(Clone, Debug)]
@@ -49,7 +56,14 @@ pub enum EventBody {
 /// # Errors
 /// When the database refuses.
 pub async fn publish(tx: &mut Tx, tenant: TenantId, facts: &[Fact], now: Timestamp) -> Result<()> {
-    store::insert_facts(tx, tenant, facts, now).await
+    if facts.is_empty() {
+        return Ok(());
+    }
+    let need = Sequences { audit: 0, outbox: i64::try_from(facts.len()).map_err(Error::internal)? };
+    let first = sequences::reserve_one(tx, tenant, need).await?;
+    let mut script = Script::new(tx, facts.len());
+    add_facts(&mut script, tenant, first.outbox, facts, now)?;
+    script.run(tx).await.map(drop)
 }
 
 /// Queues events for their devices, each device's in the order given, and gives their places in the queues. After
@@ -58,5 +72,44 @@ pub async fn publish(tx: &mut Tx, tenant: TenantId, facts: &[Fact], now: Timesta
 /// # Errors
 /// When the database refuses.
 pub async fn enqueue(tx: &mut Tx, events: &[DeviceEvent], now: Timestamp) -> Result<Vec<i64>> {
-    store::insert_events(tx, events, now).await
+    let places = reserve_places(tx, events).await?;
+    let mut script = Script::new(tx, events.len());
+    add_events(&mut script, events, &places, now)?;
+    script.run(tx).await?;
+    Ok(places)
+}
+
+/// Reserves the places of events in their devices' queues, in the order given.
+///
+/// # Errors
+/// When the database refuses.
+pub(crate) async fn reserve_places(tx: &mut Tx, events: &[DeviceEvent]) -> Result<Vec<i64>> {
+    store::reserve_places(tx, events).await
+}
+
+/// Adds events at their reserved places to what is about to be written.
+///
+/// # Errors
+/// Only for values no database takes.
+pub(crate) fn add_events(
+    script: &mut Script,
+    events: &[DeviceEvent],
+    places: &[i64],
+    now: Timestamp,
+) -> Result<()> {
+    store::add_events(script, events, places, now)
+}
+
+/// Adds facts, numbered from `first` on, to what is about to be written.
+///
+/// # Errors
+/// As [`add_events`].
+pub(crate) fn add_facts(
+    script: &mut Script,
+    tenant: TenantId,
+    first: i64,
+    facts: &[Fact],
+    now: Timestamp,
+) -> Result<()> {
+    store::add_facts(script, tenant, first, facts, now)
 }

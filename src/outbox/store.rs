@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use sigilo_wire::{DeviceId, TenantId, Timestamp};
 
 use super::{DeviceEvent, EventBody, Fact};
-use crate::{Error, Result, execute_rows, fetch_optional, fetch_rows, statements, storage::Tx};
+use crate::{
+    Error, Result, add_rows, fetch_rows, statements,
+    storage::{Tx, script::Script},
+};
 
 statements! {
-    RESERVE_FACTS = "UPDATE tenant_sequences SET outbox_seq = outbox_seq + $2 WHERE tenant_id = $1 RETURNING outbox_seq";
     INSERT_FACTS = "INSERT INTO outbox (tenant_id, seq, topic, data, created_at) VALUES $rows";
     /// Locks the devices' rows until the commit, so that the order of events is the order of commits. Places have
     /// no gaps: a socket knows by that whether an event is the next of its queue.
@@ -18,23 +20,21 @@ statements! {
         envelope_type, envelope, data, created_at) VALUES $rows";
 }
 
-pub(super) async fn insert_facts(
-    tx: &mut Tx,
+/// Adds facts, numbered from `first` on.
+pub(super) fn add_facts(
+    script: &mut Script,
     tenant: TenantId,
+    first: i64,
     facts: &[Fact],
     now: Timestamp,
 ) -> Result<()> {
-    if facts.is_empty() {
-        return Ok(());
-    }
-    let count = i64::try_from(facts.len()).map_err(Error::internal)?;
-    let (last,) = fetch_optional!(tx, (i64,), RESERVE_FACTS, tenant, count)?.ok_or(Error::NotFound)?;
-    let rows: Vec<(i64, &Fact)> = (last - count + 1..).zip(facts).collect();
-    execute_rows!(tx, INSERT_FACTS, &rows, (seq, fact) => [tenant, seq, fact.topic, fact.data.to_string(), now])?;
+    let rows: Vec<(i64, &Fact)> = (first..).zip(facts).collect();
+    add_rows!(script, INSERT_FACTS, &rows, (seq, fact) => [tenant, seq, fact.topic, fact.data.to_string(), now]);
     Ok(())
 }
 
-pub(super) async fn insert_events(tx: &mut Tx, events: &[DeviceEvent], now: Timestamp) -> Result<Vec<i64>> {
+/// Reserves the places of events in their devices' queues, in the order given.
+pub(super) async fn reserve_places(tx: &mut Tx, events: &[DeviceEvent]) -> Result<Vec<i64>> {
     let mut counts: BTreeMap<DeviceId, i64> = BTreeMap::new();
     for event in events {
         *counts.entry(event.device).or_default() += 1;
@@ -54,14 +54,24 @@ pub(super) async fn insert_events(tx: &mut Tx, events: &[DeviceEvent], now: Time
         places.push(*place);
         *place += 1;
     }
+    Ok(places)
+}
+
+/// Adds events at their places.
+pub(super) fn add_events(
+    script: &mut Script,
+    events: &[DeviceEvent],
+    places: &[i64],
+    now: Timestamp,
+) -> Result<()> {
     let rows: Vec<(i64, &DeviceEvent)> = places.iter().copied().zip(events).collect();
-    execute_rows!(tx, INSERT_EVENTS, &rows, (seq, event) => [
+    add_rows!(script, INSERT_EVENTS, &rows, (seq, event) => [
         event.device, seq, event.r#type.as_str(), event.conversation, event.sender,
         match &event.body { EventBody::Message(id, _) => Some(*id), EventBody::Data(_) => None },
         match &event.body { EventBody::Message(_, Some(e)) => Some(i64::from(e.r#type.number())), _ => None },
         match &event.body { EventBody::Message(_, Some(e)) => Some(e.content.0.as_slice()), _ => None },
         match &event.body { EventBody::Data(data) => Some(data.to_string()), EventBody::Message(..) => None },
         now,
-    ])?;
-    Ok(places)
+    ]);
+    Ok(())
 }

@@ -25,7 +25,11 @@ use crate::{
     App, Error, Result,
     audit::{self, Act, Prepared, hex},
     outbox::{self, DeviceEvent, EventBody, Fact},
-    storage::Tx,
+    storage::{
+        Tx,
+        script::Script,
+        sequences::{self, Sequences},
+    },
 };
 
 /// What a committed batch answers, in the order of its sends, and what its devices get.
@@ -68,15 +72,15 @@ pub(super) async fn commit(
             recall(&mut tx, sends, &mut verdicts).await?;
         }
         answers = judge(app, sends, verdicts, now, &mut writes)?;
-        if !store::insert_messages(&mut tx, &writes.messages).await? {
-            return Ok(None);
-        }
-        let moved: Vec<_> = writes.moved.iter().copied().collect();
-        store::advance(&mut tx, &state, &moved, now).await?;
     }
     writes.events.extend(deliver::take_acknowledgements(&mut tx, acks, now).await?);
-    let places = write(&mut tx, &writes, now).await?;
-    tx.commit().await?;
+    let Some(places) = write(&mut tx, &state, &writes, now).await? else { return Ok(None) };
+    if let Err(error) = tx.commit().await {
+        // It may have been committed all the same; looking in vain costs a read.
+        let devices: Vec<DeviceId> = writes.events.iter().map(|event| event.device).collect();
+        app.hub.wake(&devices);
+        return Err(error);
+    }
     app.relay_memory.keep_chains(state);
     Ok(Some(Outcome { answers, news: news(writes, places, now) }))
 }
@@ -239,16 +243,28 @@ fn gather(
     writes.messages.push(MessageRow::of(submission, accepted));
 }
 
-/// Writes all but the messages themselves; gives the places of the events.
-async fn write(tx: &mut Tx, writes: &Writes, now: Timestamp) -> Result<Vec<i64>> {
-    let places = outbox::enqueue(tx, &writes.events, now).await?;
+/// Writes it all; gives the places of the events, or `None` when a message's name or commitment is taken.
+async fn write(tx: &mut Tx, state: &State, writes: &Writes, now: Timestamp) -> Result<Option<Vec<i64>>> {
+    let count = |length: usize| i64::try_from(length).map_err(Error::internal);
+    let mut needs = Vec::with_capacity(writes.audit.len());
     for (tenant, entries) in &writes.audit {
-        audit::write(tx, *tenant, entries).await?;
+        let facts = writes.facts.get(tenant).map_or(0, Vec::len);
+        needs.push((*tenant, Sequences { audit: count(entries.len())?, outbox: count(facts)? }));
     }
-    for (tenant, facts) in &writes.facts {
-        outbox::publish(tx, *tenant, facts, now).await?;
+    let first = sequences::reserve(tx, &needs).await?;
+    let places = outbox::reserve_places(tx, &writes.events).await?;
+    let mut script = Script::new(tx, 5 * writes.messages.len() + writes.events.len());
+    store::add_messages(&mut script, &writes.messages)?;
+    let moved: Vec<_> = writes.moved.iter().copied().collect();
+    store::advance(&mut script, state, &moved, now)?;
+    outbox::add_events(&mut script, &writes.events, &places, now)?;
+    for (tenant, first) in &first {
+        let entries = writes.audit.get(tenant).map_or(&[][..], Vec::as_slice);
+        audit::add(&mut script, first.audit, entries)?;
+        let facts = writes.facts.get(tenant).map_or(&[][..], Vec::as_slice);
+        outbox::add_facts(&mut script, *tenant, first.outbox, facts, now)?;
     }
-    Ok(places)
+    Ok(script.run(tx).await?.then_some(places))
 }
 
 /// Answers the senders of a committed batch and hands its devices what they got.

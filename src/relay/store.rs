@@ -15,8 +15,8 @@ use super::{
     submit::Submission,
 };
 use crate::{
-    Error, Result, execute, execute_rows, fetch_all, fetch_list, fetch_optional, fetch_rows, statements,
-    storage::Tx,
+    Error, Result, add_rows, execute, fetch_all, fetch_list, fetch_optional, fetch_rows, statements,
+    storage::{Tx, script::Script},
 };
 
 /// What a stored message and its sender look like to a reader.
@@ -287,9 +287,9 @@ fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
     values
 }
 
-/// Saves how far the batch has moved these conversations and the chains of these devices in them.
-pub(super) async fn advance(
-    tx: &mut Tx,
+/// Adds how far the batch has moved these conversations and the chains of these devices in them.
+pub(super) fn advance(
+    script: &mut Script,
     state: &State,
     moved: &[(ConversationId, DeviceId)],
     now: Timestamp,
@@ -299,7 +299,7 @@ pub(super) async fn advance(
         .into_iter()
         .filter_map(|id| state.conversations.get(&id).map(|locked| (id, locked.last_seq)))
         .collect();
-    execute_rows!(tx, ADVANCE, &lasts, (conversation, last_seq) => [*conversation, *last_seq, now])?;
+    add_rows!(script, ADVANCE, &lasts, (conversation, last_seq) => [*conversation, *last_seq, now]);
     let rows: Vec<_> = moved
         .iter()
         .filter_map(|(conversation, device)| {
@@ -307,9 +307,9 @@ pub(super) async fn advance(
             Some((*conversation, *device, chain.device_seq, chain.commitment?))
         })
         .collect();
-    execute_rows!(tx, SAVE_CHAINS, &rows, (conversation, device, seq, commitment) => [
+    add_rows!(script, SAVE_CHAINS, &rows, (conversation, device, seq, commitment) => [
         *conversation, *device, *seq, commitment.as_slice(),
-    ])?;
+    ]);
     Ok(())
 }
 
@@ -389,9 +389,9 @@ impl MessageRow {
     }
 }
 
-/// Stores the accepted messages of a batch; `false` when the name or the commitment of one is taken.
-pub(super) async fn insert_messages(tx: &mut Tx, rows: &[MessageRow]) -> Result<bool> {
-    let stored = execute_rows!(tx, INSERT_MESSAGES, rows, MessageRow { accepted, row } => [
+/// Adds the accepted messages of a batch. One whose name or commitment is taken is not written.
+pub(super) fn add_messages(script: &mut Script, rows: &[MessageRow]) -> Result<()> {
+    add_rows!(script, INSERT_MESSAGES, rows, MessageRow { accepted, row } => [
         accepted.message_id, row.tenant, row.conversation, accepted.conversation_seq, row.client_message_id, row.sender,
         row.device, row.device_number, row.kind, row.priority, row.sent_at, accepted.received_at, row.device_seq,
         row.links[0].as_deref(), row.links[1].as_deref(), row.links[2].as_deref(), row.links[3].as_deref(),
@@ -400,8 +400,8 @@ pub(super) async fn insert_messages(tx: &mut Tx, rows: &[MessageRow]) -> Result<
         row.wrapped_key.as_slice(), row.context_hash.as_slice(), row.wrapped_key_hash.as_slice(), "[]",
         accepted.receipt.audit_leaf.as_slice(), row.policies.as_str(), accepted.receipt.policy_set.as_slice(),
         accepted.receipt.key_id.as_slice(), accepted.receipt.signature.as_slice(),
-    ])?;
-    Ok(stored == rows.len() as u64)
+    ]);
+    Ok(())
 }
 
 /// A stored message joined with its sender.

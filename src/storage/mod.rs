@@ -12,6 +12,8 @@ pub mod gate;
 pub mod keystore;
 mod macros;
 pub mod registry;
+pub mod script;
+pub mod sequences;
 
 use std::{path::Path, str::FromStr as _, time::Duration};
 

@@ -23,6 +23,7 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
         people::store::ALL,
         relay::store::ALL,
         storage::dialect::ALL,
+        storage::sequences::ALL,
     ];
     stores.concat()
 }
