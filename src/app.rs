@@ -92,7 +92,7 @@ impl App {
         let keys = Db::open(&config.keystore_url()?).await?;
         gate::migrate(&keys, Store::Keys).await?;
         let crypter = Crypter::new(&secrets.column_keys)?;
-        let (writer, inbox) = Writer::new(config.relay.writer_queue);
+        let (writer, inbox) = Writer::new(config.relay.writer_queue, config.relay.writer_mib);
         let app = Arc::new(Self {
             keystore: KeyStore::new(keys, &secrets.key_encryption_key),
             tokens: TokenKeys::open(&db, &crypter, &*entropy, clock.now()).await?,

@@ -12,6 +12,8 @@ pub struct Relay {
     pub batch_sends: usize,
     /// How many sends may wait for the writer before their senders do.
     pub writer_queue: usize,
+    /// How many MiB of sends may wait for the writer before their senders do.
+    pub writer_mib: usize,
     /// How many unacknowledged events a socket may have in flight.
     pub in_flight: usize,
     /// Seconds a socket may take to make room for a frame before it is closed with 4408.
@@ -22,7 +24,7 @@ pub struct Relay {
 
 impl Default for Relay {
     fn default() -> Self {
-        Self { batch_sends: 128, writer_queue: 4096, in_flight: 256, slow_s: 10, ping_s: 30 }
+        Self { batch_sends: 128, writer_queue: 4096, writer_mib: 64, in_flight: 256, slow_s: 10, ping_s: 30 }
     }
 }
 
@@ -37,6 +39,8 @@ impl Relay {
         ];
         match zero.iter().find(|(_, wrong)| *wrong) {
             Some((key, _)) => Err(Error::internal(format!("relay.{key} must be above 0"))),
+            // The largest send must have room.
+            None if self.writer_mib < 16 => Err(Error::internal("relay.writer_mib must be at least 16")),
             None => Ok(()),
         }
     }

@@ -9,7 +9,7 @@ use sigilo_wire::{
 };
 
 use super::{
-    MAX_CONSULTATION_TYPE, details, notify,
+    MAX_CONSULTATION_TYPE, details, notify, start_facts,
     store::{self, NewConversation},
 };
 use crate::{
@@ -108,6 +108,11 @@ async fn attempt(
     let mut tx = app.db.begin("conversation_create").await?;
     let mut devices = Vec::new();
     if existing.is_none() {
+        // What was decided may have changed since; from here on it cannot.
+        let everyone: Vec<UserId> = people.iter().map(|person| person.id).collect();
+        store::lock_people(&mut tx, &everyone).await?;
+        let facts = start_facts(&mut tx, ctx, caller, wanted.r#type, &wanted.participants).await?;
+        app.policy.decide::<StartConversation>(ctx, &facts)?;
         let new = NewConversation {
             id,
             tenant: ctx.tenant,

@@ -35,6 +35,8 @@ use crate::{
 
 /// How many people and devices the kept snapshots may hold together.
 const CAPACITY: u64 = 1_000_000;
+/// How long a snapshot that nobody asks for is kept: it holds names.
+const IDLE: Duration = Duration::from_secs(3600);
 /// A clinic without a records key in force is looked at again after this long.
 const WITHOUT_RECORDS_KEY: Duration = Duration::from_secs(60);
 
@@ -275,7 +277,7 @@ pub struct Snapshots(Cache<ConversationId, Arc<Snapshot>>);
 impl Default for Snapshots {
     fn default() -> Self {
         let weigh = |_: &ConversationId, snapshot: &Arc<Snapshot>| snapshot.weight();
-        Self(Cache::builder().max_capacity(CAPACITY).weigher(weigh).build())
+        Self(Cache::builder().max_capacity(CAPACITY).weigher(weigh).time_to_idle(IDLE).build())
     }
 }
 

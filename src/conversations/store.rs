@@ -74,6 +74,17 @@ statements! {
         WHERE p.conversation_id = $1 AND p.status = 'active' AND d.kind = 'messaging' AND d.revoked_at IS NULL
         ORDER BY d.device_id";
 
+    /// Holds these people's rows until the commit, in the order of their ids: whoever changes what holds between people,
+    /// and whoever brings people together, do so one after the other. SQLite has one writer.
+    LOCK_PEOPLE_POSTGRES = "SELECT user_id FROM users WHERE user_id IN ($list) ORDER BY user_id FOR NO KEY UPDATE";
+    /// The conversations of a bump, locked in the order in which the relay's writer locks them.
+    LOCK_BETWEEN_POSTGRES = "SELECT c.conversation_id FROM conversations c WHERE c.conversation_id IN
+        (SELECT p.conversation_id FROM participants p JOIN participants q ON q.conversation_id = p.conversation_id
+         WHERE p.user_id = $1 AND q.user_id = $2 AND p.status = 'active' AND q.status = 'active')
+        ORDER BY c.conversation_id FOR UPDATE";
+    LOCK_OF_POSTGRES = "SELECT c.conversation_id FROM conversations c WHERE c.conversation_id IN
+        (SELECT conversation_id FROM participants WHERE user_id = $1 AND status = 'active')
+        ORDER BY c.conversation_id FOR UPDATE";
     CHANGED_BETWEEN = "UPDATE conversations SET facts_version = facts_version + 1 WHERE conversation_id IN
         (SELECT p.conversation_id FROM participants p JOIN participants q ON q.conversation_id = p.conversation_id
          WHERE p.user_id = $1 AND q.user_id = $2 AND p.status = 'active' AND q.status = 'active')
@@ -321,11 +332,27 @@ pub(super) async fn devices(tx: &mut Tx, conversation: ConversationId) -> Result
     Ok(fetch_all!(tx, (DeviceId,), DEVICES, conversation)?.into_iter().map(|(id,)| id).collect())
 }
 
+/// Holds these people's rows until the commit.
+pub(super) async fn lock_people(tx: &mut Tx, people: &[UserId]) -> Result<()> {
+    if matches!(tx, Tx::Postgres(_)) {
+        fetch_list!(tx, (UserId,), LOCK_PEOPLE_POSTGRES, [], people)?;
+    }
+    Ok(())
+}
+
 pub(super) async fn changed_between(tx: &mut Tx, a: UserId, b: UserId) -> Result<Vec<ConversationId>> {
+    lock_people(tx, &[a, b]).await?;
+    if matches!(tx, Tx::Postgres(_)) {
+        fetch_all!(tx, (ConversationId,), LOCK_BETWEEN_POSTGRES, a, b)?;
+    }
     Ok(fetch_all!(tx, (ConversationId,), CHANGED_BETWEEN, a, b)?.into_iter().map(|(id,)| id).collect())
 }
 
 pub(super) async fn changed_of(tx: &mut Tx, user: UserId) -> Result<Vec<ConversationId>> {
+    lock_people(tx, &[user]).await?;
+    if matches!(tx, Tx::Postgres(_)) {
+        fetch_all!(tx, (ConversationId,), LOCK_OF_POSTGRES, user)?;
+    }
     Ok(fetch_all!(tx, (ConversationId,), CHANGED_OF, user)?.into_iter().map(|(id,)| id).collect())
 }
 

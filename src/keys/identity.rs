@@ -61,8 +61,8 @@ pub async fn put_identity(
     let mut act = Act::done("publish_identity");
     let mut woken = Vec::new();
     let answer = answer(seq)?;
+    conversations::facts_changed_of(&mut tx, user).await?;
     if current.is_some() {
-        conversations::facts_changed_of(&mut tx, user).await?;
         store::forget_signed(&mut tx, user).await?;
         let data = notify::json(&sigilo_wire::event::IdentityChanged {
             user_id: user,

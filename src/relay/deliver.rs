@@ -11,12 +11,15 @@ use sigilo_wire::{
     event::{EventList, EventType, MessageDelivered},
 };
 
-use super::{frame::EventFrame, render, store, writer::Job};
+use super::{frame::EventFrame, render, store};
 use crate::{
     App, Ctx, Error, Result,
     outbox::{DeviceEvent, EventBody},
     storage::Tx,
 };
+
+/// The most events acknowledged at once: all that can be in flight, some times over.
+pub const MAX_ACKNOWLEDGED: usize = 1_024;
 
 /// How long events wait for a device that does not come.
 pub const QUEUE_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -101,12 +104,15 @@ pub async fn events_after(app: &App, ctx: &Ctx, after: Option<&str>, page_size: 
 /// in the queue (any more) are passed over. A crash before the deletion only sends them once more.
 ///
 /// # Errors
-/// `unavailable` when the server is stopping.
+/// `invalid_field` for more than [`MAX_ACKNOWLEDGED`]; `unavailable` when the server is stopping.
 pub async fn acknowledge(app: &App, acknowledgement: Acknowledgement) -> Result<()> {
     if acknowledgement.events.is_empty() {
         return Ok(());
     }
-    app.writer.take(Job::Acknowledge(acknowledgement)).await
+    if acknowledgement.events.len() > MAX_ACKNOWLEDGED {
+        return Err(Error::field("event_ids", format!("are at most {MAX_ACKNOWLEDGED} at once")));
+    }
+    app.writer.acknowledge(acknowledgement).await
 }
 
 /// Takes the acknowledgements of a batch: deletes the events, notes first deliveries, and gives the

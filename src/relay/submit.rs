@@ -6,7 +6,7 @@ use serde_json::json;
 use sigilo_seal::Origin;
 use sigilo_wire::{
     ConversationId, DeviceNumber, ErrorCode, MessageId, TenantId,
-    message::{Accepted, SendMessage},
+    message::{Accepted, RecipientEnvelope, SendMessage},
 };
 use tokio::sync::oneshot;
 
@@ -14,7 +14,6 @@ use super::{
     receipts::ReceiptKey,
     store,
     validate::{self, Hashes},
-    writer::Job,
 };
 use crate::{
     App, Caller, Ctx, Error, Result,
@@ -44,6 +43,15 @@ pub(super) struct Submission {
     pub body: Vec<u8>,
     /// W under the data key.
     pub wrapped_key: Vec<u8>,
+}
+
+impl Submission {
+    /// About how many bytes it holds.
+    pub(super) fn size(&self) -> usize {
+        let envelope = |envelope: &RecipientEnvelope| size_of::<RecipientEnvelope>() + envelope.content.len();
+        let envelopes: usize = self.message.envelopes.iter().map(envelope).sum();
+        size_of::<Self>() + 2 * self.body.len() + envelopes
+    }
 }
 
 /// A message that is stored already, or that the writer has taken; resolves after the commit.
@@ -120,7 +128,12 @@ pub async fn begin_send(
     conversation: ConversationId,
     message: Arc<SendMessage>,
 ) -> Result<Pending> {
-    let refusal = match begin_submit(app, ctx, conversation, Arc::clone(&message)).await {
+    let mut taken = begin_submit(app, ctx, conversation, Arc::clone(&message)).await;
+    if taken.as_ref().is_err_and(may_be_of_the_past) {
+        app.snapshots.forget(conversation);
+        taken = begin_submit(app, ctx, conversation, Arc::clone(&message)).await;
+    }
+    let refusal = match taken {
         Err(Error::Unavailable(what)) => return Err(Error::Unavailable(what)),
         Err(refusal) => refusal,
         taken => return taken,
@@ -130,9 +143,19 @@ pub async fn begin_send(
     let stored = store::stored_as(&mut tx, vec![message.client_message_id]).await?;
     drop(tx);
     if let Some(stored) = stored.get(&(ctx.caller()?.device_id, message.client_message_id)) {
-        return stored.repeat(conversation, &message).map(|accepted| Pending::Stored(Box::new(accepted)));
+        match stored.repeat(conversation, &message) {
+            Ok(accepted) => return Ok(Pending::Stored(Box::new(accepted))),
+            Err(conflict) if !matches!(refusal, Error::Denied(_)) => return Err(conflict),
+            // A rule's word comes before what is wrong with the message.
+            Err(_) => {}
+        }
     }
     Err(conversations::audit_denied_send(app, ctx, conversation, refusal).await)
+}
+
+/// Whether a message was refused for a key that may have been published since the snapshot was kept.
+fn may_be_of_the_past(refusal: &Error) -> bool {
+    matches!(refusal.code(), ErrorCode::InvalidSignature | ErrorCode::KeysMissing)
 }
 
 /// Decides on a message, checks it and hands it to the writer.
@@ -179,7 +202,7 @@ async fn begin_submit(
         body,
         wrapped_key,
     };
-    app.writer.take(Job::Send(Box::new(submission), answer)).await?;
+    app.writer.send(Box::new(submission), answer).await?;
     Ok(Pending::Taken(pending))
 }
 

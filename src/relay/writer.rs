@@ -2,7 +2,7 @@
 //!
 //! One task owns the relay's writes in this process. While a commit is on its way to the disk, the next batch
 //! gathers in the channel; the busier the server, the larger the batches, and the cost of a commit is shared.
-//! A full channel makes senders wait: memory stays bounded.
+//! A full channel, or too many bytes in it, makes senders wait: memory stays bounded.
 //!
 //! Acknowledgements wait a moment for company: nobody waits for them, and a transaction each would make senders
 //! wait behind it.
@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use sigilo_wire::message::Accepted;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::Instant,
 };
 
@@ -19,9 +19,9 @@ use super::{batch, deliver::Acknowledgement, submit::Submission};
 use crate::{App, Error, Result, shutdown::Shutdown, storage::error::CONFLICT};
 
 /// Something to write.
-pub(super) enum Job {
+enum Job {
     /// A message.
-    Send(Box<Submission>, oneshot::Sender<Result<Accepted>>),
+    Send(Box<Submission>, oneshot::Sender<Result<Accepted>>, OwnedSemaphorePermit),
     /// Acknowledged events. Nobody waits: until they are gone they are only sent once more.
     Acknowledge(Acknowledgement),
 }
@@ -30,11 +30,16 @@ pub(super) enum Job {
 pub(super) struct Sending {
     pub(super) submission: Box<Submission>,
     pub(super) answer: oneshot::Sender<Result<Accepted>>,
+    _room: OwnedSemaphorePermit,
 }
 
 /// The way to the writer.
 #[derive(Clone, Debug)]
-pub struct Writer(mpsc::Sender<Job>);
+pub struct Writer {
+    jobs: mpsc::Sender<Job>,
+    /// Room for what waits, in KiB.
+    room: Arc<Semaphore>,
+}
 
 /// The writer's end of the way, handed to [`run`].
 pub struct Inbox(mpsc::Receiver<Job>);
@@ -42,20 +47,39 @@ pub struct Inbox(mpsc::Receiver<Job>);
 /// How often a batch is tried again when another transaction was in its way.
 const TRIES: u32 = 5;
 /// How long acknowledgements wait for others.
-const ACK_PAUSE: Duration = Duration::from_millis(10);
+const ACK_PAUSE: Duration = Duration::from_millis(20);
 
 impl Writer {
     /// A way to a writer that is not running yet.
     #[must_use]
-    pub fn new(queue: usize) -> (Self, Inbox) {
-        let (sender, receiver) = mpsc::channel(queue);
-        (Self(sender), Inbox(receiver))
+    pub fn new(queue: usize, room_mib: usize) -> (Self, Inbox) {
+        let (jobs, receiver) = mpsc::channel(queue);
+        (Self { jobs, room: Arc::new(Semaphore::new(room_mib * 1024)) }, Inbox(receiver))
     }
 
-    /// Hands over a job, waiting for a place in the queue.
-    pub(super) async fn take(&self, job: Job) -> Result<()> {
-        self.0.send(job).await.map_err(|_| Error::Unavailable("the relay is stopping".to_owned()))
+    /// Hands over a message, waiting for room and for a place in the queue.
+    pub(super) async fn send(
+        &self,
+        submission: Box<Submission>,
+        answer: oneshot::Sender<Result<Accepted>>,
+    ) -> Result<()> {
+        let kib = u32::try_from(submission.size() / 1024 + 1).map_err(Error::internal)?;
+        let room = Arc::clone(&self.room).acquire_many_owned(kib).await.map_err(|_| stopping())?;
+        self.take(Job::Send(submission, answer, room)).await
     }
+
+    /// Hands over acknowledgements, waiting for a place in the queue.
+    pub(super) async fn acknowledge(&self, acknowledgement: Acknowledgement) -> Result<()> {
+        self.take(Job::Acknowledge(acknowledgement)).await
+    }
+
+    async fn take(&self, job: Job) -> Result<()> {
+        self.jobs.send(job).await.map_err(|_| stopping())
+    }
+}
+
+fn stopping() -> Error {
+    Error::Unavailable("the relay is stopping".to_owned())
 }
 
 /// What has gathered for the next transactions.
@@ -63,6 +87,8 @@ impl Writer {
 struct Gathered {
     sends: Vec<Sending>,
     acks: Vec<Acknowledgement>,
+    /// How many events they name together.
+    acknowledged: usize,
     /// When the acknowledgements have waited long enough.
     acks_due: Option<Instant>,
 }
@@ -71,21 +97,24 @@ impl Gathered {
     fn take(&mut self, jobs: &mut Vec<Job>) {
         for job in jobs.drain(..) {
             match job {
-                Job::Send(submission, answer) => self.sends.push(Sending { submission, answer }),
+                Job::Send(submission, answer, room) => {
+                    self.sends.push(Sending { submission, answer, _room: room });
+                }
                 Job::Acknowledge(acknowledgement) => {
                     self.acks_due.get_or_insert_with(|| Instant::now() + ACK_PAUSE);
+                    self.acknowledged += acknowledgement.events.len();
                     self.acks.push(acknowledgement);
                 }
             }
         }
     }
 
-    /// Writes the sends, and the acknowledgements when it is their time or there are `many`.
+    /// Writes the sends, and the acknowledgements when it is their time or they name `many` events.
     async fn write(&mut self, app: &App, many: usize) {
-        let due = self.acks_due.is_some_and(|due| due <= Instant::now()) || self.acks.len() >= many;
+        let due = self.acks_due.is_some_and(|due| due <= Instant::now()) || self.acknowledged >= many;
         let acks = if due { std::mem::take(&mut self.acks) } else { Vec::new() };
         if due {
-            self.acks_due = None;
+            (self.acks_due, self.acknowledged) = (None, 0);
         }
         let sends = std::mem::take(&mut self.sends);
         if !sends.is_empty() || !acks.is_empty() {

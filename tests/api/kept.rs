@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sigilo::execute;
+use sigilo::{conversations, execute};
 use sigilo_wire::{ConversationId, Role, message::SendMessage};
 
 use crate::support::{
@@ -97,6 +97,28 @@ async fn messages_show_the_name_their_sender_has_now() {
         // How far it has come is told apart.
         stored["delivery_status"] = pushed["delivery_status"].clone();
         assert_eq!(pushed, stored, "a message handed on at once is the stored one");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_identity_signs_from_the_moment_it_is_there() {
+    both_engines(async |server| {
+        let mut warm = Warm::create(server, None).await;
+        let old = warm.text(server, "signed by the old key");
+        warm.ana.identity = sigilo_seal::IdentitySecret::from_bytes([7; 32]);
+        let mut tx = server.app.db.begin("test").await.unwrap();
+        let sql = "UPDATE users SET identity_key = $2 WHERE user_id = $1";
+        let key = warm.ana.identity.public().to_bytes();
+        execute!(&mut tx, sql, warm.ana.user, key.as_slice()).unwrap();
+        conversations::facts_changed_of(&mut tx, warm.ana.user).await.unwrap();
+        tx.commit().await.unwrap();
+        // What is kept would refuse the new key before the writer could see that it is of the past, and let
+        // the old one through to it.
+        let new = warm.text(server, "signed by the new key");
+        let answer = warm.ana.post(server, warm.conversation, &new).await;
+        answer.expect_error(409, "chain_gap");
+        warm.ana.post(server, warm.conversation, &old).await.expect_error(422, "invalid_signature");
     })
     .await;
 }

@@ -79,9 +79,10 @@ impl Engine {
     pub(crate) async fn receive_archived(&self, message: Message) -> Result<()> {
         let known: Option<StoredMessage> = self.profile.get(&MessageKey::of(&message).bytes()).await?;
         let came_without_key = |stored: &StoredMessage| {
-            use NotAuthenticReason::{Envelope, EnvelopeContent, NoEnvelope};
+            use NotAuthenticReason::{Envelope, EnvelopeContent, NoEnvelope, Seal};
             let reason = &stored.verification;
-            matches!(reason, Verification::NotAuthentic(NoEnvelope | Envelope(_) | EnvelopeContent))
+            // A seal that could not be had then may be there now.
+            matches!(reason, Verification::NotAuthentic(NoEnvelope | Envelope(_) | EnvelopeContent | Seal(_)))
         };
         if known.is_some_and(|stored| !came_without_key(&stored)) {
             return Ok(());

@@ -52,6 +52,7 @@ type Sending = Pin<Box<dyn Future<Output = (RequestId, String, Result<Accepted>)
 struct Connection {
     app: SharedApp,
     session: Session,
+    language: Language,
     conversation: Option<ConversationId>,
     socket: WebSocket,
     /// The last event sent.
@@ -70,7 +71,7 @@ struct Connection {
 /// Serves a socket until it ends.
 pub(super) async fn run(
     app: SharedApp,
-    session: Session,
+    (session, language): (Session, Language),
     conversation: Option<ConversationId>,
     registration: Registration,
     socket: WebSocket,
@@ -80,6 +81,7 @@ pub(super) async fn run(
     let mut connection = Connection {
         app,
         session,
+        language,
         conversation,
         socket,
         sent: 0,
@@ -283,7 +285,7 @@ impl Connection {
         let now = self.app.clock.now();
         let frame = match result {
             Ok(data) => frames::transient(EventType::Result, data, now, request_id),
-            Err(error) => frames::failure(&error, request, Language::English, now, request_id),
+            Err(error) => frames::failure(&error, request, self.language, now, request_id),
         };
         self.send(&frame).await
     }

@@ -11,7 +11,7 @@ use axum::{
         FromRequestParts, State,
         ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
     },
-    http::request::Parts,
+    http::{header, request::Parts},
     response::Response,
     routing::get,
 };
@@ -24,9 +24,12 @@ use crate::{
     app::SharedApp,
     auth::{self, Session},
     conversations,
-    gateway::http::{
-        error::ApiError,
-        extract::{ApiPath, ApiQuery, address, arrival, bearer},
+    gateway::{
+        http::{
+            error::ApiError,
+            extract::{ApiPath, ApiQuery, address, arrival, bearer},
+        },
+        language::Language,
     },
     relay::{MAX_SEND_REQUEST, hub::Registration},
 };
@@ -47,8 +50,8 @@ pub fn routes() -> Router<SharedApp> {
     Router::new().route("/ws/chat/", get(all)).route("/ws/chat/{conversation_id}/", get(one))
 }
 
-/// The caller of a socket, by token or ticket.
-struct SocketCaller(Session);
+/// The caller of a socket, by token or ticket, and the language they asked for.
+struct SocketCaller(Session, Language);
 
 /// `?token=`: a ticket of `POST /api/auth/ws-ticket/`, for callers that cannot send a header.
 #[derive(Deserialize)]
@@ -63,12 +66,14 @@ impl FromRequestParts<SharedApp> for SocketCaller {
     async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
         let request = arrival(parts)?.request;
         let address = address(parts, app);
+        let language = parts.headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        let language = language.map_or_else(Language::default, Language::accepted);
         if let Some(token) = bearer(&parts.headers) {
-            return Ok(Self(auth::authenticate_session(app, token, request, address).await?));
+            return Ok(Self(auth::authenticate_session(app, token, request, address).await?, language));
         }
         let ApiQuery(ticket) = ApiQuery::<Ticket>::from_request_parts(parts, app).await?;
         let ticket = ticket.token.ok_or(Error::Unauthenticated(ErrorCode::Unauthenticated))?;
-        Ok(Self(auth::take_ws_ticket(app, &ticket, request, address).await?))
+        Ok(Self(auth::take_ws_ticket(app, &ticket, request, address).await?, language))
     }
 }
 
@@ -76,25 +81,25 @@ type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 
 async fn all(
     State(app): State<SharedApp>,
-    SocketCaller(session): SocketCaller,
+    caller: SocketCaller,
     upgrade: Upgrade,
 ) -> Result<Response, ApiError> {
-    open(app, session, None, upgrade).await
+    open(app, caller, None, upgrade).await
 }
 
 async fn one(
     State(app): State<SharedApp>,
-    SocketCaller(session): SocketCaller,
+    caller: SocketCaller,
     ApiPath(conversation): ApiPath<ConversationId>,
     upgrade: Upgrade,
 ) -> Result<Response, ApiError> {
-    conversations::authorize_read(&app, &session.ctx, conversation).await?;
-    open(app, session, Some(conversation), upgrade).await
+    conversations::authorize_read(&app, &caller.0.ctx, conversation).await?;
+    open(app, caller, Some(conversation), upgrade).await
 }
 
 async fn open(
     app: SharedApp,
-    session: Session,
+    SocketCaller(session, language): SocketCaller,
     conversation: Option<ConversationId>,
     upgrade: Upgrade,
 ) -> Result<Response, ApiError> {
@@ -107,11 +112,17 @@ async fn open(
         Error::invalid(ErrorCode::InvalidField, problem)
     })?;
     let registration: Registration = app.hub.register(device, session.family, conversation);
+    // The server may have begun to stop, and told its sockets, between the two.
+    if app.shutdown.borrow().is_draining() {
+        return Err(ApiError(Error::Unavailable("the server is restarting".to_owned())));
+    }
     auth::still_stands(&app, &session).await?;
     Ok(upgrade
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
         .max_message_size(MAX_FRAME)
         .max_frame_size(MAX_FRAME)
-        .on_upgrade(move |socket| connection::run(app, session, conversation, registration, socket)))
+        .on_upgrade(move |socket| {
+            connection::run(app, (session, language), conversation, registration, socket)
+        }))
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Pair, connect, next_of};
-use crate::support::{both_engines, socket::Socket};
+use super::{Pair, connect, messages, next_of};
+use crate::support::{both_engines, both_engines_with, socket::Socket};
 
 #[tokio::test]
 async fn a_newer_socket_replaces_the_older_and_a_revoked_device_is_cut_off() {
@@ -67,5 +67,29 @@ async fn a_frame_too_large_is_said_to_be_and_an_unknown_one_too() {
         let answer = socket.send_too_large(&huge).await;
         assert_eq!(answer["data"]["error"], "body_too_large", "{answer}");
     })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_closed_and_loses_nothing() {
+    both_engines_with(
+        |config| config.relay.slow_s = 1,
+        async |server| {
+            let pair = Pair::create(server, "slow").await;
+            let (_, mut maria) = connect(server, &pair.maria).await;
+            let sockets = server.app.hub.connections();
+            // More than the kernel keeps for a reader who is not there.
+            let long = "x".repeat(47_000);
+            let mut sent = 0;
+            while server.app.hub.connections() == sockets {
+                assert!(sent < 200, "a socket that nobody reads stays open");
+                pair.send(server, &long).await;
+                sent += 1;
+            }
+            assert_eq!(maria.closed().await, 4408);
+            let (backlog, _socket) = connect(server, &pair.maria).await;
+            assert_eq!(messages(&backlog).len(), sent);
+        },
+    )
     .await;
 }
