@@ -311,7 +311,7 @@ async fn the_list_is_paged_and_filtered() {
         }
         assert_eq!(refused("colour=x", "unknown_field").await["field"], "query.colour");
         for query in
-            ["page_size=0", "page_size=101", "page=0", "page=101", "cursor=x", "ordering=name", "type=group"]
+            ["page_size=0", "page_size=101", "page=0", "page=101", "cursor=x", "ordering=name", "type=circle"]
         {
             refused(query, "invalid_field").await;
         }

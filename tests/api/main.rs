@@ -12,6 +12,7 @@ mod bad_input;
 mod clinic;
 mod conversations;
 mod coverage;
+mod groups;
 mod kept;
 mod keys;
 mod openapi;

@@ -14,6 +14,10 @@ words! {
         Direct = "direct",
         /// About one appointment or treatment.
         Consultation = "consultation",
+        /// A care team: clinicians, and at most one patient whom all of them treat.
+        Group = "group",
+        /// With the clinic's staff, who see no clinical conversation.
+        Administrative = "administrative",
     }
 }
 
