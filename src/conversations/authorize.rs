@@ -131,7 +131,7 @@ async fn load(app: &App, ctx: &Ctx, id: ConversationId) -> Result<(InConversatio
     Ok((facts.of(caller)?, facts.patient))
 }
 
-fn patients(people: &[Person]) -> Vec<UserId> {
+pub(super) fn patients(people: &[Person]) -> Vec<UserId> {
     people.iter().filter(|person| person.role == Role::Patient).map(|person| person.id).collect()
 }
 

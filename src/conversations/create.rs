@@ -3,13 +3,13 @@
 use sha2::{Digest as _, Sha256};
 use sigilo_wire::{
     ConversationId, DeviceId, Role, UserId,
-    conversation::{
-        Conversation, ConversationMetadata, ConversationType, CreateConversation, ParticipantRole,
-    },
+    conversation::{Conversation, ConversationMetadata, ConversationType, CreateConversation},
 };
 
 use super::{
-    MAX_CONSULTATION_TYPE, details, notify, start_facts,
+    MAX_CONSULTATION_TYPE, details, notify,
+    participants::role_of,
+    start_facts,
     store::{self, NewConversation},
 };
 use crate::{
@@ -187,8 +187,10 @@ async fn insert_people(
     data_key: &DataKey,
     app: &App,
 ) -> Result<Vec<DeviceId>> {
-    let rows: Vec<(UserId, &'static str)> =
-        people.iter().map(|person| (person.id, role_of(person.role).as_str())).collect();
+    // Who started it answers for it: it never lacks somebody who can change its members.
+    let starter = ctx.caller()?.user_id;
+    let row = |person: &Person| (person.id, role_of(person.role).as_str(), person.id != starter);
+    let rows: Vec<(UserId, &'static str, bool)> = people.iter().map(row).collect();
     store::insert_participants(tx, id, ctx.tenant, &rows, ctx.now).await?;
     let devices = notify::conversation_updated(tx, ctx, id, "created").await?;
     let others: Vec<String> = grant.resource().iter().map(ToString::to_string).collect();
@@ -200,14 +202,6 @@ async fn insert_people(
     let entry = audit::prepare(ctx, &act, data_key, None, &*app.entropy)?;
     audit::write(tx, ctx.tenant, std::slice::from_ref(&entry)).await?;
     Ok(devices)
-}
-
-/// Clinicians and staff also change settings and members.
-const fn role_of(role: Role) -> ParticipantRole {
-    match role {
-        Role::Patient => ParticipantRole::Participant,
-        _ => ParticipantRole::Moderator,
-    }
 }
 
 /// What is unique about a direct conversation: SHA-256 of both ids, the smaller first.

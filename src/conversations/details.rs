@@ -49,12 +49,13 @@ pub(super) async fn with_last_messages(
     ctx: &Ctx,
     mut conversations: Vec<Conversation>,
 ) -> Result<Vec<Conversation>> {
-    if ctx.caller()?.kind != DeviceKind::Messaging {
+    let reader = ctx.caller()?;
+    if reader.kind != DeviceKind::Messaging {
         return Ok(conversations);
     }
     let ids: Vec<ConversationId> =
         conversations.iter().filter(|c| c.total_messages > 0).map(|c| c.id).collect();
-    let mut newest: HashMap<_, _> = relay::read::newest(app, &ids)
+    let mut newest: HashMap<_, _> = relay::read::newest(app, reader.user_id, &ids)
         .await?
         .into_iter()
         .map(|message| (message.conversation_id, message))
@@ -73,6 +74,7 @@ fn participant(app: &App, row: ParticipantRow) -> Result<Participant> {
         full_name: app.crypter.decrypt_text(name, &row.full_name_enc)?,
         role: row.role.parse().map_err(Error::Internal)?,
         joined_at: row.joined_at,
+        can_leave: row.can_leave,
     })
 }
 

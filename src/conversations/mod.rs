@@ -4,7 +4,7 @@
 //! messages, which it cannot read. A pair has one direct conversation. What a decision on a send depends on
 //! (members, their accounts, care relationships) has a version, `facts_version`: whoever changes such a fact
 //! calls [`facts_changed_between`] or [`facts_changed_of`] in the same transaction, and the relay's writer
-//! refuses grants made on an older version.
+//! refuses grants made on an older version. Members who join or leave move the version themselves.
 
 mod authorize;
 mod contacts;
@@ -12,6 +12,7 @@ mod create;
 mod details;
 mod list;
 mod notify;
+mod participants;
 mod report_seal;
 mod seals;
 mod snapshot;
@@ -25,6 +26,7 @@ pub use create::{Created, create};
 pub use details::get;
 pub use list::{ConversationFilter, list};
 pub use notify::{facts_changed_between, facts_changed_of};
+pub use participants::{add_participants, leave_conversation, remove_participant};
 pub use report_seal::report_seal;
 pub use seals::{list_seals, publish_seal};
 pub(crate) use snapshot::Device;

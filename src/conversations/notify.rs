@@ -1,11 +1,14 @@
 //! Telling the rest of the system that a conversation, or what decides on it, has changed.
 
-use serde_json::json;
-use sigilo_wire::{ConversationId, DeviceId, UserId, event::EventType};
+use serde_json::{Value, json};
+use sigilo_wire::{
+    ConversationId, DeviceId, UserId,
+    event::{EventType, ParticipantChanged},
+};
 
-use super::store;
+use super::store::{self, members};
 use crate::{
-    Actor, Ctx, Result,
+    Actor, Ctx, Error, Result,
     outbox::{self, DeviceEvent, EventBody, Fact},
     storage::Tx,
 };
@@ -39,28 +42,64 @@ pub(crate) async fn conversation_updated(
     conversation: ConversationId,
     change: &'static str,
 ) -> Result<Vec<DeviceId>> {
+    let data = json!({"conversation_id": conversation, "change": change});
+    let devices = store::devices(tx, conversation).await?;
+    let news = News { r#type: EventType::ConversationUpdated, topic: "conversation.updated", data };
+    announce(tx, ctx, conversation, devices, news).await
+}
+
+/// Queues `participant_changed` for everybody's devices, also for those of who has left, and publishes the fact.
+/// Gives the devices to wake after the commit.
+///
+/// # Errors
+/// When the database refuses.
+pub(super) async fn participant_changed(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    conversation: ConversationId,
+    joined: &[UserId],
+    left: &[UserId],
+) -> Result<Vec<DeviceId>> {
+    let (joined, left) = (joined.to_vec(), left.to_vec());
+    let mut devices = store::devices(tx, conversation).await?;
+    devices.extend(members::devices_of(tx, &left).await?);
+    let change = ParticipantChanged { conversation_id: conversation, joined, left };
+    let data = serde_json::to_value(change).map_err(Error::internal)?;
+    let news = News { r#type: EventType::ParticipantChanged, topic: "conversation.participants", data };
+    announce(tx, ctx, conversation, devices, news).await
+}
+
+/// What devices and the outbox are told.
+struct News {
+    r#type: EventType,
+    topic: &'static str,
+    data: Value,
+}
+
+async fn announce(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    conversation: ConversationId,
+    mut devices: Vec<DeviceId>,
+    news: News,
+) -> Result<Vec<DeviceId>> {
     let (sender, calling) = match &ctx.actor {
         Actor::User(caller) => (Some(caller.user_id), Some(caller.device_id)),
         Actor::Operator | Actor::Anonymous => (None, None),
     };
-    let data = json!({"conversation_id": conversation, "change": change});
-    let devices: Vec<DeviceId> = store::devices(tx, conversation)
-        .await?
-        .into_iter()
-        .filter(|device| Some(*device) != calling)
-        .collect();
+    devices.retain(|device| Some(*device) != calling);
     let events: Vec<DeviceEvent> = devices
         .iter()
         .map(|device| DeviceEvent {
             device: *device,
-            r#type: EventType::ConversationUpdated,
+            r#type: news.r#type,
             conversation: Some(conversation),
             sender,
-            body: EventBody::Data(data.clone()),
+            body: EventBody::Data(news.data.clone()),
         })
         .collect();
     outbox::enqueue(tx, &events, ctx.now).await?;
-    let fact = Fact { topic: "conversation.updated", data };
+    let fact = Fact { topic: news.topic, data: news.data };
     outbox::publish(tx, ctx.tenant, &[fact], ctx.now).await?;
     Ok(devices)
 }

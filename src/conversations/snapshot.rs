@@ -17,7 +17,7 @@ use sigilo_seal::{IdentityPublicKey, KeyPurpose};
 use sigilo_wire::{
     ConversationId, DeviceId, DeviceNumber, Role, TenantId, Timestamp, UserId,
     account::DeviceKind,
-    conversation::{ConversationStatus, ConversationType},
+    conversation::{ConversationStatus, ConversationType, ParticipantRole},
 };
 
 use super::store::{self, FactRow, MemberRow};
@@ -49,6 +49,8 @@ pub(super) struct Facts {
     status: ConversationStatus,
     version: i64,
     people: Vec<Person>,
+    /// Of each of them, whether they are a moderator, and whether they may leave.
+    standing: Vec<(bool, bool)>,
     /// Pairs (patient, clinician) in care.
     care: HashSet<(UserId, UserId)>,
     /// Whom the conversation concerns.
@@ -110,9 +112,12 @@ impl Facts {
         let status = first.conversation_status.parse().map_err(Error::Internal)?;
         let (version, related) = (first.facts_version, first.related_patient_id);
         let mut people: Vec<Person> = Vec::with_capacity(rows.len());
+        let mut standing = Vec::with_capacity(rows.len());
         for row in &rows {
             if people.iter().all(|person| person.id != row.user_id) {
                 people.push(store::person(ctx.tenant, row.user_id, &row.role, &row.status)?);
+                let role: ParticipantRole = row.participant_role.parse().map_err(Error::Internal)?;
+                standing.push((role == ParticipantRole::Moderator, row.can_leave));
             }
         }
         let pair = |row: &FactRow| row.clinician_id.map(|clinician| (row.user_id, clinician));
@@ -124,6 +129,7 @@ impl Facts {
             version,
             patient: related.or_else(|| people.iter().find(|p| p.role == Role::Patient).map(|p| p.id)),
             people,
+            standing,
             care: rows.iter().filter_map(pair).collect(),
             until: rows.iter().filter_map(|row| row.expires_at).min().unwrap_or(NEVER),
         })
@@ -135,7 +141,9 @@ impl Facts {
     /// # Errors
     /// `not_found`.
     pub(super) fn of(&self, caller: UserId) -> Result<InConversation> {
-        let caller = self.people.iter().find(|person| person.id == caller).copied().ok_or(Error::NotFound)?;
+        let mut members = self.people.iter().zip(&self.standing);
+        let found = members.find(|(person, _)| person.id == caller).ok_or(Error::NotFound)?;
+        let (caller, (moderator, can_leave)) = (*found.0, *found.1);
         Ok(InConversation {
             caller,
             id: self.id,
@@ -144,8 +152,20 @@ impl Facts {
             status: self.status,
             facts_version: self.version,
             member: true,
+            moderator,
+            can_leave,
             people: People::of(caller.id, &self.people, &self.care),
         })
+    }
+
+    /// Everybody who takes part.
+    pub(super) fn people(&self) -> &[Person] {
+        &self.people
+    }
+
+    /// Someone who takes part.
+    pub(super) fn person(&self, user: UserId) -> Option<&Person> {
+        self.people.iter().find(|person| person.id == user)
     }
 }
 
@@ -241,6 +261,7 @@ impl Snapshot {
             status: ConversationStatus::Active,
             version,
             people: Vec::new(),
+            standing: Vec::new(),
             care: HashSet::new(),
             patient: Some(patient),
             until: NEVER,

@@ -1,5 +1,7 @@
 //! The rows of conversations, participants and record seals.
 
+pub(crate) mod members;
+
 use std::collections::HashSet;
 
 use sigilo_wire::{
@@ -15,7 +17,7 @@ use crate::{
 statements! {
     /// Everything a decision inside a conversation needs: a row a participant and clinician in care of them.
     FACTS = "SELECT c.type, c.status AS conversation_status, c.facts_version, c.related_patient_id, u.user_id, u.role,
-        u.status, r.clinician_id, r.expires_at FROM conversations c
+        u.status, p.role AS participant_role, p.can_leave, r.clinician_id, r.expires_at FROM conversations c
         JOIN participants p ON p.conversation_id = c.conversation_id AND p.status = 'active'
         JOIN users u ON u.user_id = p.user_id
         LEFT JOIN relationships r ON r.tenant_id = c.tenant_id AND r.patient_id = u.user_id
@@ -66,8 +68,8 @@ statements! {
         AND ($7 = '' OR EXISTS (SELECT 1 FROM participants q WHERE q.conversation_id = c.conversation_id
             AND q.user_id = $8 AND q.status = 'active'))
         ORDER BY c.updated_at, c.conversation_id LIMIT $9 OFFSET $10";
-    PARTICIPANTS = "SELECT p.conversation_id, p.user_id, u.role AS user_type, u.full_name_enc, p.role, p.joined_at
-        FROM participants p JOIN users u ON u.user_id = p.user_id
+    PARTICIPANTS = "SELECT p.conversation_id, p.user_id, u.role AS user_type, u.full_name_enc, p.role, p.joined_at,
+        p.can_leave FROM participants p JOIN users u ON u.user_id = p.user_id
         WHERE p.status = 'active' AND p.conversation_id IN ($list)
         ORDER BY p.conversation_id, p.joined_at, p.user_id";
     DEVICES = "SELECT d.device_id FROM participants p JOIN devices d ON d.user_id = p.user_id
@@ -129,6 +131,8 @@ pub(super) struct FactRow {
     pub user_id: UserId,
     pub role: String,
     pub status: String,
+    pub participant_role: String,
+    pub can_leave: bool,
     pub clinician_id: Option<UserId>,
     pub expires_at: Option<Timestamp>,
 }
@@ -240,15 +244,16 @@ pub(super) async fn insert(tx: &mut Tx, new: &NewConversation<'_>) -> Result<boo
     Ok(touched == 1)
 }
 
+/// Each with their role in the conversation, and whether they may leave it.
 pub(super) async fn insert_participants(
     tx: &mut Tx,
     conversation: ConversationId,
     tenant: TenantId,
-    participants: &[(UserId, &'static str)],
+    participants: &[(UserId, &'static str, bool)],
     now: Timestamp,
 ) -> Result<()> {
-    execute_rows!(tx, INSERT_PARTICIPANTS, participants, (user, role) => [
-        conversation, *user, tenant, *role, "active", true, false, true, now,
+    execute_rows!(tx, INSERT_PARTICIPANTS, participants, (user, role, can_leave) => [
+        conversation, *user, tenant, *role, "active", *can_leave, false, true, now,
     ])?;
     Ok(())
 }
@@ -318,6 +323,7 @@ pub(super) struct ParticipantRow {
     pub full_name_enc: Vec<u8>,
     pub role: String,
     pub joined_at: Timestamp,
+    pub can_leave: bool,
 }
 
 pub(super) async fn participants(

@@ -9,9 +9,10 @@ use sigilo_wire::{
 };
 
 use super::{
-    Action, Fact, FetchKeys, ListContacts, ListConversations, ManageClinic, ManageOwnAccount, ManagePeople,
-    ManageRelationships, Object, PublishKeys, PublishSeal, Question, ReadConversation, ReportSeal,
-    SendMessage, SendResource, StartConversation, Subject,
+    Action, AddParticipant, Fact, FetchKeys, Joining, LeaveConversation, Leaving, ListContacts,
+    ListConversations, ManageClinic, ManageOwnAccount, ManagePeople, ManageRelationships, Object,
+    PublishKeys, PublishSeal, Question, ReadConversation, RemoveParticipant, ReportSeal, SendMessage,
+    SendResource, StartConversation, Subject,
 };
 use crate::{Actor, Ctx, Error, Result};
 use sigilo_wire::ErrorCode;
@@ -124,8 +125,32 @@ pub struct InConversation {
     pub facts_version: i64,
     /// Whether the caller takes part.
     pub member: bool,
+    /// Whether the caller also changes its settings and members.
+    pub moderator: bool,
+    /// Whether the caller may leave it.
+    pub can_leave: bool,
     /// Those who take part.
     pub people: People,
+}
+
+/// Facts of [`AddParticipant`].
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// The conversation as it is.
+    pub base: InConversation,
+    /// Who is to join, in order of ids.
+    pub joining: Vec<Person>,
+    /// Everyone as they would be together; reachable when each who joins is.
+    pub people: People,
+}
+
+/// Facts of [`RemoveParticipant`] and [`LeaveConversation`].
+#[derive(Clone, Copy, Debug)]
+pub struct Leave {
+    /// The conversation as it is.
+    pub base: InConversation,
+    /// Who is to take part no longer.
+    pub user: UserId,
 }
 
 /// Facts of [`FetchKeys`].
@@ -202,19 +227,28 @@ impl Decide for StartConversation {
     }
 }
 
+/// A question about a conversation; `more` is what the act's context has beside the device and membership.
+fn about(
+    ctx: &Ctx,
+    facts: &InConversation,
+    action: &'static str,
+    more: Vec<(&'static str, Fact<'static>)>,
+) -> Result<Question<'static>> {
+    let InConversation { id, tenant, kind, status, .. } = *facts;
+    let mut context = vec![device(ctx)?, ("member", Fact::Bool(facts.member))];
+    context.extend(more);
+    let resource = Object::Conversation { id, tenant, kind, status };
+    Ok(Question { principal: Subject::User(facts.caller), action, resource, context })
+}
+
 fn in_conversation(
     ctx: &Ctx,
     facts: &InConversation,
     action: &'static str,
     with_people: bool,
 ) -> Result<Vec<Question<'static>>> {
-    let InConversation { id, tenant, kind, status, .. } = *facts;
-    let mut context = vec![device(ctx)?, ("member", Fact::Bool(facts.member))];
-    if with_people {
-        context.push(("people", facts.people.fact()));
-    }
-    let resource = Object::Conversation { id, tenant, kind, status };
-    Ok(vec![Question { principal: Subject::User(facts.caller), action, resource, context }])
+    let more = if with_people { vec![("people", facts.people.fact())] } else { Vec::new() };
+    Ok(vec![about(ctx, facts, action, more)?])
 }
 
 impl Decide for SendMessage {
@@ -262,6 +296,60 @@ impl Decide for ReportSeal {
 
     fn resource(facts: &InConversation) -> ConversationId {
         facts.id
+    }
+}
+
+impl Decide for AddParticipant {
+    type Facts = Join;
+
+    fn questions(ctx: &Ctx, facts: &Join) -> Result<Vec<Question<'static>>> {
+        let question = |person: &Person| {
+            let more = vec![
+                ("moderator", Fact::Bool(facts.base.moderator)),
+                ("joining", Fact::Text(person.role.as_str())),
+                ("people", facts.people.fact()),
+            ];
+            about(ctx, &facts.base, Self::NAME, more)
+        };
+        facts.joining.iter().map(question).collect()
+    }
+
+    fn resource(facts: &Join) -> Joining {
+        let joining = facts.joining.iter().map(|person| person.id).collect();
+        Joining { base: facts.base, joining, people: facts.people }
+    }
+}
+
+impl Decide for RemoveParticipant {
+    type Facts = Leave;
+
+    fn questions(ctx: &Ctx, facts: &Leave) -> Result<Vec<Question<'static>>> {
+        let more = vec![("moderator", Fact::Bool(facts.base.moderator))];
+        Ok(vec![about(ctx, &facts.base, Self::NAME, more)?])
+    }
+
+    fn resource(facts: &Leave) -> Leaving {
+        facts.resource()
+    }
+}
+
+impl Decide for LeaveConversation {
+    type Facts = Leave;
+
+    fn questions(ctx: &Ctx, facts: &Leave) -> Result<Vec<Question<'static>>> {
+        let more = vec![("can_leave", Fact::Bool(facts.base.can_leave))];
+        Ok(vec![about(ctx, &facts.base, Self::NAME, more)?])
+    }
+
+    fn resource(facts: &Leave) -> Leaving {
+        facts.resource()
+    }
+}
+
+impl Leave {
+    const fn resource(&self) -> Leaving {
+        let InConversation { id, facts_version, .. } = self.base;
+        Leaving { conversation_id: id, facts_version, user: self.user }
     }
 }
 

@@ -4,6 +4,8 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 
 use sigilo_wire::{ConversationId, ErrorCode, UserId};
 
+use super::facts::{InConversation, People};
+
 /// Something a person may be allowed to do. The types below are never made; they name the act in signatures.
 pub trait Action {
     /// The act's name in policies and in the audit log.
@@ -41,6 +43,12 @@ actions! {
     PublishSeal("publish_seal", ConversationId, MessageNotAllowed);
     /// Report a record seal that is not as it must be.
     ReportSeal("report_seal", ConversationId, Forbidden);
+    /// Bring these people into a conversation that has begun.
+    AddParticipant("add_participant", Joining, Forbidden);
+    /// Take somebody out of a conversation.
+    RemoveParticipant("remove_participant", Leaving, Forbidden);
+    /// Take part in a conversation no longer.
+    LeaveConversation("leave_conversation", Leaving, Forbidden);
     /// Fetch a person's key bundles.
     FetchKeys("fetch_keys", UserId, Forbidden);
     /// Publish the own identity, manifest and prekeys.
@@ -67,6 +75,29 @@ pub struct SendResource {
     pub conversation_id: ConversationId,
     /// `conversations.facts_version` at the decision.
     pub facts_version: i64,
+}
+
+/// Who joins which conversation, and what was known of everyone together: whoever uses the grant looks whether it
+/// still holds.
+#[derive(Clone, Debug)]
+pub struct Joining {
+    /// The conversation, its facts those of one version, and the caller.
+    pub base: InConversation,
+    /// Who joins, in order of ids.
+    pub joining: Vec<UserId>,
+    /// Everyone as they would be together.
+    pub people: People,
+}
+
+/// Who takes part in which conversation no longer.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaving {
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// `conversations.facts_version` at the decision.
+    pub facts_version: i64,
+    /// Who.
+    pub user: UserId,
 }
 
 /// Why something was allowed: which policies decided, of which set.

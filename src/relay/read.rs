@@ -37,13 +37,13 @@ pub struct MessageFilter {
     pub page_size: usize,
 }
 
-/// A page of a conversation's messages.
+/// A page of a conversation's messages, of those since the reader joined.
 ///
 /// # Errors
 /// `invalid_field` for a page size out of range.
 pub async fn list(
     app: &App,
-    _ctx: &Ctx,
+    ctx: &Ctx,
     grant: Grant<ReadConversation>,
     filter: &MessageFilter,
 ) -> Result<MessageList> {
@@ -53,6 +53,7 @@ pub async fn list(
     let mut tx = app.db.read("relay_messages").await?;
     let page = Page {
         conversation: *grant.resource(),
+        joined_seq: store::joined_seq(&mut tx, *grant.resource(), ctx.caller()?.user_id).await?,
         cursor: filter.cursor,
         newest_first: !filter.oldest_first,
         after: filter.after,
@@ -82,23 +83,32 @@ pub async fn conversation_of(app: &App, ctx: &Ctx, message: MessageId) -> Result
 /// One message.
 ///
 /// # Errors
-/// `not_found` when it is not in the granted conversation.
+/// `not_found` when it is not in the granted conversation, or from before the reader joined.
 pub async fn get(
     app: &App,
-    _ctx: &Ctx,
+    ctx: &Ctx,
     grant: Grant<ReadConversation>,
     message: MessageId,
 ) -> Result<Message> {
     let mut tx = app.db.read("relay_message").await?;
-    let row = store::message(&mut tx, message).await?.filter(|row| row.conversation_id == *grant.resource());
+    let conversation = *grant.resource();
+    let joined = store::joined_seq(&mut tx, conversation, ctx.caller()?.user_id).await?;
+    let row = store::message(&mut tx, message)
+        .await?
+        .filter(|row| row.conversation_id == conversation && row.conversation_seq > joined);
     let rendered = render_all(app, tx, row.into_iter().collect()).await?;
     rendered.into_iter().next().ok_or(Error::NotFound)
 }
 
-/// The newest message of each of these conversations, which the caller has shown to be the reader's.
-pub(crate) async fn newest(app: &App, conversations: &[ConversationId]) -> Result<Vec<Message>> {
+/// The newest message of each of these conversations, which the caller has shown to be the reader's; none where the
+/// reader has joined since.
+pub(crate) async fn newest(
+    app: &App,
+    reader: UserId,
+    conversations: &[ConversationId],
+) -> Result<Vec<Message>> {
     let mut tx = app.db.read("relay_newest").await?;
-    let rows = store::newest(&mut tx, conversations).await?;
+    let rows = store::newest(&mut tx, reader, conversations).await?;
     render_all(app, tx, rows).await
 }
 
@@ -124,9 +134,9 @@ async fn render_all(app: &App, mut tx: Tx, rows: Vec<StoredMessage>) -> Result<V
     for (message, user, _) in store::deliveries(&mut tx, &ids).await? {
         delivered.entry(message).or_default().insert(user);
     }
-    let mut members: HashMap<ConversationId, Vec<UserId>> = HashMap::new();
-    for (conversation, user) in store::recipients(&mut tx, &conversations).await? {
-        members.entry(conversation).or_default().push(user);
+    let mut members: HashMap<ConversationId, Vec<(UserId, i64)>> = HashMap::new();
+    for (conversation, user, joined) in store::recipients(&mut tx, &conversations).await? {
+        members.entry(conversation).or_default().push((user, joined));
     }
     drop(tx);
     let mut messages = Vec::with_capacity(rows.len());
@@ -136,7 +146,8 @@ async fn render_all(app: &App, mut tx: Tx, rows: Vec<StoredMessage>) -> Result<V
             .get(&row.conversation_id)
             .into_iter()
             .flatten()
-            .all(|user| *user == row.sender_id || reached.is_some_and(|reached| reached.contains(user)));
+            .filter(|(_, joined)| *joined < row.conversation_seq)
+            .all(|(user, _)| *user == row.sender_id || reached.is_some_and(|reached| reached.contains(user)));
         let status = if everyone { DeliveryStatus::Delivered } else { DeliveryStatus::Sent };
         messages.push(render::message(app, row, status).await?);
     }

@@ -86,18 +86,20 @@ statements! {
     MESSAGE = concat!("SELECT ", message_columns!(), " FROM messages m JOIN users u ON u.user_id = m.sender_id
         WHERE m.message_id = $1");
     NEWEST = concat!("SELECT ", message_columns!(), " FROM conversations c
+        JOIN participants p ON p.conversation_id = c.conversation_id AND p.user_id = $1 AND p.joined_seq < c.last_seq
         JOIN messages m ON m.conversation_id = c.conversation_id AND m.conversation_seq = c.last_seq
         JOIN users u ON u.user_id = m.sender_id WHERE c.conversation_id IN ($list)");
     MESSAGES_DOWN = concat!("SELECT ", message_columns!(), " FROM messages m JOIN users u ON u.user_id = m.sender_id
         WHERE m.conversation_id = $1 AND m.conversation_seq < $2 AND m.received_at > $3 AND m.received_at < $4
         AND ($5 = '' OR m.kind = $5) AND ($6 = '' OR m.sender_id = $7)
-        ORDER BY m.conversation_seq DESC LIMIT $8");
+        AND m.conversation_seq > $9 ORDER BY m.conversation_seq DESC LIMIT $8");
     MESSAGES_UP = concat!("SELECT ", message_columns!(), " FROM messages m JOIN users u ON u.user_id = m.sender_id
         WHERE m.conversation_id = $1 AND m.conversation_seq > $2 AND m.received_at > $3 AND m.received_at < $4
         AND ($5 = '' OR m.kind = $5) AND ($6 = '' OR m.sender_id = $7)
-        ORDER BY m.conversation_seq LIMIT $8");
+        AND m.conversation_seq > $9 ORDER BY m.conversation_seq LIMIT $8");
     TRUNCATE = "DELETE FROM device_events WHERE device_id = $1 AND created_at < $2";
-    RECIPIENTS = "SELECT conversation_id, user_id FROM participants WHERE status = 'active' AND conversation_id IN ($list)";
+    JOINED_SEQ = "SELECT joined_seq FROM participants WHERE conversation_id = $1 AND user_id = $2";
+    RECIPIENTS = "SELECT conversation_id, user_id, joined_seq FROM participants WHERE status = 'active' AND conversation_id IN ($list)";
 }
 
 /// The private half, under column encryption.
@@ -530,9 +532,18 @@ pub(super) async fn insert_deliveries(
     fetch_rows!(tx, (MessageId, UserId), INSERT_DELIVERIES, rows, (message, user) => [*message, *user, now])
 }
 
-/// The newest message of each conversation.
-pub(super) async fn newest(tx: &mut Tx, conversations: &[ConversationId]) -> Result<Vec<StoredMessage>> {
-    fetch_list!(tx, StoredMessage, NEWEST, [], conversations)
+/// The newest message of each conversation, where this person takes part since before it.
+pub(super) async fn newest(
+    tx: &mut Tx,
+    reader: UserId,
+    conversations: &[ConversationId],
+) -> Result<Vec<StoredMessage>> {
+    fetch_list!(tx, StoredMessage, NEWEST, [reader], conversations)
+}
+
+/// The last message before this person joined: what they read begins after it.
+pub(super) async fn joined_seq(tx: &mut Tx, conversation: ConversationId, user: UserId) -> Result<i64> {
+    Ok(fetch_optional!(tx, (i64,), JOINED_SEQ, conversation, user)?.ok_or(Error::NotFound)?.0)
 }
 
 pub(super) async fn message(tx: &mut Tx, id: MessageId) -> Result<Option<StoredMessage>> {
@@ -543,6 +554,8 @@ pub(super) async fn message(tx: &mut Tx, id: MessageId) -> Result<Option<StoredM
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Page<'a> {
     pub conversation: ConversationId,
+    /// Exclusive: what is before is not the reader's.
+    pub joined_seq: i64,
     /// Exclusive; `None` from the beginning.
     pub cursor: Option<i64>,
     pub newest_first: bool,
@@ -572,15 +585,17 @@ pub(super) async fn page(tx: &mut Tx, page: &Page<'_>) -> Result<Vec<StoredMessa
         kind,
         by_sender,
         sender,
-        page.limit
+        page.limit,
+        page.joined_seq
     )
 }
 
+/// Who takes part in these conversations, and after which message each of them joined.
 pub(super) async fn recipients(
     tx: &mut Tx,
     conversations: &[ConversationId],
-) -> Result<Vec<(ConversationId, UserId)>> {
-    fetch_list!(tx, (ConversationId, UserId), RECIPIENTS, [], conversations)
+) -> Result<Vec<(ConversationId, UserId, i64)>> {
+    fetch_list!(tx, (ConversationId, UserId, i64), RECIPIENTS, [], conversations)
 }
 
 /// Takes everything off a device's queue that is older than an instant; tells whether there was anything.

@@ -16,6 +16,7 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
         cli::demo::store::ALL,
         cli::bench::store::ALL,
         conversations::store::ALL,
+        conversations::store::members::ALL,
         idempotency::store::ALL,
         keys::store::ALL,
         outbox::store::ALL,

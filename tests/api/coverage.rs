@@ -37,12 +37,14 @@ enum Case {
 use Case::{Foreign, NoIds};
 
 /// A request that names things of the other clinic.
+#[derive(Clone)]
 struct Ask {
     path: String,
     body: Option<Value>,
     expected: Expected,
 }
 
+#[derive(Clone, Copy)]
 enum Expected {
     /// As if the things were not there. Their own people do find them, when the request only reads.
     NotFound,
@@ -107,6 +109,21 @@ const CASES: &[(&str, Case)] = &[
     (
         "POST /api/chat/conversations/{conversation_id}/messages/",
         Foreign(|w| not_found(w.theirs.path("messages/"), Some(w.theirs.next.clone()))),
+    ),
+    (
+        "POST /api/chat/conversations/{conversation_id}/participants/",
+        Foreign(|w| {
+            let body = Some(json!({"user_ids": [w.theirs.maria.user]}));
+            let ours = w.ours.path("participants/");
+            [not_found(w.theirs.path("participants/"), body.clone()), not_found(ours, body)].concat()
+        }),
+    ),
+    (
+        "DELETE /api/chat/conversations/{conversation_id}/participants/{user_id}/",
+        Foreign(|w| {
+            let person = format!("participants/{}/", w.theirs.maria.user);
+            [not_found(w.theirs.path(&person), None), not_found(w.ours.path(&person), None)].concat()
+        }),
     ),
     (
         "GET /api/chat/conversations/{conversation_id}/seals/",

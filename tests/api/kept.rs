@@ -6,11 +6,14 @@ use serde_json::json;
 use sigilo::{conversations, execute};
 use sigilo_wire::{ConversationId, Role, message::SendMessage};
 
-use crate::support::{
-    TestServer, both_engines,
-    clinic::Clinic,
-    device::{Device, relate},
-    socket::Socket,
+use crate::{
+    groups::Team,
+    support::{
+        TestServer, both_engines,
+        clinic::Clinic,
+        device::{Device, relate},
+        socket::Socket,
+    },
 };
 
 /// A patient and a doctor after a first message: all that can be kept is kept.
@@ -119,6 +122,42 @@ async fn a_new_identity_signs_from_the_moment_it_is_there() {
         let answer = warm.ana.post(server, warm.conversation, &new).await;
         answer.expect_error(409, "chain_gap");
         warm.ana.post(server, warm.conversation, &old).await.expect_error(422, "invalid_signature");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_joins_or_leaves_does_so_for_the_next_message() {
+    both_engines(async |server| {
+        let team = Team::create(server).await;
+        let Team { clinic, ana, maria, jorge, .. } = &team;
+        let id = team.started(server, "group", maria, &[ana]).await;
+        team.say(server, id, ana, &[maria]).await;
+        let people = format!("/api/chat/conversations/{id}/participants/");
+        let who = |device: &Device| json!([{"user_id": device.user, "device_id": 1}]);
+        let refused = async |to: &[&Device], code: &str| {
+            let text = ana.text(server, id, "refused", to);
+            let details = ana.post(server, id, &text).await.expect_error(409, code);
+            // The chain goes on from the last accepted message.
+            ana.rewind(id, &text);
+            details
+        };
+
+        server.post(&people, Some(&maria.token), &json!({"user_ids": [jorge.user]})).await.expect(200);
+        refused(&[maria], "seal_stale").await;
+        ana.publish_seal(server, clinic, id, &[maria, jorge]).await;
+        assert_eq!(refused(&[maria], "device_mismatch").await["missing"], who(jorge));
+        team.say(server, id, ana, &[maria, jorge]).await;
+        team.say(server, id, jorge, &[ana, maria]).await;
+
+        let late = jorge.text(server, id, "too late", &[ana, maria]);
+        server.delete(&format!("{people}{}/", jorge.user), Some(&maria.token)).await.expect(204);
+        jorge.post(server, id, &late).await.expect_error(404, "not_found");
+        refused(&[maria, jorge], "seal_stale").await;
+        ana.publish_seal(server, clinic, id, &[maria]).await;
+        assert_eq!(refused(&[maria, jorge], "device_mismatch").await["extra"], who(jorge));
+        let text = ana.text(server, id, "among us", &[maria]);
+        ana.post(server, id, &text).await.expect(201);
     })
     .await;
 }

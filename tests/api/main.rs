@@ -17,6 +17,7 @@ mod kept;
 mod keys;
 mod openapi;
 mod operation;
+mod participants;
 mod receipts;
 mod relationships;
 mod relay;

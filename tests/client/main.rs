@@ -8,6 +8,7 @@ mod support;
 mod activation;
 mod crash;
 mod exchange;
+mod groups;
 mod lifecycle;
 mod lost_answers;
 mod people;

@@ -75,6 +75,13 @@ impl<'a> World<'a> {
         self.activated("maria", &invitation).await
     }
 
+    /// A clinician without appointments.
+    pub async fn colleague(&self, name: &str) -> Device {
+        let email = format!("{name}@example.org");
+        let invitation = self.clinic.invite(self.server, Role::Doctor, &email).await;
+        self.activated(name, &invitation.uri(&self.server.url)).await
+    }
+
     /// The invitation's text.
     pub async fn invitation(&self, role: Role, name: &str, identifier: (&str, &str)) -> String {
         self.invitation_to(&self.server.url, role, name, identifier).await

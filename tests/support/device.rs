@@ -302,6 +302,14 @@ impl Device {
         request
     }
 
+    /// Goes back to before a message that was refused.
+    pub fn rewind(&self, conversation: ConversationId, refused: &SendMessage) {
+        let mut chains = self.chains.lock().unwrap();
+        let chain = chains.get_mut(&conversation).unwrap();
+        chain.device_seq = refused.device_seq - 1;
+        chain.last = refused.prev_commitment.map(Into::into);
+    }
+
     /// Posts a message.
     pub async fn post(
         &self,

@@ -11,15 +11,17 @@ use std::{
 };
 
 use futures_util::future::LocalBoxFuture;
-use sigilo_wire::event::{ClientFrame, EventType, MessageDelivered, NewMessageEvent, ServerFrame};
-use sigilo_wire::{ConversationId, UserId};
+use sigilo_wire::{
+    ConversationId, UserId,
+    event::{ClientFrame, EventType, MessageDelivered, NewMessageEvent, ParticipantChanged, ServerFrame},
+};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     Error, Result,
     api::Api,
     env::Env,
-    event::{ClientEvent, Listeners},
+    event::{ClientEvent, Listeners, TimelineNote},
     profile::{
         Profile,
         records::{Account, ConversationRecord, Cursor, ONLY},
@@ -267,6 +269,11 @@ impl Engine {
                 Some(conversation) => self.conversation_changed(conversation).await,
                 None => Ok(()),
             },
+            EventType::ParticipantChanged => {
+                let change: ParticipantChanged =
+                    serde_json::from_value(frame.data.clone()).map_err(malformed)?;
+                self.participants_changed(change).await
+            }
             EventType::IdentityChanged | EventType::ManifestChanged => self.keys_changed(frame).await,
             EventType::KeysLow => self.top_up_keys().await,
             EventType::RotationDue => self.rotate_keys().await,
@@ -288,6 +295,26 @@ impl Engine {
             self.profile.put(&record).await?;
         }
         self.refresh_conversation(id).await?;
+        self.tell(ClientEvent::ConversationUpdated { conversation: id });
+        Ok(())
+    }
+
+    /// Fetches a conversation whose members are others now. Whoever has left cannot: what they know of it stays as it
+    /// was, without them.
+    async fn participants_changed(&self, change: ParticipantChanged) -> Result<()> {
+        let (id, me) = (change.conversation_id, self.account()?.user);
+        if !change.left.contains(&me) {
+            return self.conversation_changed(id).await;
+        }
+        let Some(mut record) = self.profile.get::<ConversationRecord>(id.as_bytes()).await? else {
+            return Ok(());
+        };
+        if record.shown_members.contains(&me) {
+            record.conversation.participants.retain(|participant| participant.user_id != me);
+            record.shown_members.retain(|user| *user != me);
+            self.profile.put(&record).await?;
+            self.note(id, TimelineNote::Left(me)).await?;
+        }
         self.tell(ClientEvent::ConversationUpdated { conversation: id });
         Ok(())
     }

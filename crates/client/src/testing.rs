@@ -429,6 +429,7 @@ fn conversation_record(id: ConversationId, parties: &[&Party]) -> ConversationRe
                 full_name: account.full_name.clone(),
                 role: ParticipantRole::Participant,
                 joined_at: NOW,
+                can_leave: true,
             }
         })
         .collect();

@@ -71,6 +71,15 @@ pub struct CreateConversation {
     pub metadata: ConversationMetadata,
 }
 
+/// POST /api/chat/conversations/{id}/participants/
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct AddParticipants {
+    /// Whom to add: 1 to 49 people. Those who take part already stay.
+    pub user_ids: Vec<UserId>,
+}
+
 /// Somebody in a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -85,6 +94,13 @@ pub struct Participant {
     pub role: ParticipantRole,
     /// Since when.
     pub joined_at: Timestamp,
+    /// Whether they may leave; whoever started it may not.
+    #[serde(default = "yes")]
+    pub can_leave: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// A conversation as a participant sees it.

@@ -17,6 +17,8 @@ words! {
         MessageDelivered = "message_delivered",
         /// A conversation was created or changed.
         ConversationUpdated = "conversation_updated",
+        /// Somebody joined or left a conversation.
+        ParticipantChanged = "participant_changed",
         /// A contact has a new identity key.
         IdentityChanged = "identity_changed",
         /// A contact or the user has a new device manifest.
@@ -96,6 +98,18 @@ pub struct MessageDelivered {
     pub user_id: UserId,
     /// When.
     pub delivered_at: Timestamp,
+}
+
+/// `data` of `participant_changed`: also for who has left. The next message needs a new record seal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ParticipantChanged {
+    /// Where.
+    pub conversation_id: ConversationId,
+    /// Who takes part from now on.
+    pub joined: Vec<UserId>,
+    /// Who takes part no longer.
+    pub left: Vec<UserId>,
 }
 
 /// `data` of `identity_changed`. A hint: the device fetches and checks for itself.

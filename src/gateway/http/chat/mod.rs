@@ -3,6 +3,7 @@
 mod contacts;
 mod conversations;
 mod messages;
+mod participants;
 mod seals;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -14,6 +15,7 @@ pub fn routes() -> OpenApiRouter<SharedApp> {
     OpenApiRouter::new()
         .merge(contacts::routes())
         .merge(conversations::routes())
+        .merge(participants::routes())
         .merge(seals::routes())
         .merge(messages::routes())
 }

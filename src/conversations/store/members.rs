@@ -1,0 +1,125 @@
+//! The rows of participants that change after a conversation's start.
+
+use std::collections::HashSet;
+
+use sigilo_wire::{ConversationId, DeviceId, TenantId, Timestamp, UserId};
+
+use super::{PersonRow, person};
+use crate::{
+    Result, execute, execute_rows, fetch_all, fetch_list, fetch_optional, policy::Person, statements,
+    storage::Tx,
+};
+
+statements! {
+    /// SQLite's transaction holds the whole database already.
+    PEOPLE_SQLITE = "SELECT user_id, role, status FROM users WHERE tenant_id = $1 AND user_id IN ($list)";
+    /// A suspension waits until the commit, and finds the new member then; one that came first is seen here.
+    PEOPLE_POSTGRES = "SELECT user_id, role, status FROM users WHERE tenant_id = $1 AND user_id IN ($list)
+        ORDER BY user_id FOR SHARE";
+    CARE_SQLITE = "SELECT patient_id, clinician_id FROM relationships WHERE tenant_id = $1 AND revoked_at IS NULL
+        AND (expires_at IS NULL OR expires_at > $2) AND patient_id IN ($list)";
+    /// As with people: a revocation comes before or after, never beside.
+    CARE_POSTGRES = "SELECT patient_id, clinician_id FROM relationships WHERE tenant_id = $1 AND revoked_at IS NULL
+        AND (expires_at IS NULL OR expires_at > $2) AND patient_id IN ($list) ORDER BY relationship_id FOR SHARE";
+    MEMBERS = "SELECT user_id FROM participants WHERE conversation_id = $1 AND status = 'active'";
+    MOVE_ON = "UPDATE conversations SET facts_version = facts_version + 1, updated_at = $3
+        WHERE conversation_id = $1 AND facts_version = $2 RETURNING last_seq";
+    CONCERNS = "UPDATE conversations SET related_patient_id = $2
+        WHERE conversation_id = $1 AND related_patient_id IS NULL";
+    JOIN = "INSERT INTO participants (conversation_id, user_id, tenant_id, role, status, can_leave, archived,
+        notifications_enabled, read_seq, joined_seq, joined_at) VALUES $rows
+        ON CONFLICT (conversation_id, user_id) DO UPDATE SET role = excluded.role, status = excluded.status,
+        can_leave = excluded.can_leave, archived = excluded.archived, read_seq = excluded.read_seq,
+        joined_seq = excluded.joined_seq, joined_at = excluded.joined_at, left_at = NULL";
+    LEAVE = "UPDATE participants SET status = 'left', left_at = $3
+        WHERE conversation_id = $1 AND user_id = $2 AND status = 'active'";
+    TOOK_PART = "SELECT status FROM participants WHERE conversation_id = $1 AND user_id = $2";
+    DEVICES_OF = "SELECT device_id FROM devices WHERE kind = 'messaging' AND revoked_at IS NULL AND user_id IN ($list)";
+}
+
+/// These people, who stay as they are until the commit.
+pub(in crate::conversations) async fn people_held(
+    tx: &mut Tx,
+    tenant: TenantId,
+    ids: &[UserId],
+) -> Result<Vec<Person>> {
+    let sql = if matches!(tx, Tx::Sqlite(_)) { PEOPLE_SQLITE } else { PEOPLE_POSTGRES };
+    let rows = fetch_list!(tx, PersonRow, sql, [tenant], ids)?;
+    rows.iter().map(|row| person(tenant, row.user_id, &row.role, &row.status)).collect()
+}
+
+/// Pairs (patient, clinician) in care, of these patients, who stay in care until the commit.
+pub(in crate::conversations) async fn care_held(
+    tx: &mut Tx,
+    tenant: TenantId,
+    patients: &[UserId],
+    now: Timestamp,
+) -> Result<HashSet<(UserId, UserId)>> {
+    let sql = if matches!(tx, Tx::Sqlite(_)) { CARE_SQLITE } else { CARE_POSTGRES };
+    Ok(fetch_list!(tx, (UserId, UserId), sql, [tenant, now], patients)?.into_iter().collect())
+}
+
+/// Who takes part.
+pub(in crate::conversations) async fn of(tx: &mut Tx, conversation: ConversationId) -> Result<Vec<UserId>> {
+    Ok(fetch_all!(tx, (UserId,), MEMBERS, conversation)?.into_iter().map(|(id,)| id).collect())
+}
+
+/// Makes every grant on the conversation stale and holds it until the commit; gives its last message's number.
+/// `None` when its facts are of another version than this one.
+pub(in crate::conversations) async fn move_on(
+    tx: &mut Tx,
+    conversation: ConversationId,
+    version: i64,
+    now: Timestamp,
+) -> Result<Option<i64>> {
+    Ok(fetch_optional!(tx, (i64,), MOVE_ON, conversation, version, now)?.map(|(seq,)| seq))
+}
+
+/// The conversation concerns this patient, unless it concerns one already.
+pub(in crate::conversations) async fn concerns(
+    tx: &mut Tx,
+    conversation: ConversationId,
+    patient: UserId,
+) -> Result<()> {
+    execute!(tx, CONCERNS, conversation, patient)?;
+    Ok(())
+}
+
+/// These people, with their roles in the conversation, take part in what comes after message `last_seq`.
+pub(in crate::conversations) async fn join(
+    tx: &mut Tx,
+    conversation: ConversationId,
+    tenant: TenantId,
+    people: &[(UserId, &'static str)],
+    last_seq: i64,
+    now: Timestamp,
+) -> Result<()> {
+    execute_rows!(tx, JOIN, people, (user, role) => [
+        conversation, *user, tenant, *role, "active", true, false, true, last_seq, last_seq, now,
+    ])?;
+    Ok(())
+}
+
+/// `false` when this person does not take part.
+pub(in crate::conversations) async fn leave(
+    tx: &mut Tx,
+    conversation: ConversationId,
+    user: UserId,
+    now: Timestamp,
+) -> Result<bool> {
+    Ok(execute!(tx, LEAVE, conversation, user, now)? == 1)
+}
+
+/// Whether this person takes part, or did.
+pub(in crate::conversations) async fn took_part(
+    tx: &mut Tx,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<bool> {
+    Ok(fetch_optional!(tx, (String,), TOOK_PART, conversation, user)?.is_some())
+}
+
+/// The messaging devices of these people.
+pub(in crate::conversations) async fn devices_of(tx: &mut Tx, users: &[UserId]) -> Result<Vec<DeviceId>> {
+    Ok(fetch_list!(tx, (DeviceId,), DEVICES_OF, [], users)?.into_iter().map(|(id,)| id).collect())
+}
