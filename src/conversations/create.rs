@@ -130,8 +130,7 @@ async fn attempt(
         }
         devices = insert_people(&mut tx, ctx, grant, id, &people, patient, &data_key, app).await?;
     }
-    let row = store::by_id(&mut tx, ctx.tenant, id).await?.ok_or(Error::NotFound)?;
-    let conversation = details::render(app, &mut tx, vec![row]).await?.pop().ok_or(Error::NotFound)?;
+    let conversation = details::shown(app, &mut tx, ctx, id).await?;
     let status = if existing.is_some() { OK } else { CREATED };
     if let Some(key) = key
         && !idempotency::remember(app, &mut tx, ctx, caller.id, key, (status, &conversation)).await?

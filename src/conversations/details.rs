@@ -3,15 +3,24 @@
 use std::collections::HashMap;
 
 use sigilo_wire::{
-    ConversationId,
+    ConversationId, Role,
     account::DeviceKind,
-    conversation::{Conversation, ConversationMetadata, Participant},
+    conversation::{
+        Conversation, ConversationMetadata, ConversationSettings, Participant, Permission, Permissions,
+    },
 };
 
-use super::store::{self, ConversationRow, ParticipantRow};
+use super::{
+    snapshot::Facts,
+    store::{self, ConversationRow, ParticipantRow},
+};
 use crate::{
     App, Ctx, Error, Result,
-    policy::{Grant, ReadConversation},
+    policy::{
+        AddParticipant, CloseConversation, Decide, Grant, LeaveConversation, Person, ReadConversation,
+        RemoveParticipant, SendMessage,
+        facts::{InConversation, Join, Leave, People},
+    },
     relay,
     storage::{Tx, crypter::Place},
 };
@@ -22,23 +31,70 @@ use crate::{
 /// `not_found` when it is gone.
 pub async fn get(app: &App, ctx: &Ctx, grant: Grant<ReadConversation>) -> Result<Conversation> {
     let mut tx = app.db.read("conversation_get").await?;
-    let row = store::by_id(&mut tx, ctx.tenant, *grant.resource()).await?.ok_or(Error::NotFound)?;
-    let conversation = render(app, &mut tx, vec![row]).await?.pop().ok_or(Error::NotFound)?;
+    let mut conversation = shown(app, &mut tx, ctx, *grant.resource()).await?;
+    let facts = Facts::load(&mut tx, ctx, *grant.resource()).await?;
     drop(tx);
+    conversation.permissions = Some(permissions(app, ctx, facts.of(ctx.caller()?.user_id)?)?);
     with_last_messages(app, ctx, vec![conversation]).await?.pop().ok_or(Error::NotFound)
 }
 
+/// A conversation as the caller sees it, without messages.
+pub(super) async fn shown(app: &App, tx: &mut Tx, ctx: &Ctx, id: ConversationId) -> Result<Conversation> {
+    let row = store::by_id(tx, ctx.tenant, id).await?.ok_or(Error::NotFound)?;
+    render(app, tx, ctx, vec![row]).await?.pop().ok_or(Error::NotFound)
+}
+
+fn permissions(app: &App, ctx: &Ctx, base: InConversation) -> Result<Permissions> {
+    let clinician = Person { role: Role::Doctor, ..base.caller };
+    let people = People { reachable: true, ..base.people };
+    let leave = Leave { base, user: base.caller.id };
+    Ok(Permissions {
+        send: permission::<SendMessage>(app, ctx, &base)?,
+        add_participant: permission::<AddParticipant>(
+            app,
+            ctx,
+            &Join { base, joining: vec![clinician], people },
+        )?,
+        remove_participant: permission::<RemoveParticipant>(app, ctx, &leave)?,
+        leave: permission::<LeaveConversation>(app, ctx, &leave)?,
+        close: permission::<CloseConversation>(app, ctx, &base)?,
+    })
+}
+
+fn permission<A: Decide>(app: &App, ctx: &Ctx, facts: &A::Facts) -> Result<Permission> {
+    let (allowed, reason, policies) = match app.policy.decide::<A>(ctx, facts) {
+        Ok(grant) => (true, None, grant.basis().policies.to_vec()),
+        Err(Error::Denied(denial)) => {
+            (false, denial.details["reason"].as_str().map(str::to_owned), denial.policies)
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Permission { allowed, reason, policies, next_open_at: None })
+}
+
 /// Rows as participants see them, without messages.
-pub(super) async fn render(app: &App, tx: &mut Tx, rows: Vec<ConversationRow>) -> Result<Vec<Conversation>> {
+pub(super) async fn render(
+    app: &App,
+    tx: &mut Tx,
+    ctx: &Ctx,
+    rows: Vec<ConversationRow>,
+) -> Result<Vec<Conversation>> {
+    let caller = ctx.caller()?.user_id;
     let ids: Vec<ConversationId> = rows.iter().map(|row| row.conversation_id).collect();
     let mut people: HashMap<ConversationId, Vec<Participant>> = HashMap::new();
+    let mut settings: HashMap<ConversationId, ConversationSettings> = HashMap::new();
     for row in store::participants(tx, &ids).await? {
+        if row.user_id == caller {
+            let ParticipantRow { notifications_enabled, archived, .. } = row;
+            settings.insert(row.conversation_id, ConversationSettings { notifications_enabled, archived });
+        }
         people.entry(row.conversation_id).or_default().push(participant(app, row)?);
     }
     rows.into_iter()
         .map(|row| {
             let participants = people.remove(&row.conversation_id).unwrap_or_default();
-            conversation(row, participants)
+            let settings = settings.get(&row.conversation_id).copied().unwrap_or_default();
+            conversation(row, participants, settings)
         })
         .collect()
 }
@@ -78,7 +134,11 @@ fn participant(app: &App, row: ParticipantRow) -> Result<Participant> {
     })
 }
 
-fn conversation(row: ConversationRow, participants: Vec<Participant>) -> Result<Conversation> {
+fn conversation(
+    row: ConversationRow,
+    participants: Vec<Participant>,
+    settings: ConversationSettings,
+) -> Result<Conversation> {
     Ok(Conversation {
         id: row.conversation_id,
         r#type: row.r#type.parse().map_err(Error::Internal)?,
@@ -94,6 +154,8 @@ fn conversation(row: ConversationRow, participants: Vec<Participant>) -> Result<
         updated_at: row.updated_at,
         closed_at: row.closed_at,
         total_messages: row.last_seq,
+        settings,
+        permissions: None,
         last_message: None,
     })
 }

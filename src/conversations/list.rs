@@ -1,7 +1,7 @@
 //! The caller's conversations.
 
 use sigilo_wire::{
-    Timestamp, UserId,
+    AppointmentId, Role, Timestamp, UserId,
     conversation::{ConversationList, ConversationType},
 };
 use uuid::Uuid;
@@ -22,6 +22,12 @@ pub struct ConversationFilter {
     pub kind: Option<ConversationType>,
     /// With this person.
     pub with_user: Option<UserId>,
+    /// Also those the caller has put away.
+    pub include_archived: bool,
+    /// With somebody else of this role.
+    pub participant_type: Option<Role>,
+    /// About this appointment.
+    pub related_appointment: Option<AppointmentId>,
     /// Changed at or after.
     pub updated_since: Option<Timestamp>,
     /// Oldest change first instead of newest first.
@@ -65,6 +71,9 @@ pub async fn list(
         kind: filter.kind.map_or("", ConversationType::as_str),
         updated_since: filter.updated_since.unwrap_or(Timestamp::from_micros(i64::MIN)),
         with_user: filter.with_user,
+        include_archived: filter.include_archived,
+        participant_type: filter.participant_type.map_or("", Role::as_str),
+        related_appointment: filter.related_appointment,
         limit,
         offset: i64::try_from((page - 1) * filter.page_size).map_err(Error::internal)?,
     };
@@ -76,7 +85,7 @@ pub async fn list(
         .last()
         .filter(|_| has_more)
         .map(|row| Cursor { at: row.updated_at, id: row.conversation_id.uuid() }.to_string());
-    let conversations = details::render(app, &mut tx, rows).await?;
+    let conversations = details::render(app, &mut tx, ctx, rows).await?;
     drop(tx);
     let results = details::with_last_messages(app, ctx, conversations).await?;
     Ok(ConversationList { results, next_cursor, has_more })

@@ -17,6 +17,7 @@ mod report_seal;
 mod seals;
 mod snapshot;
 pub(crate) mod store;
+mod update;
 
 pub(crate) use authorize::audit_denied_send;
 pub(crate) use authorize::start_facts;
@@ -26,13 +27,14 @@ pub use create::{Created, create};
 pub use details::get;
 pub use list::{ConversationFilter, list};
 pub use notify::{facts_changed_between, facts_changed_of};
-pub use participants::{add_participants, leave_conversation, remove_participant};
+pub use participants::{add_participants, remove_participant};
 pub use report_seal::report_seal;
 pub use seals::{list_seals, publish_seal};
 pub(crate) use snapshot::Device;
 #[cfg(test)]
 pub(crate) use snapshot::Member;
 pub use snapshot::{Snapshot, Snapshots};
+pub use update::{leave_or_archive, update_conversation};
 
 /// The most people in a conversation.
 pub const MAX_PARTICIPANTS: usize = 50;

@@ -48,6 +48,23 @@ pub(crate) async fn conversation_updated(
     announce(tx, ctx, conversation, devices, news).await
 }
 
+/// Queues `conversation_updated` for a participant's own devices, whose view of it has changed. Gives the devices to
+/// wake after the commit.
+///
+/// # Errors
+/// When the database refuses.
+pub(super) async fn settings_changed(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<Vec<DeviceId>> {
+    let data = json!({"conversation_id": conversation, "change": "settings"});
+    let devices = members::devices_of(tx, &[user]).await?;
+    let news = News { r#type: EventType::ConversationUpdated, topic: "conversation.updated", data };
+    announce(tx, ctx, conversation, devices, news).await
+}
+
 /// Queues `participant_changed` for everybody's devices, also for those of who has left, and publishes the fact.
 /// Gives the devices to wake after the commit.
 ///

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How often a decision is made anew because the conversation has changed under it.
-const ATTEMPTS: usize = 5;
+pub(super) const ATTEMPTS: usize = 5;
 
 /// Adds these people; whoever takes part already does so afterwards. Gives the conversation.
 ///
@@ -44,7 +44,7 @@ pub async fn add_participants(
     }
     for _ in 0..ATTEMPTS {
         let Some(grant) = authorize_add(app, ctx, id, users).await? else {
-            return shown(app, &mut app.db.read("participants_shown").await?, ctx, id).await;
+            return details::shown(app, &mut app.db.read("participants_shown").await?, ctx, id).await;
         };
         if let Some(conversation) = add(app, ctx, &grant).await? {
             return Ok(conversation);
@@ -99,7 +99,8 @@ pub async fn leave_conversation(app: &App, ctx: &Ctx, id: ConversationId) -> Res
     Err(busy())
 }
 
-fn busy() -> Error {
+/// Too many others changed the conversation at the same time.
+pub(super) fn busy() -> Error {
     Error::Unavailable("conversation".to_owned())
 }
 
@@ -182,7 +183,7 @@ async fn add(app: &App, ctx: &Ctx, grant: &Grant<AddParticipant>) -> Result<Opti
     }
     let devices = notify::participant_changed(&mut tx, ctx, id, joining, &[]).await?;
     write_entry(app, &mut tx, ctx, grant, (id, joining), &key).await?;
-    let conversation = shown(app, &mut tx, ctx, id).await?;
+    let conversation = details::shown(app, &mut tx, ctx, id).await?;
     tx.commit().await?;
     app.hub.wake(&devices);
     Ok(Some(conversation))
@@ -225,11 +226,6 @@ async fn write_entry<A: Action>(
         .by(grant.basis());
     let entry = audit::prepare(ctx, &act, key, None, &*app.entropy)?;
     audit::write(tx, ctx.tenant, std::slice::from_ref(&entry)).await
-}
-
-async fn shown(app: &App, tx: &mut Tx, ctx: &Ctx, id: ConversationId) -> Result<Conversation> {
-    let row = store::by_id(tx, ctx.tenant, id).await?.ok_or(Error::NotFound)?;
-    details::render(app, tx, vec![row]).await?.pop().ok_or(Error::NotFound)
 }
 
 /// Clinicians and staff also change settings and members.

@@ -58,6 +58,11 @@ statements! {
         AND ($5 = '' OR c.type = $5) AND c.updated_at >= $6
         AND ($7 = '' OR EXISTS (SELECT 1 FROM participants q WHERE q.conversation_id = c.conversation_id
             AND q.user_id = $8 AND q.status = 'active'))
+        AND ($11 = 'yes' OR NOT p.archived)
+        AND ($12 = '' OR EXISTS (SELECT 1 FROM participants q JOIN users u ON u.user_id = q.user_id
+            WHERE q.conversation_id = c.conversation_id AND q.user_id <> p.user_id AND q.status = 'active'
+            AND u.role = $12))
+        AND ($13 = '' OR c.related_appointment_id = $14)
         ORDER BY c.updated_at DESC, c.conversation_id DESC LIMIT $9 OFFSET $10";
     LIST_UP = "SELECT c.conversation_id, c.type, c.status, c.created_by, c.related_appointment_id, c.consultation_type,
         c.priority, c.last_seq, c.created_at, c.updated_at, c.closed_at
@@ -67,9 +72,14 @@ statements! {
         AND ($5 = '' OR c.type = $5) AND c.updated_at >= $6
         AND ($7 = '' OR EXISTS (SELECT 1 FROM participants q WHERE q.conversation_id = c.conversation_id
             AND q.user_id = $8 AND q.status = 'active'))
+        AND ($11 = 'yes' OR NOT p.archived)
+        AND ($12 = '' OR EXISTS (SELECT 1 FROM participants q JOIN users u ON u.user_id = q.user_id
+            WHERE q.conversation_id = c.conversation_id AND q.user_id <> p.user_id AND q.status = 'active'
+            AND u.role = $12))
+        AND ($13 = '' OR c.related_appointment_id = $14)
         ORDER BY c.updated_at, c.conversation_id LIMIT $9 OFFSET $10";
     PARTICIPANTS = "SELECT p.conversation_id, p.user_id, u.role AS user_type, u.full_name_enc, p.role, p.joined_at,
-        p.can_leave FROM participants p JOIN users u ON u.user_id = p.user_id
+        p.can_leave, p.archived, p.notifications_enabled FROM participants p JOIN users u ON u.user_id = p.user_id
         WHERE p.status = 'active' AND p.conversation_id IN ($list)
         ORDER BY p.conversation_id, p.joined_at, p.user_id";
     DEVICES = "SELECT d.device_id FROM participants p JOIN devices d ON d.user_id = p.user_id
@@ -289,6 +299,9 @@ pub(super) struct ListQuery {
     pub kind: &'static str,
     pub updated_since: Timestamp,
     pub with_user: Option<UserId>,
+    pub include_archived: bool,
+    pub participant_type: &'static str,
+    pub related_appointment: Option<AppointmentId>,
     pub limit: i64,
     pub offset: i64,
 }
@@ -297,6 +310,9 @@ pub(super) async fn list(tx: &mut Tx, query: &ListQuery) -> Result<Vec<Conversat
     let sql = if query.newest_first { LIST_DOWN } else { LIST_UP };
     let asked = if query.with_user.is_some() { "yes" } else { "" };
     let with = query.with_user.unwrap_or(query.user);
+    let archived = if query.include_archived { "yes" } else { "" };
+    let about = if query.related_appointment.is_some() { "yes" } else { "" };
+    let appointment = query.related_appointment.unwrap_or_else(|| AppointmentId::from_bytes([0; 16]));
     let (at, id) = query.from;
     fetch_all!(
         tx,
@@ -312,6 +328,10 @@ pub(super) async fn list(tx: &mut Tx, query: &ListQuery) -> Result<Vec<Conversat
         with,
         query.limit,
         query.offset,
+        archived,
+        query.participant_type,
+        about,
+        appointment,
     )
 }
 
@@ -324,6 +344,8 @@ pub(super) struct ParticipantRow {
     pub role: String,
     pub joined_at: Timestamp,
     pub can_leave: bool,
+    pub archived: bool,
+    pub notifications_enabled: bool,
 }
 
 pub(super) async fn participants(

@@ -9,10 +9,10 @@ use sigilo_wire::{
 };
 
 use super::{
-    Action, AddParticipant, Fact, FetchKeys, Joining, LeaveConversation, Leaving, ListContacts,
-    ListConversations, ManageClinic, ManageOwnAccount, ManagePeople, ManageRelationships, Object,
-    PublishKeys, PublishSeal, Question, ReadConversation, RemoveParticipant, ReportSeal, SendMessage,
-    SendResource, StartConversation, Subject,
+    Action, AddParticipant, ArrangeConversation, CloseConversation, Fact, FetchKeys, Joining,
+    LeaveConversation, Leaving, ListContacts, ListConversations, ManageClinic, ManageOwnAccount,
+    ManagePeople, ManageRelationships, Object, PublishKeys, PublishSeal, Question, ReadConversation,
+    RemoveParticipant, ReportSeal, SendMessage, SendResource, StartConversation, Subject,
 };
 use crate::{Actor, Ctx, Error, Result};
 use sigilo_wire::ErrorCode;
@@ -275,29 +275,23 @@ impl Decide for PublishSeal {
     }
 }
 
-impl Decide for ReadConversation {
-    type Facts = InConversation;
+macro_rules! by_members {
+    ($($action:ident),*) => { $(
+        impl Decide for $action {
+            type Facts = InConversation;
 
-    fn questions(ctx: &Ctx, facts: &InConversation) -> Result<Vec<Question<'static>>> {
-        in_conversation(ctx, facts, Self::NAME, false)
-    }
+            fn questions(ctx: &Ctx, facts: &InConversation) -> Result<Vec<Question<'static>>> {
+                in_conversation(ctx, facts, Self::NAME, false)
+            }
 
-    fn resource(facts: &InConversation) -> ConversationId {
-        facts.id
-    }
+            fn resource(facts: &InConversation) -> ConversationId {
+                facts.id
+            }
+        }
+    )* };
 }
 
-impl Decide for ReportSeal {
-    type Facts = InConversation;
-
-    fn questions(ctx: &Ctx, facts: &InConversation) -> Result<Vec<Question<'static>>> {
-        in_conversation(ctx, facts, Self::NAME, false)
-    }
-
-    fn resource(facts: &InConversation) -> ConversationId {
-        facts.id
-    }
-}
+by_members!(ReadConversation, ReportSeal, ArrangeConversation, CloseConversation);
 
 impl Decide for AddParticipant {
     type Facts = Join;

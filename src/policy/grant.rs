@@ -49,6 +49,10 @@ actions! {
     RemoveParticipant("remove_participant", Leaving, Forbidden);
     /// Take part in a conversation no longer.
     LeaveConversation("leave_conversation", Leaving, Forbidden);
+    /// Change how one sees a conversation oneself: put it away, mute it.
+    ArrangeConversation("arrange_conversation", ConversationId, Forbidden);
+    /// Close a conversation for everybody.
+    CloseConversation("close_conversation", ConversationId, Forbidden);
     /// Fetch a person's key bundles.
     FetchKeys("fetch_keys", UserId, Forbidden);
     /// Publish the own identity, manifest and prekeys.

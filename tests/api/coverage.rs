@@ -103,6 +103,11 @@ const CASES: &[(&str, Case)] = &[
     ),
     ("GET /api/chat/conversations/{conversation_id}/", Foreign(|w| not_found(w.theirs.path(""), None))),
     (
+        "PUT /api/chat/conversations/{conversation_id}/",
+        Foreign(|w| not_found(w.theirs.path(""), Some(json!({"settings": {"archived": true}})))),
+    ),
+    ("DELETE /api/chat/conversations/{conversation_id}/", Foreign(|w| not_found(w.theirs.path(""), None))),
+    (
         "GET /api/chat/conversations/{conversation_id}/messages/",
         Foreign(|w| not_found(w.theirs.path("messages/"), None)),
     ),

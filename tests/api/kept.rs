@@ -161,3 +161,16 @@ async fn who_joins_or_leaves_does_so_for_the_next_message() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_closed_conversation_takes_no_message_after_its_closing() {
+    both_engines(async |server| {
+        let warm = Warm::create(server, None).await;
+        let path = format!("/api/chat/conversations/{}/", warm.conversation);
+        server.put(&path, Some(&warm.maria.token), &json!({"status": "closed"})).await.expect(200);
+        let message = warm.text(server, "too late");
+        let answer = warm.ana.post(server, warm.conversation, &message).await;
+        answer.expect_error(403, "conversation_closed");
+    })
+    .await;
+}

@@ -10,6 +10,7 @@ mod activation;
 mod audit;
 mod bad_input;
 mod clinic;
+mod conversation_changes;
 mod conversations;
 mod coverage;
 mod groups;

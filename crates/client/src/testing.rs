@@ -445,6 +445,8 @@ fn conversation_record(id: ConversationId, parties: &[&Party]) -> ConversationRe
         updated_at: NOW,
         closed_at: None,
         total_messages: 0,
+        settings: Default::default(),
+        permissions: None,
         last_message: None,
     };
     ConversationRecord { conversation, shown_members, refresh_due: false }

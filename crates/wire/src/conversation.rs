@@ -103,6 +103,86 @@ const fn yes() -> bool {
     true
 }
 
+/// How the caller sees a conversation: everyone has their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ConversationSettings {
+    /// Whether new messages wake the caller's devices.
+    pub notifications_enabled: bool,
+    /// Whether it is put away: lists show it only with `include_archived`.
+    pub archived: bool,
+}
+
+impl Default for ConversationSettings {
+    fn default() -> Self {
+        Self { notifications_enabled: true, archived: false }
+    }
+}
+
+/// What to change of [`ConversationSettings`]; what is absent stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ConversationSettingsChange {
+    /// Whether new messages wake the caller's devices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notifications_enabled: Option<bool>,
+    /// Whether it is put away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archived: Option<bool>,
+}
+
+impl ConversationSettingsChange {
+    /// Whether nothing is to change.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// PUT /api/chat/conversations/{id}/
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct UpdateConversation {
+    /// The caller's own settings.
+    #[serde(default)]
+    pub settings: ConversationSettingsChange,
+    /// `closed`: nothing and nobody new from now on. For clinicians, and for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<ConversationStatus>,
+}
+
+/// Whether the caller may do something now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Permission {
+    /// Yes or no.
+    pub allowed: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// The policies that decided.
+    pub policies: Vec<String>,
+    /// When it will be allowed, where that is a matter of hours.
+    pub next_open_at: Option<Timestamp>,
+}
+
+/// What the caller may do in a conversation now. A hint for user interfaces: each act is decided on when it is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Permissions {
+    /// Send messages.
+    pub send: Permission,
+    /// Add a clinician who treats the patient, if there is one; other people are decided on when they are named.
+    pub add_participant: Permission,
+    /// Take others out.
+    pub remove_participant: Permission,
+    /// Leave.
+    pub leave: Permission,
+    /// Close it for everybody.
+    pub close: Permission,
+}
+
 /// A conversation as a participant sees it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -127,6 +207,12 @@ pub struct Conversation {
     pub closed_at: Option<Timestamp>,
     /// How many messages it holds.
     pub total_messages: i64,
+    /// The caller's own settings.
+    #[serde(default)]
+    pub settings: ConversationSettings,
+    /// What the caller may do; only where one conversation was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Permissions>,
     /// The newest message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_message: Option<Message>,

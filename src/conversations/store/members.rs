@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use sigilo_wire::{ConversationId, DeviceId, TenantId, Timestamp, UserId};
+use sigilo_wire::{
+    ConversationId, DeviceId, TenantId, Timestamp, UserId, conversation::ConversationSettingsChange,
+};
 
 use super::{PersonRow, person};
 use crate::{
@@ -32,6 +34,12 @@ statements! {
         can_leave = excluded.can_leave, archived = excluded.archived, read_seq = excluded.read_seq,
         joined_seq = excluded.joined_seq, joined_at = excluded.joined_at, left_at = NULL";
     LEAVE = "UPDATE participants SET status = 'left', left_at = $3
+        WHERE conversation_id = $1 AND user_id = $2 AND status = 'active'";
+    /// A pair may start anew: its next direct conversation is another one.
+    CLOSE = "UPDATE conversations SET status = 'closed', closed_at = $2, direct_pair = NULL WHERE conversation_id = $1";
+    SETTINGS = "SELECT notifications_enabled, archived FROM participants
+        WHERE conversation_id = $1 AND user_id = $2 AND status = 'active'";
+    ARRANGE = "UPDATE participants SET notifications_enabled = $3, archived = $4
         WHERE conversation_id = $1 AND user_id = $2 AND status = 'active'";
     TOOK_PART = "SELECT status FROM participants WHERE conversation_id = $1 AND user_id = $2";
     DEVICES_OF = "SELECT device_id FROM devices WHERE kind = 'messaging' AND revoked_at IS NULL AND user_id IN ($list)";
@@ -122,4 +130,30 @@ pub(in crate::conversations) async fn took_part(
 /// The messaging devices of these people.
 pub(in crate::conversations) async fn devices_of(tx: &mut Tx, users: &[UserId]) -> Result<Vec<DeviceId>> {
     Ok(fetch_list!(tx, (DeviceId,), DEVICES_OF, [], users)?.into_iter().map(|(id,)| id).collect())
+}
+
+/// Nothing and nobody new from now on.
+pub(in crate::conversations) async fn close(
+    tx: &mut Tx,
+    conversation: ConversationId,
+    now: Timestamp,
+) -> Result<()> {
+    execute!(tx, CLOSE, conversation, now)?;
+    Ok(())
+}
+
+/// Changes a participant's own settings.
+pub(in crate::conversations) async fn arrange(
+    tx: &mut Tx,
+    conversation: ConversationId,
+    user: UserId,
+    change: &ConversationSettingsChange,
+) -> Result<()> {
+    let Some((notifications, archived)) = fetch_optional!(tx, (bool, bool), SETTINGS, conversation, user)?
+    else {
+        return Ok(());
+    };
+    let notifications = change.notifications_enabled.unwrap_or(notifications);
+    execute!(tx, ARRANGE, conversation, user, notifications, change.archived.unwrap_or(archived))?;
+    Ok(())
 }

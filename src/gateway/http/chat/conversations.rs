@@ -4,8 +4,10 @@ use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use sigilo_wire::{
-    ConversationId, ErrorBody, ErrorCode, Timestamp, UserId,
-    conversation::{Conversation, ConversationList, ConversationType, CreateConversation},
+    AppointmentId, ConversationId, ErrorBody, ErrorCode, Role, Timestamp, UserId,
+    conversation::{
+        Conversation, ConversationList, ConversationType, CreateConversation, UpdateConversation,
+    },
 };
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -24,9 +26,11 @@ use crate::{
 
 /// Routes of this file.
 pub(super) fn routes() -> OpenApiRouter<SharedApp> {
-    OpenApiRouter::new()
-        .routes(routes!(list_conversations, create_conversation))
-        .routes(routes!(get_conversation))
+    OpenApiRouter::new().routes(routes!(list_conversations, create_conversation)).routes(routes!(
+        get_conversation,
+        update_conversation,
+        leave_conversation
+    ))
 }
 
 const DEFAULT_PAGE: usize = 20;
@@ -67,6 +71,13 @@ struct ConversationQuery {
     r#type: Option<ConversationType>,
     /// With this person.
     with_user: Option<UserId>,
+    /// Also those the caller has archived.
+    #[serde(default)]
+    include_archived: bool,
+    /// With somebody else who has this role in the clinic.
+    participant_type: Option<Role>,
+    /// About this appointment.
+    related_appointment: Option<AppointmentId>,
     /// Changed at or after this time.
     updated_since: Option<Timestamp>,
     /// `-updated_at` (newest change first, the default) or `updated_at`.
@@ -120,6 +131,9 @@ fn filter(query: &ConversationQuery) -> Result<ConversationFilter> {
     Ok(ConversationFilter {
         kind: query.r#type,
         with_user: query.with_user,
+        include_archived: query.include_archived,
+        participant_type: query.participant_type,
+        related_appointment: query.related_appointment,
         updated_since: query.updated_since,
         oldest_first,
         cursor: query.cursor.as_deref().map(str::parse).transpose()?,
@@ -141,4 +155,37 @@ async fn get_conversation(
 ) -> ApiResult<Json<Conversation>> {
     let grant = conversations::authorize_read(&app, &ctx, conversation).await?;
     Ok(Json(conversations::get(&app, &ctx, grant).await?))
+}
+
+/// Change one's own settings, or close the conversation.
+///
+/// `settings` are the caller's own. `"status": "closed"` is for clinicians who take part: nothing and nobody new from then
+/// on, for everybody and for good.
+#[utoipa::path(put, path = "/api/chat/conversations/{conversation_id}/", tag = "Conversations",
+    params(("conversation_id" = ConversationId, Path)), request_body = UpdateConversation,
+    responses((status = 200, body = Conversation), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+              (status = 403, description = "Closing is for clinicians.", body = ErrorBody),
+              (status = 404, description = "Not there, or the caller does not take part.", body = ErrorBody)))]
+async fn update_conversation(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+    ApiPath(conversation): ApiPath<ConversationId>,
+    ApiJson(change): ApiJson<UpdateConversation>,
+) -> ApiResult<Json<Conversation>> {
+    Ok(Json(conversations::update_conversation(&app, &ctx, conversation, &change).await?))
+}
+
+/// Leave a care team or an administrative conversation; archive any other for oneself.
+#[utoipa::path(delete, path = "/api/chat/conversations/{conversation_id}/", tag = "Conversations",
+    params(("conversation_id" = ConversationId, Path)),
+    responses((status = 204, description = "Left, or archived."), (status = 401, body = ErrorBody),
+              (status = 403, description = "Whoever started it cannot leave it.", body = ErrorBody),
+              (status = 404, description = "Not there, or the caller does not take part.", body = ErrorBody)))]
+async fn leave_conversation(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+    ApiPath(conversation): ApiPath<ConversationId>,
+) -> ApiResult<StatusCode> {
+    conversations::leave_or_archive(&app, &ctx, conversation).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
