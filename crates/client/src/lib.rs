@@ -46,6 +46,7 @@ mod env;
 mod error;
 mod event;
 mod expiry;
+mod filters;
 mod history;
 mod invitation;
 mod message;
@@ -65,6 +66,7 @@ pub use client::{ActivateOptions, Client, Me, NewConversation, OpenOptions};
 pub use env::Environment;
 pub use error::{Error, Result};
 pub use event::{ClientEvent, Events, TimelineNote};
+pub use filters::{Finding, SpamSign, review};
 pub use invitation::Invitation;
 pub use message::{
     ChainVerdict, NotAuthenticReason, ReceiptVerdict, SealVerdict, ShownMessage, Verification,
