@@ -23,7 +23,7 @@ use crate::{
     support::{TestServer, clinic::PASSWORD},
 };
 
-const PASSPHRASE: &str = "a passphrase for the test";
+pub(crate) const PASSPHRASE: &str = "a passphrase for the test";
 const ROUNDS: usize = 6;
 const LINES_A_ROUND: usize = 12;
 
@@ -91,7 +91,7 @@ fn texts(history: &[ShownMessage]) -> Vec<&str> {
 }
 
 /// A profile's folder as `sigilo chat` has it.
-async fn activate(world: &World<'_>, role: Role, name: &str, identifier: (&str, &str)) -> PathBuf {
+pub(crate) async fn activate(world: &World<'_>, role: Role, name: &str, identifier: (&str, &str)) -> PathBuf {
     let invitation = world.invitation(role, name, identifier).await.parse().unwrap();
     let folder = world.folder.path().join(name);
     let file = folder.join("profile.db");
@@ -102,7 +102,7 @@ async fn activate(world: &World<'_>, role: Role, name: &str, identifier: (&str, 
 }
 
 /// Opens a profile; the killed process may need a moment to be gone.
-async fn open(folder: &Path) -> Client {
+pub(crate) async fn open(folder: &Path) -> Client {
     Client::open(folder.join("profile.db"), PASSPHRASE, OpenOptions::default()).await.unwrap()
 }
 

@@ -6,6 +6,7 @@
 mod support;
 
 mod activation;
+mod chat;
 mod crash;
 mod exchange;
 mod groups;

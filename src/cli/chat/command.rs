@@ -5,6 +5,8 @@
 pub(super) enum Command {
     /// Text for the open conversation.
     Say(String),
+    /// Send the text that was held back.
+    Send,
     /// Who can be written to.
     Contacts,
     /// Start, or open, the conversation with a person.
@@ -39,6 +41,7 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
     ("/start", "NAME", "write to somebody"),
     ("/conversations", "", "your conversations"),
     ("/open", "NUMBER or NAME", "open one of them"),
+    ("/send", "", "send the text you were just warned about"),
     ("/history", "[COUNT]", "its last messages"),
     ("/restore", "", "read older messages from the server, through the record seals"),
     ("/verify", "NAME", "the safety number, to compare by voice or in person"),
@@ -69,6 +72,7 @@ pub(super) fn parse(line: &str) -> Option<Command> {
         given => make(given.to_owned()),
     };
     Some(match name {
+        "send" => Command::Send,
         "contacts" => Command::Contacts,
         "start" => needed(Command::Start),
         "conversations" | "list" => Command::Conversations,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 use sigilo_client::{
-    ChainVerdict, Error as ClientError, Me, ReceiptVerdict, SafetyNumber, SealVerdict, ShownMessage,
+    ChainVerdict, Error as ClientError, Finding, Me, ReceiptVerdict, SafetyNumber, SealVerdict, ShownMessage,
     Verification,
 };
 use sigilo_seal::RootFingerprint;
@@ -66,6 +66,8 @@ pub(super) enum Output {
     IdentityChanged { user_id: UserId, name: String },
     /// What a receipt's check said.
     Receipt { message_id: MessageId, conversation_seq: i64, verdict: ReceiptVerdict, policies: Vec<String> },
+    /// A text is held back until the sender says so: what was found in it.
+    Held { findings: Vec<Finding> },
     /// Something worth knowing.
     Note { text: String },
     /// What can be typed.
@@ -100,6 +102,8 @@ pub(super) struct MessageLine {
     pub problem: Option<String>,
     pub expires_at: Option<Timestamp>,
     pub expired: bool,
+    /// What the local filters find in a text of ours. Empty for the messages of others.
+    pub findings: Vec<Finding>,
     /// Whether it came just now, rather than from the history.
     pub live: bool,
 }
@@ -138,6 +142,7 @@ impl MessageLine {
             problem: message.problem.clone(),
             expires_at: message.expires_at,
             expired: message.expired,
+            findings: message.text().filter(|_| message.mine).map(sigilo_client::review).unwrap_or_default(),
             live,
         }
     }

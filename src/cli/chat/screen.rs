@@ -46,6 +46,11 @@ impl Screen {
         Self { json: false, colour: is_colourful(), printer: Some(Mutex::new(printer)) }
     }
 
+    /// Whether a person is there to be asked.
+    pub(super) fn asks(&self) -> bool {
+        !self.json
+    }
+
     /// Shows one thing.
     pub(super) fn show(&self, output: &Output) {
         let text = if self.json {
@@ -125,6 +130,12 @@ impl Screen {
                 ReceiptVerdict::Missing => self.set(Style::Warning, &format!("message {conversation_seq} has no receipt")),
                 ReceiptVerdict::Invalid(why) => self.set(Style::Warning, &format!("! message {conversation_seq}: {why}")),
             },
+            Output::Held { findings } => {
+                let mut found: Vec<String> = findings.iter().map(ToString::to_string).collect();
+                found.dedup();
+                let found = found.join(", ");
+                self.set(Style::Warning, &format!("! not sent yet, it has: {found}. /send sends it anyway; anything else drops it"))
+            }
             Output::Note { text } => self.set(Style::Faint, &format!("· {text}")),
             Output::Help => lines(HELP.iter().map(|(name, argument, meaning)| {
                 format!("  {:<28} {}", format!("{name} {argument}"), self.set(Style::Faint, meaning))

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use sigilo_client::{Client, ClientEvent, Error as ClientError, ReceiptVerdict, SendState, TimelineNote};
+use sigilo_client::{
+    Client, ClientEvent, Error as ClientError, ReceiptVerdict, SendState, TimelineNote, review,
+};
 use sigilo_wire::{ClientMessageId, ConversationId, UserId, conversation::Conversation};
 use tokio::sync::mpsc;
 
@@ -20,6 +22,8 @@ struct Session {
     /// The conversations last listed, in their order.
     listed: Vec<Conversation>,
     open: Option<ConversationId>,
+    /// A text that waits for `/send`, because of what the local filters found in it.
+    held: Option<String>,
     /// People met so far, for names.
     people: Vec<(UserId, String)>,
     /// Whether it was said that there is no connection. Every attempt that fails is an event.
@@ -44,6 +48,7 @@ pub(super) async fn run(
         me: me.user,
         listed: Vec::new(),
         open: None,
+        held: None,
         people: Vec::new(),
         offline: false,
         waiting: HashMap::new(),
@@ -77,8 +82,10 @@ impl Session {
     }
 
     async fn act(&mut self, command: Command) -> Result<(), ClientError> {
+        let held = self.held.take();
         match command {
-            Command::Say(text) => self.say(text).await?,
+            Command::Say(text) => self.say_or_ask(text).await?,
+            Command::Send => self.say(held.ok_or(ClientError::Content("no text was held back"))?).await?,
             Command::Contacts => {
                 let results = self.client.contacts().await?;
                 for contact in &results {
@@ -128,6 +135,17 @@ impl Session {
             Command::Wrong(text) => self.screen.show(&Output::Note { text }),
             Command::Quit => {}
         }
+        Ok(())
+    }
+
+    /// Programs are not asked: they read what was found in the message's line.
+    async fn say_or_ask(&mut self, text: String) -> Result<(), ClientError> {
+        let findings = if self.screen.asks() { review(&text) } else { Vec::new() };
+        if findings.is_empty() {
+            return self.say(text).await;
+        }
+        self.held = Some(text);
+        self.screen.show(&Output::Held { findings });
         Ok(())
     }
 
