@@ -4,6 +4,7 @@ use sigilo_wire::{
     Role, UserId,
     conversation::{Contact, ContactList, ConversationType},
 };
+use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
 use super::{
     not_a_cursor, page_limit,
@@ -23,7 +24,7 @@ use crate::{
 pub struct ContactFilter {
     /// With this role.
     pub role: Option<Role>,
-    /// Whose name has this in it, in any case.
+    /// Whose name has this in it, in any case and with or without accents.
     pub name: Option<String>,
     /// Where the last page ended.
     pub cursor: Option<String>,
@@ -34,6 +35,8 @@ pub struct ContactFilter {
 /// How many candidates are read at a time. Names are encrypted, so a search by name reads on until a page is
 /// full.
 const BATCH: i64 = 200;
+/// A request looks at no more candidates than about this many; the next page goes on from there.
+const MAX_LOOKED_AT: usize = 2_000;
 
 /// A page of contacts, in order of their ids. The rules decide on each.
 ///
@@ -47,25 +50,26 @@ pub async fn contacts(
 ) -> Result<ContactList> {
     let wanted = page_limit(filter.page_size)?;
     let caller = Person::caller(ctx)?;
-    let name = filter.name.as_ref().map(|name| name.trim().to_lowercase()).unwrap_or_default();
+    let name = filter.name.as_ref().map(|name| folded(name.trim())).unwrap_or_default();
     let mut after = match &filter.cursor {
         Some(cursor) => cursor.parse().map_err(|_| not_a_cursor())?,
         None => UserId::from_bytes([0; 16]),
     };
     let mut tx = app.db.read("contacts").await?;
     let care = store::care_of(&mut tx, ctx.tenant, *grant.resource(), ctx.now).await?;
-    let mut found = Vec::new();
+    let (mut found, mut looked_at, mut stopped_at) = (Vec::new(), 0, None);
     'pages: loop {
         let query = CandidateQuery {
             tenant: ctx.tenant,
             after,
             caller: caller.id,
             role: filter.role.map_or("", Role::as_str),
-            staff: matches!(caller.role, Role::Doctor | Role::Admin),
+            circle: circle(caller.role),
             now: ctx.now,
             limit: BATCH,
         };
         let rows = store::candidates(&mut tx, &query).await?;
+        looked_at += rows.len();
         let last_batch = i64::try_from(rows.len()).map_err(Error::internal)? < BATCH;
         for row in rows {
             after = row.user_id;
@@ -79,14 +83,33 @@ pub async fn contacts(
         if last_batch {
             break;
         }
+        if looked_at >= MAX_LOOKED_AT {
+            stopped_at = Some(after);
+            break;
+        }
     }
-    let has_more = found.len() > filter.page_size;
+    let more_found = found.len() > filter.page_size;
     found.truncate(filter.page_size);
-    let next_cursor = found.last().filter(|_| has_more).map(|contact| contact.user_id.to_string());
-    Ok(ContactList { results: found, next_cursor, has_more })
+    let next = if more_found { found.last().map(|contact: &Contact| contact.user_id) } else { stopped_at };
+    let next_cursor = next.map(|user| user.to_string());
+    Ok(ContactList { results: found, has_more: next_cursor.is_some(), next_cursor })
 }
 
-/// The contact, if the name fits and a direct conversation is allowed.
+/// Among whom somebody of this role has contacts, beside those in care.
+const fn circle(role: Role) -> &'static str {
+    match role {
+        Role::Admin => "everyone",
+        Role::Doctor => "staff",
+        _ => "",
+    }
+}
+
+/// As names are compared: without case and accents.
+fn folded(name: &str) -> String {
+    name.nfd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase).collect()
+}
+
+/// The contact, if the name fits and a conversation of some type is allowed.
 fn contact(
     app: &App,
     ctx: &Ctx,
@@ -98,19 +121,35 @@ fn contact(
 ) -> Result<Option<Contact>> {
     let place = Place { table: "users", row: target.id.as_bytes(), column: "full_name_enc" };
     let full_name = app.crypter.decrypt_text(place, &row.full_name_enc)?;
-    if !full_name.to_lowercase().contains(name) {
+    if !folded(&full_name).contains(name) {
         return Ok(None);
     }
-    let facts = Start { caller, kind: ConversationType::Direct, targets: vec![target], people };
-    match app.policy.decide::<StartConversation>(ctx, &facts) {
-        Ok(grant) => Ok(Some(Contact {
-            user_id: target.id,
-            name: full_name,
-            role: target.role,
-            speciality: row.speciality,
-            why: grant.basis().policies.to_vec(),
-        })),
-        Err(Error::Denied(_)) => Ok(None),
-        Err(error) => Err(error),
+    let (mut types, mut why) = (Vec::new(), Vec::new());
+    for kind in ConversationType::ALL.iter().copied() {
+        let facts = Start { caller, kind, targets: vec![target], people };
+        match app.policy.decide::<StartConversation>(ctx, &facts) {
+            Ok(grant) => {
+                if types.is_empty() {
+                    why = grant.basis().policies.to_vec();
+                }
+                types.push(kind);
+            }
+            Err(Error::Denied(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let (user_id, role, speciality) = (target.id, target.role, row.speciality);
+    Ok((!types.is_empty()).then_some(Contact { user_id, name: full_name, role, speciality, types, why }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_compared_without_case_and_accents() {
+        assert_eq!(folded("Dra. María-José NÚÑEZ"), "dra. maria-jose nunez");
+        // The same name in its other spelling: a letter and a combining accent.
+        assert_eq!(folded("I\u{301}n\u{303}igo"), folded("ÍÑIGO"));
     }
 }

@@ -108,7 +108,7 @@ statements! {
     CANDIDATES = "SELECT u.user_id, u.role, u.status, u.full_name_enc, u.speciality FROM users u
         WHERE u.tenant_id = $1 AND u.status = 'active' AND u.user_id > $2 AND u.user_id <> $3
         AND ($4 = '' OR u.role = $4)
-        AND (($5 = 'staff' AND u.role IN ('doctor', 'admin')) OR EXISTS
+        AND ($5 = 'everyone' OR ($5 = 'staff' AND u.role IN ('doctor', 'admin')) OR EXISTS
             (SELECT 1 FROM relationships r WHERE r.tenant_id = $1 AND r.revoked_at IS NULL
              AND (r.expires_at IS NULL OR r.expires_at > $6)
              AND ((r.patient_id = $3 AND r.clinician_id = u.user_id)
@@ -398,13 +398,13 @@ pub(super) struct CandidateQuery<'a> {
     pub after: UserId,
     pub caller: UserId,
     pub role: &'a str,
-    pub staff: bool,
+    /// `everyone` of the clinic, its `staff`, or nobody beside those in care.
+    pub circle: &'static str,
     pub now: Timestamp,
     pub limit: i64,
 }
 
 pub(super) async fn candidates(tx: &mut Tx, query: &CandidateQuery<'_>) -> Result<Vec<CandidateRow>> {
-    let staff = if query.staff { "staff" } else { "" };
     fetch_all!(
         tx,
         CandidateRow,
@@ -413,7 +413,7 @@ pub(super) async fn candidates(tx: &mut Tx, query: &CandidateQuery<'_>) -> Resul
         query.after,
         query.caller,
         query.role,
-        staff,
+        query.circle,
         query.now,
         query.limit,
     )

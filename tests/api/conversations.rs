@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
-use sigilo::{auth, conversations, fetch_all, policy::SendMessage};
+use sigilo::{auth, conversations, execute, fetch_all, policy::SendMessage, storage::crypter::Place};
 use sigilo_wire::{ConversationId, RequestId, Role, UserId};
 
 use crate::support::{
@@ -348,7 +348,15 @@ async fn contacts_are_whom_the_rules_allow_and_say_why() {
         assert_eq!(get(&cast.maria, "role=patient").await, hers[..1]);
         assert_eq!(get(&cast.maria, "q=RAM%C3%8DR").await, hers[1..2]);
         assert!(get(&cast.maria, "q=nobody").await.is_empty());
-        assert!(get(&staff, "role=patient").await.is_empty(), "patients are not the staff's to write to");
+        assert_eq!(get(&cast.maria, "q=ramirez").await, hers[1..2]);
+        let patients = [pair("Ana López", "admin-to-anyone"), pair("Luis Pérez", "admin-to-anyone")];
+        assert_eq!(get(&staff, "role=patient").await, patients);
+        let list = server.get("/api/chat/contacts/?q=ana", staff.token()).await.expect(200);
+        assert_eq!(list["results"][0]["types"], json!(["administrative"]), "and nothing else");
+        let list = server.get("/api/chat/contacts/?q=ana", cast.maria.token()).await.expect(200);
+        assert_eq!(list["results"][0]["types"], json!(["direct", "consultation", "group"]));
+        let list = server.get("/api/chat/contacts/", cast.ana.token()).await.expect(200);
+        assert_eq!(list["results"][0]["types"], json!(["direct", "consultation"]));
         let first = server.get("/api/chat/contacts/?page_size=2", cast.maria.token()).await.expect(200);
         let next =
             format!("/api/chat/contacts/?page_size=2&cursor={}", first["next_cursor"].as_str().unwrap());
@@ -361,6 +369,35 @@ async fn contacts_are_whom_the_rules_allow_and_say_why() {
         );
         server.get("/api/chat/contacts/?cursor=x", cast.ana.token()).await.expect_error(400, "invalid_field");
         server.get("/api/chat/contacts/", None).await.expect_error(401, "unauthenticated");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_search_for_a_name_looks_at_so_many_people_and_goes_on_from_there() {
+    both_engines(async |server| {
+        let cast = Cast::create(server, "demo").await;
+        let mut tx = server.app.db.begin("test").await.unwrap();
+        let sql = "INSERT INTO users (user_id, tenant_id, role, status, full_name_enc, created_at)
+            VALUES ($1, $2, 'doctor', 'active', $3, $4)";
+        let now = server.app.clock.now();
+        for n in 0..2_500u16 {
+            let user = UserId::new(now, [[0; 8].as_slice(), &n.to_be_bytes()].concat().try_into().unwrap());
+            let place = Place { table: "users", row: user.as_bytes(), column: "full_name_enc" };
+            let name = if n == 2_400 { "Dra. Zoé Última" } else { "Dr. Otro" };
+            let name = server.app.crypter.encrypt(place, name.as_bytes(), &*server.app.entropy).unwrap();
+            execute!(&mut tx, sql, user, cast.clinic.id, name, now).unwrap();
+        }
+        tx.commit().await.unwrap();
+        let page = async |cursor: &str| {
+            let path = format!("/api/chat/contacts/?q=ultima{cursor}");
+            server.get(&path, cast.maria.token()).await.expect(200)
+        };
+        let first = page("").await;
+        assert_eq!((&first["results"], &first["has_more"]), (&json!([]), &json!(true)));
+        let second = page(&format!("&cursor={}", first["next_cursor"].as_str().unwrap())).await;
+        assert_eq!(second["results"][0]["name"], "Dra. Zoé Última");
+        assert_eq!((&second["next_cursor"], &second["has_more"]), (&json!(null), &json!(false)));
     })
     .await;
 }

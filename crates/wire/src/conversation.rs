@@ -242,7 +242,10 @@ pub struct Contact {
     pub role: Role,
     /// A clinician's speciality.
     pub speciality: Option<String>,
-    /// The policies that allow it.
+    /// The types of conversation the caller may start with this person alone.
+    #[serde(default)]
+    pub types: Vec<ConversationType>,
+    /// The policies that allow the first of them.
     pub why: Vec<String>,
 }
 

@@ -30,7 +30,8 @@ const DEFAULT_PAGE: usize = 20;
 struct ContactQuery {
     /// With this role.
     role: Option<Role>,
-    /// Whose name has this in it, in any case.
+    /// Whose name has this in it, in any case and with or without accents. A page may hold few of them, or none, and
+    /// still have a next one.
     q: Option<String>,
     /// Where the last page ended.
     cursor: Option<String>,
