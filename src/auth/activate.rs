@@ -18,6 +18,7 @@ use crate::{
     audit::Act,
     conversations,
     idempotency::{self, IdempotencyKey},
+    mfa,
 };
 
 const ENDPOINT: &str = "POST /api/auth/activate/";
@@ -41,7 +42,7 @@ struct Told<'a> {
 /// # Errors
 /// `invalid_invitation` for a code that is unknown, used or expired; not said which. `weak_password`,
 /// `invalid_field`; with a key `idempotency_conflict` for another request, `device_revoked` when the device was
-/// removed since or the account suspended.
+/// removed since or the account suspended, `mfa_required` when it has a second factor since: log in.
 pub async fn activate(app: &App, ctx: &Ctx, request: &Activate, key: Option<&str>) -> Result<Tokens> {
     sessions::check_name(&request.device.name)?;
     if request.device.device_id.is_some() {
@@ -154,6 +155,10 @@ async fn renew(
     let mut tx = app.db.begin("activate_repeat").await?;
     if store::lock_account(&mut tx, user).await? != "active" {
         return Err(gone());
+    }
+    // Since then the code alone is not enough.
+    if mfa::is_enrolled(&mut tx, user).await? {
+        return Err(Error::Unauthenticated(ErrorCode::MfaRequired));
     }
     let tokens = match sessions::log_in_again(app, &mut tx, ctx, user, (device, kind, "")).await {
         Err(Error::NotFound) => return Err(gone()),

@@ -10,7 +10,7 @@ use crate::{
     Ctx, Error, Result,
     app::App,
     audit::Act,
-    conversations,
+    conversations, mfa,
     policy::{Grant, ManageOwnAccount},
     storage::Tx,
 };
@@ -42,7 +42,7 @@ pub(crate) async fn current_device(app: &App, ctx: &Ctx) -> Result<Device> {
 /// never given again. Other devices still have to sign a manifest without it and with a new history key.
 ///
 /// # Errors
-/// 404 when the caller has no such device.
+/// `step_up_required`; 404 when the caller has no such device.
 pub async fn revoke_device(
     app: &App,
     ctx: &Ctx,
@@ -52,6 +52,7 @@ pub async fn revoke_device(
     let (user, role) = (*grant.resource(), ctx.caller()?.role);
     let key = app.clinic_key(ctx, ctx.tenant).await?;
     let mut tx = app.db.begin("device_revoke").await?;
+    mfa::require_recent(&mut tx, ctx, &grant).await?;
     // Messages are no longer for this device. Conversations are locked before devices.
     conversations::facts_changed_of(&mut tx, user).await?;
     if !store::revoke_device(&mut tx, device, user, ctx.now).await? {

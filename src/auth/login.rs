@@ -10,7 +10,12 @@ use super::{
     sessions,
     store::{self, AccountRow},
 };
-use crate::{Ctx, Error, Result, app::App, audit::Act};
+use crate::{
+    Ctx, Error, Result,
+    app::App,
+    audit::Act,
+    mfa::{self, SecondFactor},
+};
 
 /// Logs in: on a new session device (the default), on a new messaging device, or on a messaging device that
 /// was logged out, by its id.
@@ -18,8 +23,9 @@ use crate::{Ctx, Error, Result, app::App, audit::Act};
 /// The answer and its time do not tell whether the clinic, the account or the password was wrong.
 ///
 /// # Errors
-/// `invalid_credentials`; `device_revoked` when the account is suspended; `device_limit`; 404 when the account
-/// has no messaging device of that id; `unavailable` in a crowd.
+/// `invalid_credentials`; of an account with a second factor `mfa_required`, `invalid_totp`, `rate_limited`, all
+/// three only after the right password; `device_revoked` when the account is suspended; `device_limit`; 404 when
+/// the account has no messaging device of that id; `unavailable` in a crowd.
 pub async fn login(app: &App, ctx: &Ctx, request: &Login) -> Result<Tokens> {
     let device = request.device.clone().unwrap_or(NewDevice {
         kind: DeviceKind::Session,
@@ -48,7 +54,13 @@ pub async fn login(app: &App, ctx: &Ctx, request: &Login) -> Result<Tokens> {
         fail(app, &ctx, Some(&account), "not_active").await?;
         return Err(Error::Unauthenticated(ErrorCode::DeviceRevoked));
     }
-    admit(app, &ctx, &account, &device).await
+    match admit(app, &ctx, &account, &device, request.totp.as_deref()).await {
+        Err(error @ Error::RateLimited { .. }) => {
+            fail(app, &ctx, Some(&account), "too_many_codes").await?;
+            Err(error)
+        }
+        tokens => tokens,
+    }
 }
 
 async fn find(app: &App, request: &Login) -> Result<(Option<TenantId>, Option<AccountRow>)> {
@@ -59,7 +71,13 @@ async fn find(app: &App, request: &Login) -> Result<(Option<TenantId>, Option<Ac
 }
 
 /// The tokens of somebody whose password was right.
-async fn admit(app: &App, ctx: &Ctx, account: &AccountRow, device: &NewDevice) -> Result<Tokens> {
+async fn admit(
+    app: &App,
+    ctx: &Ctx,
+    account: &AccountRow,
+    device: &NewDevice,
+    code: Option<&str>,
+) -> Result<Tokens> {
     let user = account.user_id;
     let key = app.clinic_key(ctx, ctx.tenant).await?;
     let mut tx = app.db.begin("login").await?;
@@ -67,12 +85,25 @@ async fn admit(app: &App, ctx: &Ctx, account: &AccountRow, device: &NewDevice) -
     if store::lock_account(&mut tx, user).await? != "active" {
         return Err(Error::Unauthenticated(ErrorCode::DeviceRevoked));
     }
+    let factor = match mfa::second_factor(app, &mut tx, ctx, user, code).await? {
+        SecondFactor::NotEnrolled => None,
+        SecondFactor::Proven(factor) => Some(factor),
+        SecondFactor::Refused(code) => {
+            let act = Act::failed("login").object("reason", code).object("user", user);
+            app.audit(&mut tx, ctx, &key, act.about(account.role()?, user)).await?;
+            tx.commit().await?;
+            return Err(Error::Unauthenticated(code));
+        }
+    };
     let tokens = match device.device_id {
         Some(id) => sessions::log_in_again(app, &mut tx, ctx, user, (id, device.kind, &device.name)).await?,
         None => sessions::new_device(app, &mut tx, ctx, user, device).await?,
     };
     let act = Act::done("login").object("user", user).object("device", tokens.device.id);
-    let act = act.about(account.role()?, user);
+    let mut act = act.about(account.role()?, user);
+    if let Some(factor) = factor {
+        act = act.object("factor", factor.as_str());
+    }
     app.audit(&mut tx, ctx, &key, act).await?;
     tx.commit().await?;
     cut_off(app, tokens.device.id);

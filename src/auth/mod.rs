@@ -35,6 +35,7 @@ pub use login::login;
 pub use logout::logout;
 pub(crate) use opaque::Opaque;
 pub use password::Passwords;
+pub(crate) use password::password_of;
 pub use refresh::refresh;
 pub use token_keys::{Jwk, Jwks, TokenKeys};
 pub use watch::keep_watching;

@@ -10,11 +10,12 @@ use argon2::{
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
 use serde_json::json;
-use sigilo_wire::ErrorCode;
+use sigilo_wire::{ErrorCode, UserId};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use crate::{Error, Result, rng, rng::Entropy};
+use super::store;
+use crate::{Error, Result, rng, rng::Entropy, storage::Tx};
 
 /// The fewest characters of a password.
 pub const MIN_CHARACTERS: usize = 12;
@@ -107,6 +108,11 @@ pub(super) fn check(password: &str) -> Result<()> {
         return Err(Error::invalid(ErrorCode::WeakPassword, json!({"min_characters": MIN_CHARACTERS})));
     }
     Ok(())
+}
+
+/// The hash of an account's password, to verify against.
+pub(crate) async fn password_of(tx: &mut Tx, user: UserId) -> Result<Option<String>> {
+    store::password(tx, user).await
 }
 
 fn argon2() -> Result<Argon2<'static>> {

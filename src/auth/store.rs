@@ -27,6 +27,7 @@ statements! {
         WHERE user_id = $1 AND status = 'invited'";
 
     ACCOUNT_BY_EMAIL = "SELECT user_id, role, status, password_hash FROM users WHERE tenant_id = $1 AND email_index = $2";
+    PASSWORD = "SELECT password_hash FROM users WHERE user_id = $1 AND password_hash IS NOT NULL";
     /// Locks the account until the commit: limits of devices are counted one login at a time.
     LOCK_ACCOUNT = "UPDATE users SET status = status WHERE user_id = $1 RETURNING status";
     COUNT_MESSAGING = "SELECT COUNT(*) FROM devices
@@ -40,8 +41,8 @@ statements! {
     NEXT_DEVICE_NUMBER = "UPDATE users SET next_device_number = next_device_number + 1
         WHERE user_id = $1 AND next_device_number <= 127 RETURNING next_device_number - 1";
     INSERT_DEVICE = "INSERT INTO devices (device_id, tenant_id, user_id, kind, device_number, name_enc, token_family,
-        created_at, last_seen_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    LOG_IN_AGAIN = "UPDATE devices SET token_family = $4, last_seen_at = $5, name_enc = COALESCE($6, name_enc)
+        created_at, last_seen_at, verified_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8)";
+    LOG_IN_AGAIN = "UPDATE devices SET token_family = $4, last_seen_at = $5, name_enc = COALESCE($6, name_enc), verified_at = $7
         WHERE device_id = $1 AND user_id = $2 AND kind = $3 AND revoked_at IS NULL";
 
     /// Every server of this database reads these. Locked after devices and before the clinic's sequences.
@@ -214,6 +215,11 @@ pub(super) async fn account_by_email(
     fetch_optional!(tx, AccountRow, ACCOUNT_BY_EMAIL, tenant, index)
 }
 
+/// The account's password hash.
+pub(super) async fn password(tx: &mut Tx, user: UserId) -> Result<Option<String>> {
+    Ok(fetch_optional!(tx, (String,), PASSWORD, user)?.map(|(hash,)| hash))
+}
+
 /// Locks the account until the commit and gives its status.
 pub(super) async fn lock_account(tx: &mut Tx, user: UserId) -> Result<String> {
     Ok(fetch_optional!(tx, (String,), LOCK_ACCOUNT, user)?.ok_or(Error::NotFound)?.0)
@@ -267,7 +273,7 @@ pub(super) async fn log_in_again(
     name_enc: Option<&[u8]>,
     (seen, now): (Timestamp, Timestamp),
 ) -> Result<bool> {
-    if execute!(tx, LOG_IN_AGAIN, device, user, kind.as_str(), family, seen, name_enc)? == 0 {
+    if execute!(tx, LOG_IN_AGAIN, device, user, kind.as_str(), family, seen, name_enc, now)? == 0 {
         return Ok(false);
     }
     end_families(tx, device, now).await?;

@@ -42,12 +42,21 @@ const fn spanish(code: ErrorCode) -> &'static str {
         ErrorCode::InvalidCredentials => {
             "La clínica, el correo electrónico o la contraseña no son correctos."
         }
+        ErrorCode::MfaRequired => {
+            "Esta cuenta tiene un segundo factor. Envíe como 'totp' el código de la aplicación de autenticación o un código de recuperación."
+        }
+        ErrorCode::InvalidTotp => {
+            "El código no es correcto o ya se usó. Espere al siguiente y compruebe el reloj de este dispositivo."
+        }
         ErrorCode::InvalidInvitation => {
             "Esta invitación no es válida (o ya no lo es). Pida otra a la clínica."
         }
         ErrorCode::Forbidden => "Las reglas de la clínica no permiten esto.",
         ErrorCode::ConversationNotAllowed => "No puede iniciar una conversación con esta persona.",
         ErrorCode::MessageNotAllowed => "No puede enviar mensajes en esta conversación.",
+        ErrorCode::StepUpRequired => {
+            "Confirme que es usted: con un código de la aplicación de autenticación, o con la contraseña si la cuenta no la usa. Después inténtelo de nuevo."
+        }
         ErrorCode::NotFound => "Aquí no hay nada, o no es suyo.",
         ErrorCode::MethodNotAllowed => "Esta ruta no admite este método. Consulte /api/docs/.",
         ErrorCode::IdempotencyConflict => {
@@ -83,6 +92,9 @@ const fn spanish(code: ErrorCode) -> &'static str {
         }
         ErrorCode::DeviceLimit => {
             "Esta cuenta ya tiene todos los dispositivos que puede tener. Quite uno antes."
+        }
+        ErrorCode::NoEnrolment => {
+            "No hay ninguna aplicación de autenticación por confirmar. Empiece de nuevo."
         }
         ErrorCode::AlreadyExists => "Esto ya existe.",
         ErrorCode::ConversationClosed => "Esta conversación está cerrada. Inicie una nueva.",

@@ -7,6 +7,7 @@ use sigilo_wire::{Role, account::DeviceKind};
 use crate::support::{
     Engine, TestServer, both_engines,
     clinic::{Clinic, PASSWORD, invite, invitee},
+    mfa::Authenticator,
     socket::Socket,
 };
 
@@ -376,6 +377,8 @@ async fn files_at_rest_hold_no_name_address_password_or_token() {
     let tokens = server.post_with_key("/api/auth/activate/", None, "a-key", &body).await.expect(200);
     let ticket =
         server.post("/api/auth/ws-ticket/", tokens["access_token"].as_str(), &json!({})).await.expect(200);
+    let (app, codes) = Authenticator::enroll(&server, tokens["access_token"].as_str()).await;
+    let raw = totp_rs::Secret::try_from_base32(&app.secret).unwrap();
     let secrets = [
         "Ana López",
         ANA,
@@ -384,7 +387,11 @@ async fn files_at_rest_hold_no_name_address_password_or_token() {
         &invitation.code,
         tokens["refresh_token"].as_str().unwrap(),
         ticket["ticket"].as_str().unwrap(),
+        &app.secret,
+        &codes[0],
+        &codes[9].replace('-', ""),
     ];
+    let secrets: Vec<&[u8]> = secrets.iter().map(|text| text.as_bytes()).chain([raw.as_bytes()]).collect();
     let mut folders = vec![server.database.folder.path().to_owned()];
     let mut found_slug = false;
     while let Some(folder) = folders.pop() {
@@ -395,11 +402,12 @@ async fn files_at_rest_hold_no_name_address_password_or_token() {
                 continue;
             }
             let content = std::fs::read(&path).unwrap();
-            let holds = |text: &str| content.windows(text.len()).any(|window| window == text.as_bytes());
+            let holds = |secret: &[u8]| content.windows(secret.len()).any(|window| window == secret);
             // The search itself works: the slug is not a secret.
-            found_slug |= holds("ejemplo");
-            for secret in secrets {
-                assert!(!holds(secret), "{secret} is in {}", path.display());
+            found_slug |= holds(b"ejemplo");
+            for secret in &secrets {
+                let shown = String::from_utf8_lossy(secret);
+                assert!(!holds(secret), "{shown} is in {}", path.display());
             }
         }
     }

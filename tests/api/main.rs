@@ -16,6 +16,7 @@ mod coverage;
 mod groups;
 mod kept;
 mod keys;
+mod mfa;
 mod openapi;
 mod operation;
 mod participants;

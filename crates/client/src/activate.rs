@@ -172,6 +172,7 @@ impl Engine {
             clinic: home.clinic.clone(),
             email,
             password: admission.password.clone(),
+            totp: None,
             device: Some(admission.device()),
         };
         self.api.login(&request).await
@@ -299,7 +300,7 @@ impl Engine {
         let device_id: DeviceId = self.account()?.device_id;
         let device =
             NewDevice { kind: DeviceKind::Messaging, name: String::new(), device_id: Some(device_id) };
-        let request = Login { clinic: home.clinic, email, password, device: Some(device) };
+        let request = Login { clinic: home.clinic, email, password, totp: None, device: Some(device) };
         let tokens = self.api.login(&request).await?;
         let account = self.account()?;
         if tokens.user_id != account.user || device_number(&tokens.device)? != account.device {

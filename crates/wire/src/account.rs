@@ -55,6 +55,9 @@ pub struct Login {
     pub email: String,
     /// The password.
     pub password: String,
+    /// Of an account with a second factor: the authenticator app's code, or a recovery code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totp: Option<String>,
     /// The device; without one, a new session device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<NewDevice>,

@@ -65,6 +65,10 @@ codes! {
     DeviceRevoked = "device_revoked", "This device no longer has access. Log in again or ask the clinic.";
     /// Wrong clinic, e-mail or password; not said which.
     InvalidCredentials = "invalid_credentials", "Clinic, e-mail or password is wrong.";
+    /// The password was right, and the account has a second factor.
+    MfaRequired = "mfa_required", "This account has a second factor. Send the authenticator app's code, or a recovery code, as 'totp'.";
+    /// A code that is wrong or was used before; not said which.
+    InvalidTotp = "invalid_totp", "The code is wrong or was used before. Wait for the next one, and check this device's clock.";
     /// An invitation that is unknown, used or expired; not said which.
     InvalidInvitation = "invalid_invitation", "This invitation is not valid (any more). Ask the clinic for a new one.";
     // 403
@@ -74,6 +78,8 @@ codes! {
     ConversationNotAllowed = "conversation_not_allowed", "You cannot start a conversation with this person.";
     /// Denied by the clinic's rules on who may send.
     MessageNotAllowed = "message_not_allowed", "You cannot send a message in this conversation.";
+    /// What could lock the owner out needs a proof of the last minutes.
+    StepUpRequired = "step_up_required", "Confirm that it is you: with a code of the authenticator app, or the password if the account has none. Then try again.";
     // 404, 405
     /// Not there, or not yours.
     NotFound = "not_found", "There is nothing here, or it is not yours.";
@@ -104,6 +110,8 @@ codes! {
     ClinicKeysMissing = "clinic_keys_missing", "The clinic's keys are not installed. Run 'sigilo records init' offline, then 'sigilo admin clinic install-keys'.";
     /// The limit of devices of this kind is reached.
     DeviceLimit = "device_limit", "This account has as many devices as it may. Remove one first.";
+    /// No enrolment of a second factor is under way, or it took too long.
+    NoEnrolment = "no_enrolment", "No enrolment of an authenticator app is under way. Begin a new one.";
     /// Something with this name exists.
     AlreadyExists = "already_exists", "This already exists.";
     /// The conversation is closed.

@@ -13,6 +13,7 @@ pub mod fold;
 pub mod id;
 pub mod keys;
 pub mod message;
+pub mod mfa;
 pub mod phi;
 pub mod role;
 pub mod seal;

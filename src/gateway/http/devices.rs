@@ -36,6 +36,7 @@ async fn list_devices(
 #[utoipa::path(delete, path = "/api/devices/{device_id}/", tag = "Accounts",
     params(("device_id" = DeviceId, Path, description = "The device's `id`.")),
     responses((status = 204, description = "Removed."), (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody, description = "step_up_required"),
         (status = 404, body = ErrorBody)))]
 async fn delete_device(
     State(app): State<SharedApp>,

@@ -18,12 +18,13 @@ use crate::{
 /// Log in.
 ///
 /// Without a device, a new session. A messaging device that was logged out names itself by its id and keeps its
-/// number and keys.
+/// number and keys. An account with a second factor is asked for its code after the right password.
 #[utoipa::path(post, path = "/api/auth/login/", tag = "Accounts", security(()), request_body = Login,
     responses((status = 200, body = Tokens), (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody, description = "invalid_credentials, device_revoked"),
+        (status = 401, body = ErrorBody, description = "invalid_credentials, mfa_required, invalid_totp, device_revoked"),
         (status = 404, body = ErrorBody, description = "no messaging device of that id"),
-        (status = 409, body = ErrorBody, description = "device_limit"), (status = 503, body = ErrorBody)))]
+        (status = 409, body = ErrorBody, description = "device_limit"),
+        (status = 429, body = ErrorBody, description = "rate_limited: five wrong codes or passwords within 15 minutes"), (status = 503, body = ErrorBody)))]
 pub(super) async fn login(
     State(app): State<SharedApp>,
     Anonymous(ctx): Anonymous,

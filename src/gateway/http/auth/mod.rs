@@ -4,6 +4,7 @@ mod activate;
 mod jwks;
 mod login;
 mod logout;
+mod mfa;
 mod refresh;
 mod ws_ticket;
 
@@ -20,4 +21,5 @@ pub(super) fn routes() -> OpenApiRouter<SharedApp> {
         .routes(routes!(logout::logout))
         .routes(routes!(ws_ticket::ws_ticket))
         .routes(routes!(jwks::jwks))
+        .merge(mfa::routes())
 }
