@@ -48,7 +48,7 @@ pub async fn activate(app: &App, ctx: &Ctx, request: &Activate, key: Option<&str
     if request.device.device_id.is_some() {
         return Err(Error::field("device.device_id", "a first device has no id yet"));
     }
-    password::check(&request.password)?;
+    password::check("password", &request.password)?;
     let key = key.map(|key| idempotency_key(key, request)).transpose()?;
     let refused = || Error::Unauthenticated(ErrorCode::InvalidInvitation);
     let tenant = {

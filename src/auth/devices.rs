@@ -65,10 +65,16 @@ pub async fn revoke_device(
     Ok(())
 }
 
-/// Ends the tokens of all of a person's devices. Gives the devices to [`cut_off`] after the commit.
-pub(crate) async fn end_sessions(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<Vec<DeviceId>> {
-    let devices: Vec<DeviceId> =
-        store::devices(tx, user).await?.into_iter().map(|row| row.device_id).collect();
+/// Ends the tokens of all of a person's devices, or of all but one. Gives the devices to [`cut_off`] after the
+/// commit.
+pub(crate) async fn end_sessions(
+    tx: &mut Tx,
+    user: UserId,
+    spared: Option<DeviceId>,
+    now: Timestamp,
+) -> Result<Vec<DeviceId>> {
+    let rows = store::devices(tx, user).await?.into_iter();
+    let devices: Vec<DeviceId> = rows.map(|row| row.device_id).filter(|id| Some(*id) != spared).collect();
     for device in &devices {
         store::log_out(tx, *device, now).await?;
     }

@@ -8,10 +8,14 @@
 //! - A messaging device stays a device while it is logged out: it keeps its number, its keys and its place in
 //!   the manifest. A session ends with its tokens.
 //!
-//! Login, refresh and activation take no grant: what they are given is the authorization.
+//! - A new password, chosen by the person or with the clinic's code, ends what the old one had opened. It touches
+//!   neither keys nor the second factor.
+//!
+//! Login, refresh, activation and reset take no grant: what they are given is the authorization.
 
 mod activate;
 mod authenticate;
+mod change_password;
 mod devices;
 mod known;
 mod login;
@@ -19,6 +23,7 @@ mod logout;
 mod opaque;
 mod password;
 mod refresh;
+mod reset_password;
 mod sessions;
 pub(crate) mod store;
 mod token_keys;
@@ -27,6 +32,7 @@ mod ws_ticket;
 
 pub use activate::activate;
 pub use authenticate::{Session, authenticate, authenticate_session, still_stands};
+pub use change_password::change_password;
 pub(crate) use devices::{current_device, end_sessions};
 pub use devices::{list_devices, revoke_device};
 pub use known::KnownDevices;
@@ -37,6 +43,7 @@ pub(crate) use opaque::Opaque;
 pub use password::Passwords;
 pub(crate) use password::password_of;
 pub use refresh::refresh;
+pub use reset_password::{PasswordReset, issue_password_reset, reset_password};
 pub use token_keys::{Jwk, Jwks, TokenKeys};
 pub use watch::keep_watching;
 pub use ws_ticket::{issue_ws_ticket, take_ws_ticket};
@@ -49,6 +56,9 @@ use sigilo_wire::account::DeviceKind;
 pub const ACCESS_TOKEN_LIFE: Duration = Duration::from_mins(15);
 /// How long a ticket for a WebSocket URL is good.
 pub const WS_TICKET_LIFE: Duration = Duration::from_secs(30);
+
+/// How long a code for a new password is good.
+pub const RESET_LIFE: Duration = Duration::from_hours(1);
 
 /// How long the end of a device's tokens is told to the servers of this database. Whatever was opened with
 /// them before is over after [`ACCESS_TOKEN_LIFE`] anyway.

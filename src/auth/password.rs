@@ -64,7 +64,7 @@ impl Passwords {
     /// # Errors
     /// `weak_password`, `invalid_field` when it is over-long, `unavailable` in a crowd.
     pub async fn hash(&self, password: &str, entropy: &dyn Entropy) -> Result<String> {
-        check(password)?;
+        check("password", password)?;
         let password = Zeroizing::new(password.to_owned());
         let salt = rng::bytes(entropy);
         self.compute(move || hash(password.as_bytes(), salt)).await?
@@ -100,9 +100,9 @@ impl Passwords {
 }
 
 /// Refuses passwords that are too short to be good or too long to be meant.
-pub(super) fn check(password: &str) -> Result<()> {
+pub(super) fn check(field: &str, password: &str) -> Result<()> {
     if password.len() > MAX_BYTES {
-        return Err(Error::field("password", format!("at most {MAX_BYTES} bytes")));
+        return Err(Error::field(field, format!("at most {MAX_BYTES} bytes")));
     }
     if password.chars().count() < MIN_CHARACTERS {
         return Err(Error::invalid(ErrorCode::WeakPassword, json!({"min_characters": MIN_CHARACTERS})));
@@ -156,11 +156,11 @@ mod tests {
 
     #[test]
     fn short_and_over_long_passwords_are_refused() {
-        assert_eq!(check("elevenchars").unwrap_err().code(), ErrorCode::WeakPassword);
-        assert_eq!(check(&"x".repeat(1_025)).unwrap_err().code(), ErrorCode::InvalidField);
+        assert_eq!(check("new", "elevenchars").unwrap_err().code(), ErrorCode::WeakPassword);
+        assert_eq!(check("new", &"x".repeat(1_025)).unwrap_err().code(), ErrorCode::InvalidField);
         // Twelve characters, more bytes.
-        check("ñandúñandúña").unwrap();
-        check(&"x".repeat(1_024)).unwrap();
+        check("new", "ñandúñandúña").unwrap();
+        check("new", &"x".repeat(1_024)).unwrap();
     }
 
     #[tokio::test]

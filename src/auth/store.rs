@@ -27,6 +27,19 @@ statements! {
         WHERE user_id = $1 AND status = 'invited'";
 
     ACCOUNT_BY_EMAIL = "SELECT user_id, role, status, password_hash FROM users WHERE tenant_id = $1 AND email_index = $2";
+    ACCOUNT = "SELECT user_id, role, status, password_hash FROM users WHERE tenant_id = $1 AND user_id = $2";
+    /// Of two who replace one password, the second finds another.
+    CHANGE_PASSWORD = "UPDATE users SET password_hash = $2 WHERE user_id = $1 AND password_hash = $3";
+    SET_PASSWORD = "UPDATE users SET password_hash = $2 WHERE user_id = $1";
+    INSERT_RESET = "INSERT INTO password_resets (reset_id, tenant_id, user_id, code_hash, created_at, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    END_RESETS = "UPDATE password_resets SET expires_at = $2
+        WHERE user_id = $1 AND used_at IS NULL AND expires_at > $2";
+    RESET = "SELECT u.user_id, u.role, u.status, u.password_hash FROM password_resets r JOIN users u ON u.user_id = r.user_id
+        WHERE r.tenant_id = $1 AND r.code_hash = $2 AND r.used_at IS NULL AND r.expires_at > $3";
+    /// Of two who use one code, the second finds it used.
+    USE_RESET = "UPDATE password_resets SET used_at = $3
+        WHERE tenant_id = $1 AND code_hash = $2 AND used_at IS NULL AND expires_at > $3";
     PASSWORD = "SELECT password_hash FROM users WHERE user_id = $1 AND password_hash IS NOT NULL";
     /// Locks the account until the commit: limits of devices are counted one login at a time.
     LOCK_ACCOUNT = "UPDATE users SET status = status WHERE user_id = $1 RETURNING status";
@@ -218,6 +231,55 @@ pub(super) async fn account_by_email(
 /// The account's password hash.
 pub(super) async fn password(tx: &mut Tx, user: UserId) -> Result<Option<String>> {
     Ok(fetch_optional!(tx, (String,), PASSWORD, user)?.map(|(hash,)| hash))
+}
+
+/// An account of the clinic.
+pub(super) async fn account(tx: &mut Tx, tenant: TenantId, user: UserId) -> Result<Option<AccountRow>> {
+    fetch_optional!(tx, AccountRow, ACCOUNT, tenant, user)
+}
+
+/// Replaces the password whose hash is `present`; false when it is another by now.
+pub(super) async fn change_password(tx: &mut Tx, user: UserId, hash: &str, present: &str) -> Result<bool> {
+    Ok(execute!(tx, CHANGE_PASSWORD, user, hash, present)? == 1)
+}
+
+pub(super) async fn set_password(tx: &mut Tx, user: UserId, hash: &str) -> Result<()> {
+    execute!(tx, SET_PASSWORD, user, hash)?;
+    Ok(())
+}
+
+/// Writes a code for a new password; those before it end.
+pub(super) async fn insert_reset(
+    tx: &mut Tx,
+    reset: Uuid,
+    (tenant, user): (TenantId, UserId),
+    hash: &[u8],
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Result<()> {
+    end_resets(tx, user, now).await?;
+    execute!(tx, INSERT_RESET, reset, tenant, user, hash, now, expires_at)?;
+    Ok(())
+}
+
+/// Ends the codes for a new password that were not used.
+pub(super) async fn end_resets(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<()> {
+    execute!(tx, END_RESETS, user, now)?;
+    Ok(())
+}
+
+/// Whose password a good code resets.
+pub(super) async fn reset(
+    tx: &mut Tx,
+    tenant: TenantId,
+    hash: &[u8],
+    now: Timestamp,
+) -> Result<Option<AccountRow>> {
+    fetch_optional!(tx, AccountRow, RESET, tenant, hash, now)
+}
+
+pub(super) async fn use_reset(tx: &mut Tx, tenant: TenantId, hash: &[u8], now: Timestamp) -> Result<bool> {
+    Ok(execute!(tx, USE_RESET, tenant, hash, now)? == 1)
 }
 
 /// Locks the account until the commit and gives its status.

@@ -51,6 +51,9 @@ const fn spanish(code: ErrorCode) -> &'static str {
         ErrorCode::InvalidInvitation => {
             "Esta invitación no es válida (o ya no lo es). Pida otra a la clínica."
         }
+        ErrorCode::InvalidReset => {
+            "Este código para una contraseña nueva no es válido (o ya no lo es). Pida otro a la clínica."
+        }
         ErrorCode::Forbidden => "Las reglas de la clínica no permiten esto.",
         ErrorCode::ConversationNotAllowed => "No puede iniciar una conversación con esta persona.",
         ErrorCode::MessageNotAllowed => "No puede enviar mensajes en esta conversación.",

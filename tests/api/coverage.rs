@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use sigilo::{Ctx, auth, people};
 use sigilo_wire::{ConversationId, MessageId, Role};
 
 use crate::support::{
@@ -15,7 +16,7 @@ use crate::support::{
 };
 
 /// Operations that need no caller. This list may only shrink: everything else needs a token.
-const PUBLIC: [&str; 7] = [
+const PUBLIC: [&str; 8] = [
     "GET /.well-known/jwks.json",
     "GET /health",
     "GET /ready",
@@ -23,6 +24,8 @@ const PUBLIC: [&str; 7] = [
     "POST /api/auth/login/",
     // Their bodies carry the refresh token that proves the caller.
     "POST /api/auth/logout/",
+    // Its body carries the clinic's code.
+    "POST /api/auth/password/reset/",
     "POST /api/auth/refresh/",
 ];
 
@@ -73,6 +76,8 @@ const CASES: &[(&str, Case)] = &[
     ("POST /api/auth/mfa/disable/", NoIds),
     ("POST /api/auth/mfa/enroll/", NoIds),
     ("POST /api/auth/mfa/verify/", NoIds),
+    ("POST /api/auth/password/change/", NoIds),
+    ("POST /api/auth/password/reset/", Foreign(|w| refused(401, "/api/auth/password/reset/", w.reset()))),
     ("GET /api/me/", NoIds),
     ("PUT /api/me/", NoIds),
     ("GET /api/clinic/", NoIds),
@@ -211,6 +216,8 @@ struct World {
     theirs: Side,
     /// An invitation of ours.
     code: String,
+    /// A code for a new password of ours.
+    reset_code: String,
 }
 
 impl World {
@@ -218,13 +225,21 @@ impl World {
         let ours = Side::create(server, "ours").await;
         let theirs = Side::create(server, "theirs").await;
         let code = ours.clinic.invite(server, Role::Patient, "new@clinic.example").await.code;
-        Self { ours, theirs, code }
+        let ctx = Ctx::operator(&server.app, ours.clinic.id);
+        let grant = people::authorize_manage_people(&server.app, &ctx).unwrap();
+        let reset = auth::issue_password_reset(&server.app, &ctx, grant, ours.ana.user).await.unwrap();
+        Self { ours, theirs, code, reset_code: reset.code }
     }
 
     /// Our invitation at their clinic.
     fn activation(&self) -> Value {
         json!({"clinic": self.theirs.clinic.id, "code": self.code, "password": PASSWORD,
                "device": {"kind": "messaging", "name": "phone"}})
+    }
+
+    /// Our code for a new password at their clinic.
+    fn reset(&self) -> Value {
+        json!({"clinic": self.theirs.clinic.id, "code": self.reset_code, "new_password": PASSWORD})
     }
 
     /// Our login on their device.

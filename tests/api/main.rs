@@ -20,6 +20,7 @@ mod mfa;
 mod openapi;
 mod operation;
 mod participants;
+mod passwords;
 mod receipts;
 mod relationships;
 mod relay;

@@ -72,6 +72,30 @@ pub struct RefreshToken {
     pub refresh_token: String,
 }
 
+/// POST /api/auth/password/change/
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ChangePassword {
+    /// The present password.
+    pub current: String,
+    /// The new one: at least 12 characters.
+    pub new: String,
+}
+
+/// POST /api/auth/password/reset/
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ResetPassword {
+    /// The clinic, by id or slug.
+    pub clinic: String,
+    /// The code the clinic gave.
+    pub code: String,
+    /// The new password: at least 12 characters.
+    pub new_password: String,
+}
+
 /// The answer of activation, login and refresh.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -175,6 +199,18 @@ impl std::fmt::Debug for Activate {
 impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Login").field("clinic", &self.clinic).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for ChangePassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ChangePassword")
+    }
+}
+
+impl std::fmt::Debug for ResetPassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResetPassword").field("clinic", &self.clinic).finish_non_exhaustive()
     }
 }
 

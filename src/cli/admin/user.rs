@@ -9,6 +9,7 @@ use sigilo_wire::{Role, UserId};
 use super::Beside;
 use crate::{
     Error, Result,
+    auth::{self, PasswordReset},
     cli::{
         ConfigArgs, Outcome,
         output::{Answer, finish},
@@ -39,6 +40,11 @@ pub enum User {
     #[command(after_help = "Example: sigilo admin user resume --clinic ejemplo \
         0198f6a2-5c11-7e2a-9d3f-3b1c5a7e9f10")]
     Resume(Change),
+    /// Lets a person choose a new password: prints a code for them. Single use, good for an hour. Their second
+    /// factor, devices and keys stay; using the code logs every device out.
+    #[command(after_help = "Example: sigilo admin user reset-password --clinic ejemplo \
+        0198f6a2-5c11-7e2a-9d3f-3b1c5a7e9f10")]
+    ResetPassword(Change),
 }
 
 /// `sigilo admin user invite`
@@ -85,7 +91,7 @@ pub struct List {
     config: ConfigArgs,
 }
 
-/// `sigilo admin user suspend` and `resume`
+/// `sigilo admin user suspend`, `resume` and `reset-password`
 #[derive(Debug, Args)]
 pub struct Change {
     /// The person's id, as `list` shows it.
@@ -125,6 +131,12 @@ impl User {
             }
             Self::Suspend(command) => command.answer(true).await,
             Self::Resume(command) => command.answer(false).await,
+            Self::ResetPassword(command) => {
+                let beside = Beside::open(&command.config).await?;
+                let came_of_it = command.reset(&beside).await;
+                beside.close().await;
+                finish(command.json, came_of_it)
+            }
         }
     }
 }
@@ -158,6 +170,19 @@ impl Change {
             }
         };
         Ok(Answer { json: serde_json::to_value(&change).map_err(Error::internal)?, text })
+    }
+
+    async fn reset(&self, beside: &Beside) -> Result<Answer> {
+        let ctx = beside.clinic(&self.clinic).await?;
+        let grant = people::authorize_manage_people(&beside.app, &ctx)?;
+        let reset = auth::issue_password_reset(&beside.app, &ctx, grant, self.user).await?;
+        let PasswordReset { user_id, code, expires_at } = &reset;
+        let text = format!(
+            "{code}\n\nGood once, until {expires_at}. Make sure who it is you give it to, and give it to nobody else."
+        );
+        let json =
+            json!({"user_id": user_id, "clinic_id": ctx.tenant, "code": code, "expires_at": expires_at});
+        Ok(Answer { json, text })
     }
 }
 

@@ -5,6 +5,7 @@ mod jwks;
 mod login;
 mod logout;
 mod mfa;
+mod password;
 mod refresh;
 mod ws_ticket;
 
@@ -22,4 +23,5 @@ pub(super) fn routes() -> OpenApiRouter<SharedApp> {
         .routes(routes!(ws_ticket::ws_ticket))
         .routes(routes!(jwks::jwks))
         .merge(mfa::routes())
+        .merge(password::routes())
 }
