@@ -12,34 +12,44 @@ use tokio_tungstenite::{
 use crate::{Served, sigilo, text};
 
 /// Runs a command with `--json`; its exit status and document.
-fn ask(folder: &Path, arguments: &[&str]) -> (i32, Value) {
+pub fn ask(folder: &Path, arguments: &[&str]) -> (i32, Value) {
     let output = sigilo(folder, arguments).arg("--json").output().unwrap();
     let answer = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| Value::String(text(&output.stderr).to_owned()));
     (output.status.code().unwrap(), answer)
 }
 
-/// A folder with a clinic; gives the code of an invitation.
-fn invited(folder: &Path) -> String {
-    let done = |arguments: &[&str]| {
-        let (status, answer) = ask(folder, arguments);
-        assert_eq!(status, 0, "{arguments:?}: {answer}");
-        answer
-    };
+/// Runs a command that must succeed; its document.
+fn done(folder: &Path, arguments: &[&str]) -> Value {
+    let (status, answer) = ask(folder, arguments);
+    assert_eq!(status, 0, "{arguments:?}: {answer}");
+    answer
+}
+
+/// Makes a folder's clinic.
+pub fn clinic(folder: &Path) {
     let who = ["--name", "Clínica Ejemplo", "--slug", "ejemplo", "--time-zone", "America/Mexico_City"];
-    done(&[&["admin", "clinic", "create", "--out", "request.json"], &who[..]].concat());
-    done(&["records", "init", "--request", "request.json", "--out", "safe"]);
-    done(&["admin", "clinic", "install-keys", "--clinic", "ejemplo", "--file", "safe/clinic-keys.json"]);
+    done(folder, &[&["admin", "clinic", "create", "--out", "request.json"], &who[..]].concat());
+    done(folder, &["records", "init", "--request", "request.json", "--out", "safe"]);
+    done(
+        folder,
+        &["admin", "clinic", "install-keys", "--clinic", "ejemplo", "--file", "safe/clinic-keys.json"],
+    );
+}
+
+/// Invites María to it.
+pub fn invite(folder: &Path, more: &[&str]) -> Value {
     let who = ["--role", "doctor", "--name", "Dra. María Martínez", "--email", "maria@clinic.example"];
     let how = ["admin", "user", "invite", "--clinic", "ejemplo", "--root-card", "safe/root-card.txt"];
-    done(&[&how[..], &who[..]].concat())["code"].as_str().unwrap().to_owned()
+    done(folder, &[&how[..], &who[..], more].concat())
 }
 
 #[tokio::test]
 async fn a_suspension_by_command_closes_the_sockets_of_a_running_server() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    let code = invited(here);
+    clinic(here);
+    let code = invite(here, &[])["code"].as_str().unwrap().to_owned();
     let server = Served::start(here, &[]);
     // Whichever test is first installs it.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -295,12 +295,12 @@ impl Engine {
     }
 
     /// New tokens for a device that was logged out.
-    pub(crate) async fn log_in(&self, email: String, password: String) -> Result<()> {
+    pub(crate) async fn log_in(&self, email: String, password: String, totp: Option<String>) -> Result<()> {
         let home: Home = self.profile.get(ONLY).await?.ok_or(Error::NotActivated)?;
         let device_id: DeviceId = self.account()?.device_id;
         let device =
             NewDevice { kind: DeviceKind::Messaging, name: String::new(), device_id: Some(device_id) };
-        let request = Login { clinic: home.clinic, email, password, totp: None, device: Some(device) };
+        let request = Login { clinic: home.clinic, email, password, totp, device: Some(device) };
         let tokens = self.api.login(&request).await?;
         let account = self.account()?;
         if tokens.user_id != account.user || device_number(&tokens.device)? != account.device {

@@ -161,7 +161,7 @@ impl Client {
         Ok(Self { jobs, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
-    async fn act<T: Send + 'static>(
+    pub(crate) async fn act<T: Send + 'static>(
         &self,
         act: impl FnOnce(Rc<Engine>) -> LocalBoxFuture<'static, T> + Send + 'static,
     ) -> Result<T> {
@@ -360,31 +360,6 @@ impl Client {
     /// [`Error::Closed`].
     pub async fn root_fingerprint(&self) -> Result<RootFingerprint> {
         self.act(|engine| async move { engine.root().await }.boxed_local()).await?
-    }
-
-    /// New tokens for a device that was logged out.
-    ///
-    /// # Errors
-    /// [`Error::Server`] with `invalid_credentials`.
-    pub async fn log_in(&self, email: impl Into<String>, password: impl Into<String>) -> Result<()> {
-        let (email, password) = (email.into(), password.into());
-        self.act(move |engine| async move { engine.log_in(email, password).await }.boxed_local()).await?
-    }
-
-    /// Ends the session on the server; keys and history stay on this device.
-    ///
-    /// # Errors
-    /// Those of the server and the connection.
-    pub async fn log_out(&self) -> Result<()> {
-        self.act(|engine| {
-            async move {
-                engine.disconnect();
-                engine.api.logout().await?;
-                engine.api.forget_tokens().await
-            }
-            .boxed_local()
-        })
-        .await?
     }
 
     /// Ends the client: the act under way is finished, the profile is closed. All clones end with it.

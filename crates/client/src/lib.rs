@@ -34,6 +34,7 @@
 //!
 //! [profile file]: Unlock
 
+mod account;
 mod activate;
 mod api;
 mod chain;
@@ -61,6 +62,7 @@ mod socket;
 #[cfg(test)]
 mod testing;
 
+pub use account::Proof;
 pub use api::ServerUrl;
 pub use client::{ActivateOptions, Client, Me, NewConversation, OpenOptions};
 pub use env::Environment;

@@ -25,6 +25,16 @@ pub(super) enum Command {
     Confirm(String),
     /// Check the receipt of a message, by its number.
     Receipt(i64),
+    /// How the account's authenticator app stands.
+    MfaStatus,
+    /// Enrol an authenticator app.
+    MfaEnroll,
+    /// Confirm the enrolment with a code.
+    MfaConfirm(String),
+    /// Log in without an authenticator app from now on.
+    MfaDisable,
+    /// A code that proves who is typing.
+    Prove(String),
     /// Who am I, and which root is pinned.
     Me,
     /// What can be typed.
@@ -47,6 +57,12 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
     ("/verify", "NAME", "the safety number, to compare by voice or in person"),
     ("/confirm", "NAME", "you compared it and it is equal"),
     ("/receipt", "NUMBER", "check the server's receipt of a message"),
+    (
+        "/mfa",
+        "[on, CODE or off]",
+        "your authenticator app: how it stands, enrol one, confirm it by its code, end it",
+    ),
+    ("/prove", "CODE", "prove that it is you, by a code of the app; without one, come back with --login"),
     ("/me", "", "your account, and the clinic's root key to compare with the card at reception"),
     ("/help", "", "this list"),
     ("/quit", "", "leave"),
@@ -85,6 +101,13 @@ pub(super) fn parse(line: &str) -> Option<Command> {
             Ok(number) => Command::Receipt(number),
             Err(_) => Command::Wrong("/receipt needs a message's number, such as /receipt 3".to_owned()),
         },
+        "mfa" => match argument {
+            "" => Command::MfaStatus,
+            "on" => Command::MfaEnroll,
+            "off" => Command::MfaDisable,
+            code => Command::MfaConfirm(code.to_owned()),
+        },
+        "prove" => needed(Command::Prove),
         "me" => Command::Me,
         "help" => Command::Help,
         "quit" | "exit" => Command::Quit,
@@ -106,6 +129,11 @@ mod tests {
             ("/start", Some(Command::Wrong("/start needs a name: /help".into()))),
             ("/receipt #3", Some(Command::Receipt(3))),
             ("/history", Some(Command::History(20))),
+            ("/mfa", Some(Command::MfaStatus)),
+            ("/mfa on", Some(Command::MfaEnroll)),
+            ("/mfa off", Some(Command::MfaDisable)),
+            ("/mfa 123 456", Some(Command::MfaConfirm("123 456".into()))),
+            ("/prove 123456", Some(Command::Prove("123456".into()))),
             ("/history 5", Some(Command::History(5))),
             ("/quit", Some(Command::Quit)),
         ] {

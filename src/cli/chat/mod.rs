@@ -12,6 +12,7 @@ use clap::Args;
 use sigilo_client::{
     ActivateOptions, Client, Error as ClientError, Invitation, OpenOptions, ServerUrl, Unlock,
 };
+use sigilo_wire::ErrorCode;
 use zeroize::Zeroizing;
 
 use super::Outcome;
@@ -33,13 +34,19 @@ pub struct Chat {
     /// The account's e-mail address: goes on with an activation whose answer was lost more than a day ago.
     #[arg(long, value_name = "ADDRESS", requires = "activate")]
     email: Option<String>,
+    /// Logs in with this e-mail address: for a device that was logged out, or as a fresh proof of who you are.
+    #[arg(long, value_name = "EMAIL", conflicts_with = "activate")]
+    login: Option<String>,
+    /// Before logging in, chooses a new password with a code of the clinic [SIGILO_RESET_CODE, or asked].
+    #[arg(long, requires = "login")]
+    reset_password: bool,
     /// How the device is called in the account's list of devices.
     #[arg(long, value_name = "NAME", default_value = "terminal")]
     device_name: String,
     /// A file with the profile's passphrase [default: SIGILO_PASSPHRASE, or asked].
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
-    /// A file with the account's password, for the activation [default: SIGILO_PASSWORD, or asked].
+    /// A file with the account's password, for the activation and the login [default: SIGILO_PASSWORD, or asked].
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// Commands as lines on stdin, events as lines of JSON on stdout.
@@ -62,6 +69,12 @@ impl Chat {
             Ok(client) => client,
             Err(error) => return self.cannot_open(&error),
         };
+        if let Some(email) = &self.login
+            && let Err(error) = self.log_in(&client, email).await?
+        {
+            client.shutdown().await.map_err(Error::internal)?;
+            return self.cannot_open(&error);
+        }
         let (screen, commands) = input::start(self.json)?;
         session::run(client, screen, commands).await
     }
@@ -92,6 +105,28 @@ impl Chat {
         options.device_name.clone_from(&self.device_name);
         options.email.clone_from(&self.email);
         Client::activate(self.file(), unlock(passphrase), invitation, options).await
+    }
+
+    async fn log_in(&self, client: &Client, email: &str) -> Result<Result<(), ClientError>> {
+        let password = if self.reset_password {
+            let code = secret(None, "SIGILO_RESET_CODE", Question::Known("Code of the clinic: "))?;
+            let password = self.password()?;
+            if let Err(error) = client.reset_password(code.as_str(), password.as_str()).await {
+                return Ok(Err(error));
+            }
+            password
+        } else {
+            let question = Question::Known("Password of the account: ");
+            secret(self.password_file.as_deref(), "SIGILO_PASSWORD", question)?
+        };
+        match client.log_in(email, password.as_str(), None).await {
+            Err(error) if error.code() == Some(ErrorCode::MfaRequired) => {
+                let question = Question::Known("Code of the authenticator app, or a recovery code: ");
+                let code = secret(None, "SIGILO_TOTP", question)?;
+                Ok(client.log_in(email, password.as_str(), Some(code.as_str().to_owned())).await)
+            }
+            came_of_it => Ok(came_of_it),
+        }
     }
 
     fn passphrase(&self) -> Result<Zeroizing<String>> {

@@ -9,7 +9,7 @@ use sigilo_client::{
 use sigilo_seal::RootFingerprint;
 use sigilo_wire::{
     ClientMessageId, ConversationId, MessageId, Role, Timestamp, UserId, conversation::Contact,
-    message::DeliveryStatus,
+    message::DeliveryStatus, mfa::MfaStatus,
 };
 
 /// One thing to show.
@@ -68,6 +68,14 @@ pub(super) enum Output {
     Receipt { message_id: MessageId, conversation_seq: i64, verdict: ReceiptVerdict, policies: Vec<String> },
     /// A text is held back until the sender says so: what was found in it.
     Held { findings: Vec<Finding> },
+    /// How the account's authenticator app stands.
+    Mfa(MfaStatus),
+    /// An authenticator app to enrol.
+    Enrolment { secret: String, uri: String },
+    /// Codes in place of the app's.
+    RecoveryCodes { codes: Vec<String> },
+    /// Who is typing is proven.
+    Proven { until: Timestamp },
     /// Something worth knowing.
     Note { text: String },
     /// What can be typed.

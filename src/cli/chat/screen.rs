@@ -13,6 +13,7 @@ use super::{
     command::HELP,
     output::{ConversationLine, MessageLine, Output},
 };
+use crate::cli::qr;
 
 /// Prints above the prompt while somebody types.
 type Printer = Box<dyn ExternalPrinter + Send>;
@@ -136,6 +137,22 @@ impl Screen {
                 let found = found.join(", ");
                 self.set(Style::Warning, &format!("! not sent yet, it has: {found}. /send sends it anyway; anything else drops it"))
             }
+            Output::Mfa(status) if status.enrolled => self.set(
+                Style::Good,
+                &format!("✓ logins need a code of your authenticator app; {} recovery codes are left", status.recovery_codes_left),
+            ),
+            Output::Mfa(_) => self.set(Style::Warning, "the password alone logs in: /mfa on enrols an authenticator app"),
+            Output::Enrolment { secret, uri } => {
+                // Without a picture there is still the secret to type.
+                let picture = qr::terminal(uri).unwrap_or_default();
+                format!("{picture}\n{uri}\n\nScan it with an authenticator app, or type {secret}. Then /mfa CODE, with the code it shows.")
+            }
+            Output::RecoveryCodes { codes } => format!(
+                "{}\n{}",
+                lines(codes.iter().map(|code| format!("  {}", self.set(Style::Strong, code)))),
+                self.set(Style::Warning, "Write these down now: each works once in place of the app, and they are not shown again."),
+            ),
+            Output::Proven { until } => self.set(Style::Good, &format!("✓ proven until {until}")),
             Output::Note { text } => self.set(Style::Faint, &format!("· {text}")),
             Output::Help => lines(HELP.iter().map(|(name, argument, meaning)| {
                 format!("  {:<28} {}", format!("{name} {argument}"), self.set(Style::Faint, meaning))

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use sigilo_client::{
-    Client, ClientEvent, Error as ClientError, ReceiptVerdict, SendState, TimelineNote, review,
+    Client, ClientEvent, Error as ClientError, Proof, ReceiptVerdict, SendState, TimelineNote, review,
 };
-use sigilo_wire::{ClientMessageId, ConversationId, UserId, conversation::Conversation};
+use sigilo_wire::{ClientMessageId, ConversationId, UserId, conversation::Conversation, mfa::Enrolment};
 use tokio::sync::mpsc;
 
 use super::{
@@ -127,6 +127,27 @@ impl Session {
                 self.screen.show(&Output::Confirmed { user_id: user, name: self.name(user) });
             }
             Command::Receipt(number) => self.show_receipt(number).await?,
+            Command::MfaStatus => {
+                let status = self.client.mfa_status().await?;
+                self.screen.show(&Output::Mfa(status));
+            }
+            Command::MfaEnroll => {
+                let Enrolment { secret, uri, .. } = self.client.enroll_mfa().await?;
+                self.screen.show(&Output::Enrolment { secret, uri });
+            }
+            Command::MfaConfirm(code) => {
+                let codes = self.client.confirm_mfa(code).await?;
+                self.screen.show(&Output::RecoveryCodes { codes });
+            }
+            Command::MfaDisable => {
+                self.client.disable_mfa().await?;
+                let status = self.client.mfa_status().await?;
+                self.screen.show(&Output::Mfa(status));
+            }
+            Command::Prove(code) => {
+                let until = self.client.prove(Proof::Code(code)).await?;
+                self.screen.show(&Output::Proven { until });
+            }
             Command::Me => {
                 let (me, root) = (self.client.me().await?, self.client.root_fingerprint().await?);
                 self.screen.show(&Output::ready(&me, &root));

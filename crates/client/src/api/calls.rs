@@ -4,11 +4,12 @@ use reqwest::Method;
 use serde::de::IgnoredAny;
 use sigilo_wire::{
     ConversationId, DeviceNumber, SealId, UserId,
-    account::{Login, Me, Tokens},
+    account::{ChangePassword, Login, Me, ResetPassword, Tokens},
     conversation::{ContactList, Conversation, ConversationList, CreateConversation},
     event::EventList,
     keys::{CheckKeys, Clinic, KeyBundles, KeyCounts, PutIdentity, PutKeys, SignedManifest, UserManifest},
     message::{Accepted, MessageList, SendMessage},
+    mfa::{ConfirmMfa, Enrolment, MfaStatus, RecoveryCodes, Verified, VerifyMfa},
     seal::{NewSeal, ReportSeal, SealList},
 };
 
@@ -34,6 +35,40 @@ impl Api {
     pub(crate) async fn logout(&self) -> Result<()> {
         let request = self.refresh_token()?;
         let _: IgnoredAny = self.send(Method::POST, "/api/auth/logout/", &request).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn mfa_status(&self) -> Result<MfaStatus> {
+        self.get("/api/auth/mfa/").await
+    }
+
+    pub(crate) async fn enroll_mfa(&self) -> Result<Enrolment> {
+        self.call::<(), _>(&Method::POST, "/api/auth/mfa/enroll/", None, None, Auth::Token).await
+    }
+
+    pub(crate) async fn confirm_mfa(&self, request: &ConfirmMfa) -> Result<Vec<String>> {
+        let codes: RecoveryCodes = self.send(Method::POST, "/api/auth/mfa/confirm/", request).await?;
+        Ok(codes.recovery_codes)
+    }
+
+    pub(crate) async fn verify(&self, request: &VerifyMfa) -> Result<Verified> {
+        self.send(Method::POST, "/api/auth/mfa/verify/", request).await
+    }
+
+    pub(crate) async fn disable_mfa(&self) -> Result<()> {
+        let path = "/api/auth/mfa/disable/";
+        let _: IgnoredAny = self.call::<(), _>(&Method::POST, path, None, None, Auth::Token).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn change_password(&self, request: &ChangePassword) -> Result<()> {
+        let _: IgnoredAny = self.send(Method::POST, "/api/auth/password/change/", request).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn reset_password(&self, request: &ResetPassword) -> Result<()> {
+        let path = "/api/auth/password/reset/";
+        let _: IgnoredAny = self.call(&Method::POST, path, Some(request), None, Auth::None).await?;
         Ok(())
     }
 

@@ -176,7 +176,7 @@ impl Api {
         }
         let token = self.access_token().await?;
         match self.attempt(method, path, body, idempotency_key, Some(&token)).await {
-            Err(Error::Server { status: 401, .. }) => {
+            Err(Error::Server { status: 401, body: why, .. }) if !is_wrong_proof(why.error) => {
                 let token = self.renew(&token).await?;
                 self.attempt(method, path, body, idempotency_key, Some(&token)).await
             }
@@ -213,6 +213,12 @@ impl Api {
 
 fn json(body: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(body).map_err(Error::internal)
+}
+
+/// Whether a 401 is about what the person typed and not about the token: another attempt would count against
+/// them.
+const fn is_wrong_proof(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::InvalidCredentials | ErrorCode::InvalidTotp)
 }
 
 /// An empty answer reads as JSON's `null`.
