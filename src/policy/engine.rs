@@ -1,13 +1,16 @@
 //! The decision itself.
 
-use std::{collections::BTreeSet, collections::HashMap, path::Path};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+};
 
-use cedar_policy::{Authorizer, Decision, PolicyId, PolicySet, Schema};
+use cedar_policy::{ActionConstraint, Authorizer, Decision, EntityUid, PolicyId, PolicySet, Schema};
 use serde_json::json;
 use sigilo_wire::ErrorCode;
 
 use super::{
-    Basis, Decide, Grant, Object, Question, Subject,
+    ACTION_NAMES, Basis, Decide, Grant, Object, Question, Subject,
     question::Names,
     source::{Checked, Source},
 };
@@ -20,11 +23,34 @@ pub const DEFAULT_DENY: &str = "default-deny";
 #[derive(Debug)]
 pub struct Policy {
     authorizer: Authorizer,
-    policies: PolicySet,
+    acts: HashMap<&'static str, ActRules>,
     schema: Schema,
     names: Names,
     rules: HashMap<PolicyId, RuleInfo>,
     hash: [u8; 32],
+}
+
+/// An act, and the rules that speak of it.
+#[derive(Debug)]
+struct ActRules {
+    uid: EntityUid,
+    policies: PolicySet,
+}
+
+impl ActRules {
+    /// Those of `all` whose scope names the act, or every act. The others could neither permit nor forbid it,
+    /// and Cedar would build the condition of each anew for every question.
+    fn of(uid: EntityUid, all: &PolicySet) -> Result<Self> {
+        // INVARIANT: the schema has no groups of acts, so a scope that names others never means this one.
+        let speaks = |scope: ActionConstraint| match scope {
+            ActionConstraint::Any => true,
+            ActionConstraint::Eq(named) => named == uid,
+            ActionConstraint::In(named) => named.contains(&uid),
+        };
+        let speaking = all.policies().filter(|rule| speaks(rule.action_constraint())).cloned();
+        let policies = PolicySet::from_policies(speaking).map_err(Error::internal)?;
+        Ok(Self { uid, policies })
+    }
 }
 
 /// What a rule says about itself in its annotations.
@@ -75,14 +101,12 @@ impl Policy {
             let info = RuleInfo { rank, code, reason: says("reason"), suggestion: says("suggestion") };
             rules.insert(id, info);
         }
-        Ok(Self {
-            authorizer: Authorizer::new(),
-            policies,
-            schema,
-            names: Names::new()?,
-            rules,
-            hash: source.hash(),
-        })
+        let names = Names::new()?;
+        let acts = ACTION_NAMES
+            .iter()
+            .map(|act| Ok((*act, ActRules::of(names.action(act), &policies)?)))
+            .collect::<Result<_>>()?;
+        Ok(Self { authorizer: Authorizer::new(), acts, schema, names, rules, hash: source.hash() })
     }
 
     /// How many rules are in force.
@@ -105,8 +129,12 @@ impl Policy {
         // Every question is made of typed facts; that these fit the schema is checked where tests run, and
         // costs more than the decision itself.
         let schema = cfg!(debug_assertions).then_some(&self.schema);
-        let (request, entities) = question.to_cedar(&self.names, schema)?;
-        let response = self.authorizer.is_authorized(&request, &self.policies, &entities);
+        let act = self
+            .acts
+            .get(question.action)
+            .ok_or_else(|| Error::internal(format!("no rule can speak of '{}'", question.action)))?;
+        let (request, entities) = question.to_cedar(&self.names, &act.uid, schema)?;
+        let response = self.authorizer.is_authorized(&request, &act.policies, &entities);
         // INVARIANT: a rule that fails is skipped by Cedar. A skipped forbid would be a permission nobody gave.
         if let Some(error) = response.diagnostics().errors().next() {
             return Err(Error::internal(format!("policy: {error}")));
@@ -164,4 +192,19 @@ fn code(word: &str, file: &str) -> Result<ErrorCode> {
         .copied()
         .find(|code| code.as_str() == word)
         .ok_or_else(|| Error::internal(format!("{file}: @code(\"{word}\") is not a code of the API")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acts_have_no_groups_and_each_has_its_rules() {
+        let policy = Policy::load(None).unwrap();
+        assert_eq!(policy.schema.action_groups().count(), 0, "the rules are chosen by the act's own name");
+        for act in ACTION_NAMES {
+            let rules = policy.acts[act].policies.policies().count();
+            assert!(rules > 0 && rules < policy.count(), "{act}: {rules}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! One question to the rules, and its translation to Cedar.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression, Schema,
@@ -10,7 +10,7 @@ use sigilo_wire::{
     conversation::{ConversationStatus, ConversationType},
 };
 
-use super::{ACTION_NAMES, Person};
+use super::Person;
 use crate::{Error, Result};
 
 /// May this one do this to that?
@@ -74,25 +74,25 @@ pub(super) struct Names {
     user: EntityTypeName,
     conversation: EntityTypeName,
     clinic: EntityTypeName,
+    action: EntityTypeName,
     operator: EntityUid,
-    actions: HashMap<&'static str, EntityUid>,
 }
 
 impl Names {
     pub(super) fn new() -> Result<Self> {
         let name = |text: &str| text.parse::<EntityTypeName>().map_err(Error::internal);
         let (action, operator) = (name("Action")?, name("Operator")?);
-        let actions = ACTION_NAMES
-            .iter()
-            .map(|act| (*act, EntityUid::from_type_name_and_id(action.clone(), EntityId::new(act))))
-            .collect();
         Ok(Self {
             user: name("User")?,
             conversation: name("Conversation")?,
             clinic: name("Clinic")?,
+            action,
             operator: EntityUid::from_type_name_and_id(operator, EntityId::new("operator")),
-            actions,
         })
+    }
+
+    pub(super) fn action(&self, act: &str) -> EntityUid {
+        EntityUid::from_type_name_and_id(self.action.clone(), EntityId::new(act))
     }
 
     fn clinic(&self, tenant: TenantId) -> EntityUid {
@@ -155,17 +155,18 @@ fn expressions(facts: &[(&str, Fact<'_>)]) -> Result<Vec<(String, RestrictedExpr
 }
 
 impl Question<'_> {
-    /// The request and the entities it speaks of, checked against `schema` when one is given.
-    pub(super) fn to_cedar(&self, names: &Names, schema: Option<&Schema>) -> Result<(Request, Entities)> {
+    /// The request for `action` and the entities it speaks of, checked against `schema` when one is given.
+    pub(super) fn to_cedar(
+        &self,
+        names: &Names,
+        action: &EntityUid,
+        schema: Option<&Schema>,
+    ) -> Result<(Request, Entities)> {
         let principal = match &self.principal {
             Subject::User(person) => names.user(person)?,
             Subject::Operator => Entity::with_uid(names.operator.clone()),
         };
         let resource = names.resource(&self.resource)?;
-        let action = names
-            .actions
-            .get(self.action)
-            .ok_or_else(|| Error::internal(format!("no rule can speak of '{}'", self.action)))?;
         let context = Context::from_pairs(expressions(&self.context)?).map_err(Error::internal)?;
         let request = Request::new(principal.uid(), action.clone(), resource.uid(), context, schema)
             .map_err(Error::internal)?;
