@@ -16,6 +16,7 @@ pub mod error;
 pub mod gateway;
 pub mod idempotency;
 pub mod keys;
+pub mod marks;
 pub mod mfa;
 pub mod outbox;
 pub mod people;

@@ -15,7 +15,7 @@ use super::{
     store::{self, ConversationRow, ParticipantRow},
 };
 use crate::{
-    App, Ctx, Error, Result,
+    App, Ctx, Error, Result, marks,
     policy::{
         AddParticipant, CloseConversation, Decide, Grant, LeaveConversation, Person, ReadConversation,
         RemoveParticipant, SendMessage,
@@ -90,11 +90,13 @@ pub(super) async fn render(
         }
         people.entry(row.conversation_id).or_default().push(participant(app, row)?);
     }
+    let unread = marks::unread_in(tx, caller, &ids, ctx.now).await?;
     rows.into_iter()
         .map(|row| {
             let participants = people.remove(&row.conversation_id).unwrap_or_default();
             let settings = settings.get(&row.conversation_id).copied().unwrap_or_default();
-            conversation(row, participants, settings)
+            let unread_count = unread.get(&row.conversation_id).copied().unwrap_or(0);
+            conversation(row, participants, settings, unread_count)
         })
         .collect()
 }
@@ -138,6 +140,7 @@ fn conversation(
     row: ConversationRow,
     participants: Vec<Participant>,
     settings: ConversationSettings,
+    unread_count: i64,
 ) -> Result<Conversation> {
     Ok(Conversation {
         id: row.conversation_id,
@@ -156,6 +159,7 @@ fn conversation(
         total_messages: row.last_seq,
         settings,
         permissions: None,
+        unread_count,
         last_message: None,
     })
 }

@@ -30,6 +30,8 @@ pub struct ConversationFilter {
     pub related_appointment: Option<AppointmentId>,
     /// Changed at or after.
     pub updated_since: Option<Timestamp>,
+    /// With something unread, or with nothing.
+    pub has_unread: Option<bool>,
     /// Oldest change first instead of newest first.
     pub oldest_first: bool,
     /// Where the last page ended.
@@ -74,6 +76,8 @@ pub async fn list(
         include_archived: filter.include_archived,
         participant_type: filter.participant_type.map_or("", Role::as_str),
         related_appointment: filter.related_appointment,
+        has_unread: filter.has_unread,
+        now: ctx.now,
         limit,
         offset: i64::try_from((page - 1) * filter.page_size).map_err(Error::internal)?,
     };

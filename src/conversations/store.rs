@@ -10,8 +10,8 @@ use sigilo_wire::{
 use uuid::Uuid;
 
 use crate::{
-    Caller, Error, Result, execute, execute_rows, fetch_all, fetch_list, fetch_optional, policy::Person,
-    statements, storage::Tx,
+    Caller, Error, Result, execute, execute_rows, fetch_all, fetch_list, fetch_optional,
+    marks::store::is_unread, policy::Person, statements, storage::Tx,
 };
 
 statements! {
@@ -50,7 +50,7 @@ statements! {
     BY_ID = "SELECT c.conversation_id, c.type, c.status, c.created_by, c.related_appointment_id, c.consultation_type,
         c.priority, c.last_seq, c.created_at, c.updated_at, c.closed_at FROM conversations c
         WHERE c.conversation_id = $1 AND c.tenant_id = $2";
-    LIST_DOWN = "SELECT c.conversation_id, c.type, c.status, c.created_by, c.related_appointment_id, c.consultation_type,
+    LIST_DOWN = concat!("SELECT c.conversation_id, c.type, c.status, c.created_by, c.related_appointment_id, c.consultation_type,
         c.priority, c.last_seq, c.created_at, c.updated_at, c.closed_at
         FROM participants p JOIN conversations c ON c.conversation_id = p.conversation_id
         WHERE p.user_id = $1 AND p.status = 'active' AND c.tenant_id = $2
@@ -63,8 +63,9 @@ statements! {
             WHERE q.conversation_id = c.conversation_id AND q.user_id <> p.user_id AND q.status = 'active'
             AND u.role = $12))
         AND ($13 = '' OR c.related_appointment_id = $14)
-        ORDER BY c.updated_at DESC, c.conversation_id DESC LIMIT $9 OFFSET $10";
-    LIST_UP = "SELECT c.conversation_id, c.type, c.status, c.created_by, c.related_appointment_id, c.consultation_type,
+        AND ($15 = '' OR ($15 = 'true') = EXISTS (SELECT 1 FROM messages m WHERE ", is_unread!("$16"), "))
+        ORDER BY c.updated_at DESC, c.conversation_id DESC LIMIT $9 OFFSET $10");
+    LIST_UP = concat!("SELECT c.conversation_id, c.type, c.status, c.created_by, c.related_appointment_id, c.consultation_type,
         c.priority, c.last_seq, c.created_at, c.updated_at, c.closed_at
         FROM participants p JOIN conversations c ON c.conversation_id = p.conversation_id
         WHERE p.user_id = $1 AND p.status = 'active' AND c.tenant_id = $2
@@ -77,7 +78,8 @@ statements! {
             WHERE q.conversation_id = c.conversation_id AND q.user_id <> p.user_id AND q.status = 'active'
             AND u.role = $12))
         AND ($13 = '' OR c.related_appointment_id = $14)
-        ORDER BY c.updated_at, c.conversation_id LIMIT $9 OFFSET $10";
+        AND ($15 = '' OR ($15 = 'true') = EXISTS (SELECT 1 FROM messages m WHERE ", is_unread!("$16"), "))
+        ORDER BY c.updated_at, c.conversation_id LIMIT $9 OFFSET $10");
     PARTICIPANTS = "SELECT p.conversation_id, p.user_id, u.role AS user_type, u.full_name_enc, p.role, p.joined_at,
         p.can_leave, p.archived, p.notifications_enabled FROM participants p JOIN users u ON u.user_id = p.user_id
         WHERE p.status = 'active' AND p.conversation_id IN ($list)
@@ -302,6 +304,8 @@ pub(super) struct ListQuery {
     pub include_archived: bool,
     pub participant_type: &'static str,
     pub related_appointment: Option<AppointmentId>,
+    pub has_unread: Option<bool>,
+    pub now: Timestamp,
     pub limit: i64,
     pub offset: i64,
 }
@@ -313,6 +317,11 @@ pub(super) async fn list(tx: &mut Tx, query: &ListQuery) -> Result<Vec<Conversat
     let archived = if query.include_archived { "yes" } else { "" };
     let about = if query.related_appointment.is_some() { "yes" } else { "" };
     let appointment = query.related_appointment.unwrap_or_else(|| AppointmentId::from_bytes([0; 16]));
+    let unread = match query.has_unread {
+        None => "",
+        Some(true) => "true",
+        Some(false) => "false",
+    };
     let (at, id) = query.from;
     fetch_all!(
         tx,
@@ -332,6 +341,8 @@ pub(super) async fn list(tx: &mut Tx, query: &ListQuery) -> Result<Vec<Conversat
         query.participant_type,
         about,
         appointment,
+        unread,
+        query.now,
     )
 }
 

@@ -144,7 +144,7 @@ pub(super) async fn take_acknowledgements(
         first.iter().filter_map(|name| delivered.get(name)).map(|origin| origin.sender).collect();
     let senders: Vec<UserId> = senders.into_iter().collect();
     let mut devices: HashMap<UserId, Vec<DeviceId>> = HashMap::new();
-    for (user, device) in store::senders_devices(tx, &senders).await? {
+    for (user, device) in store::messaging_devices(tx, &senders).await? {
         devices.entry(user).or_default().push(device);
     }
     let mut events = Vec::with_capacity(first.len());

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::json;
 use sigilo_wire::{
     ConversationId, ErrorCode, MessageId, Timestamp, UserId,
-    message::{DeliveryStatus, Message, MessageKind, MessageList},
+    message::{DeliveryStatus, Message, MessageKind, MessageList, ReadMark},
 };
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     store::{self, Page, StoredMessage},
 };
 use crate::{
-    App, Ctx, Error, Result,
+    App, Ctx, Error, Result, marks,
     policy::{Grant, ReadConversation},
     storage::Tx,
 };
@@ -130,6 +130,8 @@ async fn render_all(app: &App, mut tx: Tx, rows: Vec<StoredMessage>) -> Result<V
     let mut conversations: Vec<ConversationId> = rows.iter().map(|row| row.conversation_id).collect();
     conversations.sort_unstable();
     conversations.dedup();
+    let places: Vec<_> = rows.iter().map(|row| (row.conversation_id, row.conversation_seq)).collect();
+    let mut readers = marks::readers(&mut tx, &places).await?;
     let mut delivered: HashMap<MessageId, HashSet<UserId>> = HashMap::new();
     for (message, user, _) in store::deliveries(&mut tx, &ids).await? {
         delivered.entry(message).or_default().insert(user);
@@ -141,15 +143,35 @@ async fn render_all(app: &App, mut tx: Tx, rows: Vec<StoredMessage>) -> Result<V
     drop(tx);
     let mut messages = Vec::with_capacity(rows.len());
     for row in rows {
-        let reached = delivered.get(&row.message_id);
-        let everyone = members
+        let mut read_by = readers.remove(&(row.conversation_id, row.conversation_seq)).unwrap_or_default();
+        read_by.retain(|mark| mark.user_id != row.sender_id);
+        let recipients: Vec<UserId> = members
             .get(&row.conversation_id)
             .into_iter()
             .flatten()
-            .filter(|(_, joined)| *joined < row.conversation_seq)
-            .all(|(user, _)| *user == row.sender_id || reached.is_some_and(|reached| reached.contains(user)));
-        let status = if everyone { DeliveryStatus::Delivered } else { DeliveryStatus::Sent };
-        messages.push(render::message(app, row, status).await?);
+            .filter(|(user, joined)| *joined < row.conversation_seq && *user != row.sender_id)
+            .map(|(user, _)| *user)
+            .collect();
+        let status = status(&recipients, delivered.get(&row.message_id), &read_by);
+        let message = render::message(app, row, status).await?;
+        messages.push(Message { read_by, ..message });
     }
     Ok(messages)
+}
+
+/// How far a message has come. Whoever has read it has it.
+fn status(
+    recipients: &[UserId],
+    delivered: Option<&HashSet<UserId>>,
+    read_by: &[ReadMark],
+) -> DeliveryStatus {
+    let has_read = |user: &UserId| read_by.iter().any(|mark| mark.user_id == *user);
+    let has_it = |user: &UserId| has_read(user) || delivered.is_some_and(|reached| reached.contains(user));
+    if !recipients.is_empty() && recipients.iter().all(has_read) {
+        DeliveryStatus::Read
+    } else if recipients.iter().all(has_it) {
+        DeliveryStatus::Delivered
+    } else {
+        DeliveryStatus::Sent
+    }
 }

@@ -76,8 +76,7 @@ statements! {
     DELETE_EVENTS = "DELETE FROM device_events WHERE (device_id, event_seq) IN
         (SELECT v.column1, v.column2 FROM (VALUES $rows(UUID, BIGINT)) AS v)
         RETURNING device_id, conversation_id, sender_id, message_id";
-    /// The messaging devices of senders, who hear of deliveries.
-    SENDERS_DEVICES = "SELECT user_id, device_id FROM devices
+    MESSAGING_DEVICES = "SELECT user_id, device_id FROM devices
         WHERE user_id IN ($list) AND kind = 'messaging' AND in_manifest AND revoked_at IS NULL";
     DELIVERIES = "SELECT message_id, user_id, delivered_at FROM deliveries WHERE message_id IN ($list)";
     INSERT_DELIVERIES = "INSERT INTO deliveries (message_id, user_id, delivered_at) VALUES $rows
@@ -512,8 +511,8 @@ pub(super) async fn delete_events(tx: &mut Tx, events: &[(DeviceId, i64)]) -> Re
 }
 
 /// The messaging devices of these people.
-pub(super) async fn senders_devices(tx: &mut Tx, users: &[UserId]) -> Result<Vec<(UserId, DeviceId)>> {
-    fetch_list!(tx, (UserId, DeviceId), SENDERS_DEVICES, [], users)
+pub(crate) async fn messaging_devices(tx: &mut Tx, users: &[UserId]) -> Result<Vec<(UserId, DeviceId)>> {
+    fetch_list!(tx, (UserId, DeviceId), MESSAGING_DEVICES, [], users)
 }
 
 pub(super) async fn deliveries(

@@ -1,7 +1,8 @@
 //! Every statement of the program, for the test that prepares each on each engine.
 
 use crate::{
-    audit, auth, cli, conversations, idempotency, keys, mfa, outbox, people, relationships, relay, storage,
+    audit, auth, cli, conversations, idempotency, keys, marks, mfa, outbox, people, relationships, relay,
+    storage,
 };
 
 /// Names and texts of one store file.
@@ -19,6 +20,7 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
         conversations::store::members::ALL,
         idempotency::store::ALL,
         keys::store::ALL,
+        marks::store::ALL,
         mfa::store::ALL,
         outbox::store::ALL,
         relationships::store::ALL,

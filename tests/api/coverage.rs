@@ -156,6 +156,15 @@ const CASES: &[(&str, Case)] = &[
         "GET /api/chat/messages/{message_id}/",
         Foreign(|w| not_found(format!("/api/chat/messages/{}/", w.theirs.message), None)),
     ),
+    (
+        "POST /api/chat/messages/{message_id}/read/",
+        Foreign(|w| not_found(format!("/api/chat/messages/{}/read/", w.theirs.message), Some(json!({})))),
+    ),
+    (
+        "POST /api/chat/conversations/{conversation_id}/read/",
+        Foreign(|w| not_found(w.theirs.path("read/"), Some(json!({})))),
+    ),
+    ("GET /api/chat/unread-count/", NoIds),
     ("GET /api/chat/events/", NoIds),
 ];
 

@@ -13,7 +13,10 @@ use std::{
 use futures_util::future::LocalBoxFuture;
 use sigilo_wire::{
     ConversationId, UserId,
-    event::{ClientFrame, EventType, MessageDelivered, NewMessageEvent, ParticipantChanged, ServerFrame},
+    event::{
+        ClientFrame, EventType, MessageDelivered, MessageRead, NewMessageEvent, ParticipantChanged,
+        ServerFrame,
+    },
 };
 use tokio::{sync::mpsc, time::Instant};
 
@@ -264,6 +267,10 @@ impl Engine {
             EventType::MessageDelivered => {
                 let mark: MessageDelivered = serde_json::from_value(frame.data.clone()).map_err(malformed)?;
                 self.mark_delivered(mark.message_id, mark.user_id, mark.delivered_at).await
+            }
+            EventType::MessageRead => {
+                let mark: MessageRead = serde_json::from_value(frame.data.clone()).map_err(malformed)?;
+                self.mark_read(mark).await
             }
             EventType::ConversationUpdated => match frame.conversation_id {
                 Some(conversation) => self.conversation_changed(conversation).await,

@@ -49,6 +49,17 @@ pub enum ClientEvent {
         /// The sending device's id for it.
         client_message_id: ClientMessageId,
     },
+    /// Somebody has read a conversation: another participant, or this user on another device.
+    Read {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Who.
+        user: UserId,
+        /// The number of the last message read.
+        up_to: i64,
+        /// When.
+        at: Timestamp,
+    },
     /// The server refused a message for good.
     Refused {
         /// The conversation.

@@ -50,6 +50,7 @@ mod expiry;
 mod filters;
 mod history;
 mod invitation;
+mod marks;
 mod message;
 mod outbox;
 mod profile;

@@ -244,7 +244,7 @@ async fn history_opens_through_the_record_seal() {
 }
 
 #[tokio::test]
-async fn delivery_marks_are_kept_also_when_they_come_early() {
+async fn marks_are_kept_delivery_also_when_they_come_early() {
     let mut world = World::new().await;
     let event = world.write(true, "hola").await;
     let (ana, maria) = (&world.ana.engine, world.maria.user);
@@ -252,6 +252,17 @@ async fn delivery_marks_are_kept_also_when_they_come_early() {
     let shown = ana.history(world.conversation, 1).await.unwrap().remove(0);
     assert_eq!(shown.delivered_to, [maria]);
     assert_eq!(shown.status, sigilo_wire::message::DeliveryStatus::Delivered);
+    // Who has read it has it; one mark stands for all before it.
+    let mark = sigilo_wire::event::MessageRead {
+        conversation_id: world.conversation,
+        user_id: maria,
+        up_to: event.message.conversation_seq,
+        read_at: NOW,
+    };
+    ana.mark_read(mark).await.unwrap();
+    ana.mark_read(mark).await.unwrap();
+    let shown = ana.history(world.conversation, 1).await.unwrap().remove(0);
+    assert_eq!(shown.status, sigilo_wire::message::DeliveryStatus::Read);
     // A mark for a message whose acceptance is not known yet waits for it.
     let item = world.ana.prepared(world.conversation, "otra", 99).await;
     let sealed = item.sealed.clone().unwrap();

@@ -447,6 +447,7 @@ fn conversation_record(id: ConversationId, parties: &[&Party]) -> ConversationRe
         total_messages: 0,
         settings: Default::default(),
         permissions: None,
+        unread_count: 0,
         last_message: None,
     };
     ConversationRecord { conversation, shown_members, refresh_due: false }

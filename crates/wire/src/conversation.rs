@@ -213,6 +213,9 @@ pub struct Conversation {
     /// What the caller may do; only where one conversation was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Permissions>,
+    /// How many of them are unread for the caller.
+    #[serde(default)]
+    pub unread_count: i64,
     /// The newest message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_message: Option<Message>,

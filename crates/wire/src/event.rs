@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::{
     Base64, ConversationId, Timestamp, UserId,
+    mark::ReadUpTo,
     message::{EnvelopeType, Message, SendMessage, words},
 };
 
@@ -15,6 +16,8 @@ words! {
         NewMessage = "new_message",
         /// A recipient's device has acknowledged a message.
         MessageDelivered = "message_delivered",
+        /// Somebody has read a conversation up to a message.
+        MessageRead = "message_read",
         /// A conversation was created or changed.
         ConversationUpdated = "conversation_updated",
         /// Somebody joined or left a conversation.
@@ -112,6 +115,20 @@ pub struct ParticipantChanged {
     pub left: Vec<UserId>,
 }
 
+/// `data` of `message_read`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MessageRead {
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// Who has read: another participant, or the receiving user on another device.
+    pub user_id: UserId,
+    /// The `conversation_seq` of the last message read; all before it are read too.
+    pub up_to: i64,
+    /// When.
+    pub read_at: Timestamp,
+}
+
 /// `data` of `identity_changed`. A hint: the device fetches and checks for itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -178,6 +195,17 @@ pub enum ClientFrame {
         conversation_id: Option<ConversationId>,
         /// The message.
         data: Box<SendMessage>,
+    },
+    /// Notes how far the user has read, as POST /api/chat/conversations/{id}/read/ does.
+    Read {
+        /// Answered with this.
+        #[serde(default)]
+        request_id: Option<String>,
+        /// Which conversation; may be left out on a conversation's own socket.
+        #[serde(default)]
+        conversation_id: Option<ConversationId>,
+        /// How far.
+        data: ReadUpTo,
     },
 }
 

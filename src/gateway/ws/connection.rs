@@ -12,6 +12,7 @@ use serde_json::json;
 use sigilo_wire::{
     ConversationId, ErrorCode, RequestId,
     event::{ClientFrame, EventType},
+    mark::{ReadPosition, ReadUpTo},
     message::{Accepted, SendMessage},
 };
 use tokio::time::{Instant, Interval, MissedTickBehavior, error::Elapsed, interval_at, timeout};
@@ -21,7 +22,9 @@ use crate::{
     Ctx, Error, Result,
     app::SharedApp,
     auth::{self, Session},
+    conversations,
     gateway::language::Language,
+    marks::{self, Reach},
     relay::{
         self, MAX_SEND_REQUEST,
         deliver::{self, Acknowledgement, QueuedFrame},
@@ -216,7 +219,32 @@ impl Connection {
                     Err(error) => self.answer(request, Some(request_id), Err::<(), _>(error)).await,
                 }
             }
+            Ok(ClientFrame::Read { request_id, conversation_id, data }) => {
+                let read = self.read(Ctx { request, ..self.ctx() }, conversation_id, data).await;
+                self.answer(request, request_id, read).await
+            }
             Err(error) => self.answer(request, request_id, Err::<(), _>(error)).await,
+        }
+    }
+
+    /// Notes how far the user has read.
+    async fn read(
+        &mut self,
+        ctx: Ctx,
+        named: Option<ConversationId>,
+        read: ReadUpTo,
+    ) -> Result<ReadPosition> {
+        let grant = conversations::authorize_read(&self.app, &ctx, self.named_or_own(named)?).await?;
+        marks::mark_read(&self.app, &ctx, grant, read.up_to.map_or(Reach::Newest, Reach::UpTo)).await
+    }
+
+    /// The conversation a frame is about.
+    fn named_or_own(&self, named: Option<ConversationId>) -> Result<ConversationId> {
+        match (self.conversation, named) {
+            (Some(own), Some(named)) if own != named => {
+                Err(Error::field("conversation_id", "is not this socket's conversation"))
+            }
+            (own, named) => named.or(own).ok_or_else(|| Error::field("conversation_id", "is missing")),
         }
     }
 
@@ -256,14 +284,7 @@ impl Connection {
         named: Option<ConversationId>,
         message: Arc<SendMessage>,
     ) -> Result<impl Future<Output = Result<Accepted>> + Send + use<>> {
-        let conversation = match (self.conversation, named) {
-            (Some(own), None) => own,
-            (Some(own), Some(named)) if own != named => {
-                return Err(Error::field("conversation_id", "is not this socket's conversation"));
-            }
-            (_, Some(named)) => named,
-            (None, None) => return Err(Error::field("conversation_id", "is missing")),
-        };
+        let conversation = self.named_or_own(named)?;
         let app = self.app.clone();
         let pending = relay::begin_send(&app, &ctx, conversation, Arc::clone(&message)).await?;
         Ok(async move {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use sigilo_wire::{
     ConversationId, ErrorCode, RequestId, Timestamp,
     event::{ClientFrame, EventType, ServerFrame},
+    mark::ReadUpTo,
     message::SendMessage,
 };
 
@@ -23,7 +24,7 @@ pub(super) struct Received {
 
 /// The longest `request_id` that is repeated in an answer.
 const MAX_REQUEST_ID: usize = 100;
-const KNOWN: [&str; 3] = ["ack", "auth", "send_message"];
+const KNOWN: [&str; 4] = ["ack", "auth", "read", "send_message"];
 
 // One structure a type, read from the text itself: an error then names the very field, as over HTTP.
 
@@ -56,6 +57,18 @@ struct Send {
     data: Box<SendMessage>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Read {
+    #[serde(rename = "type")]
+    _type: IgnoredAny,
+    #[serde(default)]
+    request_id: Option<String>,
+    #[serde(default)]
+    conversation_id: Option<ConversationId>,
+    data: ReadUpTo,
+}
+
 /// What every frame has.
 #[derive(Deserialize)]
 struct Head {
@@ -84,6 +97,11 @@ fn parse_typed(r#type: &str, text: &[u8]) -> Result<ClientFrame> {
             request_id: send.request_id,
             conversation_id: send.conversation_id,
             data: send.data,
+        }),
+        "read" => strict::json::<Read>(text).map(|read| ClientFrame::Read {
+            request_id: read.request_id,
+            conversation_id: read.conversation_id,
+            data: read.data,
         }),
         other => Err(Error::invalid(ErrorCode::UnknownFrame, json!({"type": other, "known": KNOWN}))),
     }
@@ -130,6 +148,7 @@ mod tests {
             (r#"{"type":"dance","request_id":"7"}"#, ErrorCode::UnknownFrame, Some("7")),
             (r#"{"type":"ack","event_ids":[],"more":1}"#, ErrorCode::UnknownField, None),
             (r#"{"type":"send_message","request_id":"8","data":{}}"#, ErrorCode::InvalidField, Some("8")),
+            (r#"{"type":"read","request_id":"9","data":{"until":1}}"#, ErrorCode::UnknownField, Some("9")),
             (r#"{"event_ids":[]}"#, ErrorCode::InvalidField, None),
         ] {
             let received = parse(text);

@@ -78,6 +78,8 @@ struct ConversationQuery {
     participant_type: Option<Role>,
     /// About this appointment.
     related_appointment: Option<AppointmentId>,
+    /// With something unread (`true`), or with nothing (`false`).
+    has_unread: Option<bool>,
     /// Changed at or after this time.
     updated_since: Option<Timestamp>,
     /// `-updated_at` (newest change first, the default) or `updated_at`.
@@ -134,6 +136,7 @@ fn filter(query: &ConversationQuery) -> Result<ConversationFilter> {
         include_archived: query.include_archived,
         participant_type: query.participant_type,
         related_appointment: query.related_appointment,
+        has_unread: query.has_unread,
         updated_since: query.updated_since,
         oldest_first,
         cursor: query.cursor.as_deref().map(str::parse).transpose()?,

@@ -1,7 +1,8 @@
-//! `/api/chat/`: contacts, conversations, record seals, messages.
+//! `/api/chat/`: contacts, conversations, record seals, messages, read marks.
 
 mod contacts;
 mod conversations;
+mod marks;
 mod messages;
 mod participants;
 mod seals;
@@ -18,4 +19,5 @@ pub fn routes() -> OpenApiRouter<SharedApp> {
         .merge(participants::routes())
         .merge(seals::routes())
         .merge(messages::routes())
+        .merge(marks::routes())
 }

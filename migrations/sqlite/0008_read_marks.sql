@@ -1,0 +1,9 @@
+-- How far a participant had read, and since when: a row each time participants.read_seq moved. A message was read
+-- at the first step that reaches it.
+CREATE TABLE read_marks (
+    conversation_id BLOB NOT NULL REFERENCES conversations (conversation_id),
+    user_id BLOB NOT NULL REFERENCES users (user_id),
+    up_to INTEGER NOT NULL,
+    read_at INTEGER NOT NULL,
+    PRIMARY KEY (conversation_id, user_id, up_to)
+) STRICT;
