@@ -113,7 +113,7 @@ pub(super) async fn with_last_messages(
     }
     let ids: Vec<ConversationId> =
         conversations.iter().filter(|c| c.total_messages > 0).map(|c| c.id).collect();
-    let mut newest: HashMap<_, _> = relay::read::newest(app, reader.user_id, &ids)
+    let mut newest: HashMap<_, _> = relay::read::newest(app, ctx, &ids)
         .await?
         .into_iter()
         .map(|message| (message.conversation_id, message))

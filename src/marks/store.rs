@@ -11,11 +11,8 @@ macro_rules! is_unread {
     ($now:literal) => {
         concat!(
             "m.conversation_id = p.conversation_id AND m.conversation_seq > p.read_seq AND m.conversation_seq > p.joined_seq
-             AND m.sender_id <> p.user_id
-             AND m.kind NOT IN ('profile', 'reaction', 'edit', 'delete')
-             AND (m.expires_at IS NULL OR m.expires_at > ",
-            $now,
-            ")"
+             AND m.sender_id <> p.user_id AND m.kind NOT IN ('profile', 'reaction', 'edit', 'delete') AND ",
+            $crate::relay::store::unexpired!($now)
         )
     };
 }

@@ -63,7 +63,7 @@ pub struct QueuedFrame {
 }
 
 /// What waits for the calling device after a place in its queue, oldest first; of one conversation only, if
-/// asked. Reading acknowledges nothing.
+/// asked. What has expired is not there any more. Reading acknowledges nothing.
 ///
 /// # Errors
 /// When a store is away.
@@ -77,7 +77,7 @@ pub async fn pending(
     let caller = ctx.caller()?;
     let limit = i64::try_from(limit).map_err(Error::internal)?;
     let mut tx = app.db.read("relay_pending").await?;
-    let rows = store::events(&mut tx, caller.device_id, conversation, after, limit).await?;
+    let rows = store::events(&mut tx, caller.device_id, conversation, after, limit, ctx.now).await?;
     drop(tx);
     let mut frames = Vec::with_capacity(rows.len());
     for row in rows {
@@ -168,12 +168,21 @@ struct Origin {
     conversation: Option<ConversationId>,
 }
 
-/// Drops what a device has left lying for 30 days, and tells it so at its next connection.
+/// Drops messages that have expired in a device's queue, and what it has left lying for 30 days; tells it of the
+/// latter.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn truncate_old(app: &App, ctx: &Ctx) -> Result<()> {
+pub async fn shorten_queue(app: &App, ctx: &Ctx) -> Result<()> {
     let device = ctx.caller()?.device_id;
+    let mut tx = app.db.read("relay_look_for_expired").await?;
+    let expired = store::has_expired_events(&mut tx, device, ctx.now).await?;
+    drop(tx);
+    if expired {
+        let mut tx = app.db.begin("relay_drop_expired").await?;
+        store::drop_expired_events(&mut tx, device, ctx.now).await?;
+        tx.commit().await?;
+    }
     let oldest = pending(app, ctx, None, 0, 1).await?;
     if oldest.first().is_none_or(|queued| ctx.now.since(queued.frame.timestamp) <= QUEUE_LIFETIME) {
         return Ok(());

@@ -37,7 +37,8 @@ pub struct MessageFilter {
     pub page_size: usize,
 }
 
-/// A page of a conversation's messages, of those since the reader joined.
+/// A page of a conversation's messages, of those since the reader joined and without those that have expired: they
+/// stay in the record only.
 ///
 /// # Errors
 /// `invalid_field` for a page size out of range.
@@ -60,6 +61,7 @@ pub async fn list(
         before: filter.before,
         kind: filter.kind.map(MessageKind::as_str),
         sender: filter.sender,
+        now: ctx.now,
         limit: i64::try_from(filter.page_size + 1).map_err(Error::internal)?,
     };
     let mut rows = store::page(&mut tx, &page).await?;
@@ -83,7 +85,7 @@ pub async fn conversation_of(app: &App, ctx: &Ctx, message: MessageId) -> Result
 /// One message.
 ///
 /// # Errors
-/// `not_found` when it is not in the granted conversation, or from before the reader joined.
+/// `not_found` when it is not in the granted conversation, or is from before the reader joined, or has expired.
 pub async fn get(
     app: &App,
     ctx: &Ctx,
@@ -91,24 +93,30 @@ pub async fn get(
     message: MessageId,
 ) -> Result<Message> {
     let mut tx = app.db.read("relay_message").await?;
-    let conversation = *grant.resource();
-    let joined = store::joined_seq(&mut tx, conversation, ctx.caller()?.user_id).await?;
-    let row = store::message(&mut tx, message)
-        .await?
-        .filter(|row| row.conversation_id == conversation && row.conversation_seq > joined);
-    let rendered = render_all(app, tx, row.into_iter().collect()).await?;
+    let row = seen(&mut tx, ctx, *grant.resource(), message).await?;
+    let rendered = render_all(app, tx, vec![row]).await?;
     rendered.into_iter().next().ok_or(Error::NotFound)
 }
 
-/// The newest message of each of these conversations, which the caller has shown to be the reader's; none where the
-/// reader has joined since.
-pub(crate) async fn newest(
-    app: &App,
-    reader: UserId,
-    conversations: &[ConversationId],
-) -> Result<Vec<Message>> {
+/// A message of this conversation that the caller, who takes part, sees.
+pub(super) async fn seen(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<StoredMessage> {
+    let joined = store::joined_seq(tx, conversation, ctx.caller()?.user_id).await?;
+    store::message(tx, message)
+        .await?
+        .filter(|row| row.conversation_id == conversation && row.conversation_seq > joined)
+        .filter(|row| row.expires_at.is_none_or(|at| at > ctx.now))
+        .ok_or(Error::NotFound)
+}
+
+/// The newest message the caller sees of each of these conversations, in which they take part.
+pub(crate) async fn newest(app: &App, ctx: &Ctx, conversations: &[ConversationId]) -> Result<Vec<Message>> {
     let mut tx = app.db.read("relay_newest").await?;
-    let rows = store::newest(&mut tx, reader, conversations).await?;
+    let rows = store::newest(&mut tx, ctx.caller()?.user_id, conversations, ctx.now).await?;
     render_all(app, tx, rows).await
 }
 

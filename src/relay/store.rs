@@ -31,6 +31,14 @@ macro_rules! message_columns {
     };
 }
 
+/// That a message `m` is still to be seen by participants, at the instant the argument names. The record keeps it.
+macro_rules! unexpired {
+    ($now:literal) => {
+        concat!("(m.expires_at IS NULL OR m.expires_at > ", $now, ")")
+    };
+}
+pub(crate) use unexpired;
+
 statements! {
     RECEIPT_KEY = "SELECT private_key FROM server_keys
         WHERE tenant_id = $1 AND purpose = 'receipt' AND public_key = $2 AND private_key IS NOT NULL";
@@ -66,12 +74,17 @@ statements! {
         e.data, e.envelope_type, e.envelope, ", message_columns!(), "
         FROM device_events e LEFT JOIN messages m ON m.message_id = e.message_id
         LEFT JOIN users u ON u.user_id = m.sender_id
-        WHERE e.device_id = $1 AND e.event_seq > $2 ORDER BY e.event_seq LIMIT $3 + 0");
+        WHERE e.device_id = $1 AND e.event_seq > $2 AND ", unexpired!("$4"), " ORDER BY e.event_seq LIMIT $3 + 0");
     EVENTS_OF_CONVERSATION = concat!("SELECT e.event_seq, e.type, e.conversation_id AS about, e.sender_id AS caused_by,
         e.created_at, e.data, e.envelope_type, e.envelope, ", message_columns!(), "
         FROM device_events e LEFT JOIN messages m ON m.message_id = e.message_id
         LEFT JOIN users u ON u.user_id = m.sender_id
-        WHERE e.device_id = $1 AND e.event_seq > $2 AND e.conversation_id = $4 ORDER BY e.event_seq LIMIT $3 + 0");
+        WHERE e.device_id = $1 AND e.event_seq > $2 AND e.conversation_id = $5 AND ", unexpired!("$4"), "
+        ORDER BY e.event_seq LIMIT $3 + 0");
+    HAS_EXPIRED_EVENTS = "SELECT 1 FROM device_events e JOIN messages m ON m.message_id = e.message_id
+        WHERE e.device_id = $1 AND m.expires_at <= $2 LIMIT 1";
+    DROP_EXPIRED_EVENTS = "DELETE FROM device_events WHERE device_id = $1 AND EXISTS
+        (SELECT 1 FROM messages m WHERE m.message_id = device_events.message_id AND m.expires_at <= $2)";
     /// The inner SELECT is for SQLite, which would look through the whole table for bare values.
     DELETE_EVENTS = "DELETE FROM device_events WHERE (device_id, event_seq) IN
         (SELECT v.column1, v.column2 FROM (VALUES $rows(UUID, BIGINT)) AS v)
@@ -85,17 +98,19 @@ statements! {
     MESSAGE = concat!("SELECT ", message_columns!(), " FROM messages m JOIN users u ON u.user_id = m.sender_id
         WHERE m.message_id = $1");
     NEWEST = concat!("SELECT ", message_columns!(), " FROM conversations c
-        JOIN participants p ON p.conversation_id = c.conversation_id AND p.user_id = $1 AND p.joined_seq < c.last_seq
-        JOIN messages m ON m.conversation_id = c.conversation_id AND m.conversation_seq = c.last_seq
+        JOIN participants p ON p.conversation_id = c.conversation_id AND p.user_id = $1
+        JOIN messages m ON m.message_id = (SELECT m.message_id FROM messages m
+            WHERE m.conversation_id = c.conversation_id AND m.conversation_seq > p.joined_seq AND ", unexpired!("$2"), "
+            ORDER BY m.conversation_seq DESC LIMIT 1)
         JOIN users u ON u.user_id = m.sender_id WHERE c.conversation_id IN ($list)");
     MESSAGES_DOWN = concat!("SELECT ", message_columns!(), " FROM messages m JOIN users u ON u.user_id = m.sender_id
         WHERE m.conversation_id = $1 AND m.conversation_seq < $2 AND m.received_at > $3 AND m.received_at < $4
         AND ($5 = '' OR m.kind = $5) AND ($6 = '' OR m.sender_id = $7)
-        AND m.conversation_seq > $9 ORDER BY m.conversation_seq DESC LIMIT $8");
+        AND m.conversation_seq > $9 AND ", unexpired!("$10"), " ORDER BY m.conversation_seq DESC LIMIT $8");
     MESSAGES_UP = concat!("SELECT ", message_columns!(), " FROM messages m JOIN users u ON u.user_id = m.sender_id
         WHERE m.conversation_id = $1 AND m.conversation_seq > $2 AND m.received_at > $3 AND m.received_at < $4
         AND ($5 = '' OR m.kind = $5) AND ($6 = '' OR m.sender_id = $7)
-        AND m.conversation_seq > $9 ORDER BY m.conversation_seq LIMIT $8");
+        AND m.conversation_seq > $9 AND ", unexpired!("$10"), " ORDER BY m.conversation_seq LIMIT $8");
     TRUNCATE = "DELETE FROM device_events WHERE device_id = $1 AND created_at < $2";
     JOINED_SEQ = "SELECT joined_seq FROM participants WHERE conversation_id = $1 AND user_id = $2";
     RECIPIENTS = "SELECT conversation_id, user_id, joined_seq FROM participants WHERE status = 'active' AND conversation_id IN ($list)";
@@ -483,17 +498,30 @@ where
     }
 }
 
+/// Events of a queue, but for messages that have expired.
 pub(super) async fn events(
     tx: &mut Tx,
     device: DeviceId,
     conversation: Option<ConversationId>,
     after: i64,
     limit: i64,
+    now: Timestamp,
 ) -> Result<Vec<EventRow>> {
     match conversation {
-        None => fetch_all!(tx, EventRow, EVENTS, device, after, limit),
-        Some(id) => fetch_all!(tx, EventRow, EVENTS_OF_CONVERSATION, device, after, limit, id),
+        None => fetch_all!(tx, EventRow, EVENTS, device, after, limit, now),
+        Some(id) => fetch_all!(tx, EventRow, EVENTS_OF_CONVERSATION, device, after, limit, now, id),
     }
+}
+
+/// Whether a queue holds messages that have expired.
+pub(super) async fn has_expired_events(tx: &mut Tx, device: DeviceId, now: Timestamp) -> Result<bool> {
+    // PostgreSQL's 1 is an INT4.
+    Ok(fetch_optional!(tx, (i32,), HAS_EXPIRED_EVENTS, device, now)?.is_some())
+}
+
+/// Takes messages that have expired off a queue, with their envelopes.
+pub(super) async fn drop_expired_events(tx: &mut Tx, device: DeviceId, now: Timestamp) -> Result<()> {
+    execute!(tx, DROP_EXPIRED_EVENTS, device, now).map(|_| ())
 }
 
 /// An event that was acknowledged.
@@ -531,18 +559,19 @@ pub(super) async fn insert_deliveries(
     fetch_rows!(tx, (MessageId, UserId), INSERT_DELIVERIES, rows, (message, user) => [*message, *user, now])
 }
 
-/// The newest message of each conversation, where this person takes part since before it.
+/// The last message before this person joined: what they read begins after it.
+pub(super) async fn joined_seq(tx: &mut Tx, conversation: ConversationId, user: UserId) -> Result<i64> {
+    Ok(fetch_optional!(tx, (i64,), JOINED_SEQ, conversation, user)?.ok_or(Error::NotFound)?.0)
+}
+
+/// The newest message of each conversation that this person, who takes part, is to see.
 pub(super) async fn newest(
     tx: &mut Tx,
     reader: UserId,
     conversations: &[ConversationId],
+    now: Timestamp,
 ) -> Result<Vec<StoredMessage>> {
-    fetch_list!(tx, StoredMessage, NEWEST, [reader], conversations)
-}
-
-/// The last message before this person joined: what they read begins after it.
-pub(super) async fn joined_seq(tx: &mut Tx, conversation: ConversationId, user: UserId) -> Result<i64> {
-    Ok(fetch_optional!(tx, (i64,), JOINED_SEQ, conversation, user)?.ok_or(Error::NotFound)?.0)
+    fetch_list!(tx, StoredMessage, NEWEST, [reader, now], conversations)
 }
 
 pub(super) async fn message(tx: &mut Tx, id: MessageId) -> Result<Option<StoredMessage>> {
@@ -562,6 +591,8 @@ pub(super) struct Page<'a> {
     pub before: Option<Timestamp>,
     pub kind: Option<&'a str>,
     pub sender: Option<UserId>,
+    /// What has expired by then is left out.
+    pub now: Timestamp,
     pub limit: i64,
 }
 
@@ -585,7 +616,8 @@ pub(super) async fn page(tx: &mut Tx, page: &Page<'_>) -> Result<Vec<StoredMessa
         by_sender,
         sender,
         page.limit,
-        page.joined_seq
+        page.joined_seq,
+        page.now,
     )
 }
 

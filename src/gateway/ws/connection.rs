@@ -106,7 +106,7 @@ pub(super) async fn run(
 
 impl Connection {
     async fn serve(&mut self, registration: &Registration) -> Result<std::convert::Infallible, End> {
-        if let Err(error) = deliver::truncate_old(&self.app, &self.session.ctx).await {
+        if let Err(error) = deliver::shorten_queue(&self.app, &self.session.ctx).await {
             tracing::warn!(%error, "an old queue could not be shortened");
         }
         self.fill().await?;

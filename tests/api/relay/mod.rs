@@ -1,6 +1,7 @@
 //! The way of messages: accepted once, delivered in order, acknowledged for good, on HTTP and WebSocket alike.
 
 mod deliver;
+mod expiry;
 mod marks;
 mod send;
 mod socket;
