@@ -12,7 +12,9 @@ macro_rules! is_unread {
         concat!(
             "m.conversation_id = p.conversation_id AND m.conversation_seq > p.read_seq AND m.conversation_seq > p.joined_seq
              AND m.sender_id <> p.user_id AND m.kind NOT IN ('profile', 'reaction', 'edit', 'delete') AND ",
-            $crate::relay::store::unexpired!($now)
+            $crate::relay::store::unexpired!($now),
+            " AND ",
+            $crate::relay::store::undeleted!()
         )
     };
 }

@@ -216,7 +216,7 @@ fn gather(
     for (envelope, device) in submission.message.envelopes.iter().zip(recipients) {
         writes.events.push(DeviceEvent {
             device: *device,
-            r#type: EventType::NewMessage,
+            r#type: EventType::of_message(submission.message.message_type),
             conversation: Some(submission.conversation),
             sender: Some(submission.sender.user_id),
             body: EventBody::Message(

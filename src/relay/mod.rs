@@ -18,6 +18,7 @@ mod plan;
 pub mod read;
 mod receipts;
 mod render;
+mod revise;
 pub(crate) mod store;
 pub mod submit;
 mod validate;
@@ -27,6 +28,7 @@ pub use deliver::{Acknowledgement, acknowledge, events_after};
 pub use memory::Memory;
 pub(crate) use plan::recipients_digest;
 pub use receipts::ReceiptKeys;
+pub use revise::revise;
 pub use submit::{Pending, begin_send, is_facts_changed, send};
 
 use std::time::Duration;

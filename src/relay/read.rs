@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::json;
 use sigilo_wire::{
     ConversationId, ErrorCode, MessageId, Timestamp, UserId,
-    message::{DeliveryStatus, Message, MessageKind, MessageList, ReadMark},
+    message::{DeliveryStatus, Edit, Message, MessageKind, MessageList, ReadMark},
 };
 
 use super::{
@@ -33,6 +33,10 @@ pub struct MessageFilter {
     pub kind: Option<MessageKind>,
     /// By this person.
     pub sender: Option<UserId>,
+    /// Also those their authors deleted.
+    pub include_deleted: bool,
+    /// With files, or without.
+    pub has_attachments: Option<bool>,
     /// How many, 1..=100.
     pub page_size: usize,
 }
@@ -61,6 +65,8 @@ pub async fn list(
         before: filter.before,
         kind: filter.kind.map(MessageKind::as_str),
         sender: filter.sender,
+        include_deleted: filter.include_deleted,
+        has_attachments: filter.has_attachments,
         now: ctx.now,
         limit: i64::try_from(filter.page_size + 1).map_err(Error::internal)?,
     };
@@ -68,7 +74,7 @@ pub async fn list(
     let has_more = rows.len() > filter.page_size;
     rows.truncate(filter.page_size);
     let next_cursor = rows.last().filter(|_| has_more).map(|row| row.conversation_seq.to_string());
-    let results = render_all(app, tx, rows).await?;
+    let results = render_all(app, tx, ctx.now, rows).await?;
     Ok(MessageList { results, next_cursor, has_more })
 }
 
@@ -94,7 +100,7 @@ pub async fn get(
 ) -> Result<Message> {
     let mut tx = app.db.read("relay_message").await?;
     let row = seen(&mut tx, ctx, *grant.resource(), message).await?;
-    let rendered = render_all(app, tx, vec![row]).await?;
+    let rendered = render_all(app, tx, ctx.now, vec![row]).await?;
     rendered.into_iter().next().ok_or(Error::NotFound)
 }
 
@@ -117,7 +123,7 @@ pub(super) async fn seen(
 pub(crate) async fn newest(app: &App, ctx: &Ctx, conversations: &[ConversationId]) -> Result<Vec<Message>> {
     let mut tx = app.db.read("relay_newest").await?;
     let rows = store::newest(&mut tx, ctx.caller()?.user_id, conversations, ctx.now).await?;
-    render_all(app, tx, rows).await
+    render_all(app, tx, ctx.now, rows).await
 }
 
 /// The place a cursor stands for.
@@ -133,7 +139,12 @@ pub fn parse_cursor(cursor: &str) -> Result<i64> {
     })
 }
 
-async fn render_all(app: &App, mut tx: Tx, rows: Vec<StoredMessage>) -> Result<Vec<Message>> {
+pub(super) async fn render_all(
+    app: &App,
+    mut tx: Tx,
+    now: Timestamp,
+    rows: Vec<StoredMessage>,
+) -> Result<Vec<Message>> {
     let ids: Vec<MessageId> = rows.iter().map(|row| row.message_id).collect();
     let mut conversations: Vec<ConversationId> = rows.iter().map(|row| row.conversation_id).collect();
     conversations.sort_unstable();
@@ -148,6 +159,7 @@ async fn render_all(app: &App, mut tx: Tx, rows: Vec<StoredMessage>) -> Result<V
     for (conversation, user, joined) in store::recipients(&mut tx, &conversations).await? {
         members.entry(conversation).or_default().push((user, joined));
     }
+    let mut revisions = revisions(&mut tx, &rows, now).await?;
     drop(tx);
     let mut messages = Vec::with_capacity(rows.len());
     for row in rows {
@@ -161,10 +173,38 @@ async fn render_all(app: &App, mut tx: Tx, rows: Vec<StoredMessage>) -> Result<V
             .map(|(user, _)| *user)
             .collect();
         let status = status(&recipients, delivered.get(&row.message_id), &read_by);
+        let revision = revisions.remove(&(row.conversation_id, row.commitment.clone())).unwrap_or_default();
+        let Revision { edited_by, deleted_at } = revision;
         let message = render::message(app, row, status).await?;
-        messages.push(Message { read_by, ..message });
+        messages.push(Message { read_by, edited_by, deleted_at, ..message });
     }
     Ok(messages)
+}
+
+/// What its author did to a message since.
+#[derive(Default)]
+struct Revision {
+    edited_by: Vec<Edit>,
+    deleted_at: Option<Timestamp>,
+}
+
+/// A message, by its conversation and commitment.
+type Named = (ConversationId, Vec<u8>);
+
+async fn revisions(tx: &mut Tx, rows: &[StoredMessage], now: Timestamp) -> Result<HashMap<Named, Revision>> {
+    let targets: Vec<Named> = rows.iter().map(|row| (row.conversation_id, row.commitment.clone())).collect();
+    let mut revisions: HashMap<Named, Revision> = HashMap::new();
+    for row in store::revisions(tx, &targets).await? {
+        let revision = revisions.entry((row.conversation_id, row.target_commitment)).or_default();
+        if row.kind == MessageKind::Delete.as_str() {
+            revision.deleted_at.get_or_insert(row.received_at);
+        } else if row.expires_at.is_none_or(|at| at > now) {
+            let commitment = store::array(&row.commitment)?;
+            let edit = Edit { message_id: row.message_id, commitment, edited_at: row.received_at };
+            revision.edited_by.push(edit);
+        }
+    }
+    Ok(revisions)
 }
 
 /// How far a message has come. Whoever has read it has it.

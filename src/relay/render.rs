@@ -42,7 +42,8 @@ pub(super) async fn event(app: &App, row: EventRow) -> Result<EventFrame> {
     })
 }
 
-/// A stored message, its body and wrapped key opened with the data key.
+/// A stored message, its body and wrapped key opened with the data key. Who has read it, and what its author did
+/// to it since, is for the caller to add.
 pub(super) async fn message(
     app: &App,
     stored: StoredMessage,
@@ -87,6 +88,8 @@ pub(super) async fn message(
         expires_in_s: unsigned(stored.expires_in_s)?,
         delivery_status,
         read_by: Vec::new(),
+        edited_by: Vec::new(),
+        deleted_at: None,
         expires_at: stored.expires_at,
         source: stored.source,
         is_automated: stored.is_automated,
@@ -134,6 +137,8 @@ pub(super) fn accepted(submission: &Submission, accepted: &Accepted) -> Message 
         expires_in_s,
         delivery_status: DeliveryStatus::Sent,
         read_by: Vec::new(),
+        edited_by: Vec::new(),
+        deleted_at: None,
         expires_at: expires_at(accepted.received_at, expires_in_s),
         source: None,
         is_automated: false,

@@ -39,6 +39,30 @@ macro_rules! unexpired {
 }
 pub(crate) use unexpired;
 
+/// That a message `m` was not deleted by its author.
+macro_rules! undeleted {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM messages d WHERE d.conversation_id = m.conversation_id
+             AND d.target_commitment = m.commitment AND d.kind = 'delete')"
+    };
+}
+pub(crate) use undeleted;
+
+/// What a page of messages is asked for, but for its place.
+macro_rules! wanted {
+    () => {
+        concat!(
+            "m.conversation_id = $1 AND m.conversation_seq > $9 AND m.received_at > $3 AND m.received_at < $4
+             AND ($5 = '' OR m.kind = $5) AND ($6 = '' OR m.sender_id = $7)
+             AND ($12 = '' OR ($12 = 'true') = (m.attachments <> '[]')) AND ",
+            unexpired!("$10"),
+            " AND ($11 = 'true' OR ",
+            undeleted!(),
+            ")"
+        )
+    };
+}
+
 statements! {
     RECEIPT_KEY = "SELECT private_key FROM server_keys
         WHERE tenant_id = $1 AND purpose = 'receipt' AND public_key = $2 AND private_key IS NOT NULL";
@@ -100,17 +124,18 @@ statements! {
     NEWEST = concat!("SELECT ", message_columns!(), " FROM conversations c
         JOIN participants p ON p.conversation_id = c.conversation_id AND p.user_id = $1
         JOIN messages m ON m.message_id = (SELECT m.message_id FROM messages m
-            WHERE m.conversation_id = c.conversation_id AND m.conversation_seq > p.joined_seq AND ", unexpired!("$2"), "
-            ORDER BY m.conversation_seq DESC LIMIT 1)
+            WHERE m.conversation_id = c.conversation_id AND m.conversation_seq > p.joined_seq
+            AND ", unexpired!("$2"), " AND ", undeleted!(), " ORDER BY m.conversation_seq DESC LIMIT 1)
         JOIN users u ON u.user_id = m.sender_id WHERE c.conversation_id IN ($list)");
     MESSAGES_DOWN = concat!("SELECT ", message_columns!(), " FROM messages m JOIN users u ON u.user_id = m.sender_id
-        WHERE m.conversation_id = $1 AND m.conversation_seq < $2 AND m.received_at > $3 AND m.received_at < $4
-        AND ($5 = '' OR m.kind = $5) AND ($6 = '' OR m.sender_id = $7)
-        AND m.conversation_seq > $9 AND ", unexpired!("$10"), " ORDER BY m.conversation_seq DESC LIMIT $8");
+        WHERE m.conversation_seq < $2 AND ", wanted!(), " ORDER BY m.conversation_seq DESC LIMIT $8");
     MESSAGES_UP = concat!("SELECT ", message_columns!(), " FROM messages m JOIN users u ON u.user_id = m.sender_id
-        WHERE m.conversation_id = $1 AND m.conversation_seq > $2 AND m.received_at > $3 AND m.received_at < $4
-        AND ($5 = '' OR m.kind = $5) AND ($6 = '' OR m.sender_id = $7)
-        AND m.conversation_seq > $9 AND ", unexpired!("$10"), " ORDER BY m.conversation_seq LIMIT $8");
+        WHERE m.conversation_seq > $2 AND ", wanted!(), " ORDER BY m.conversation_seq LIMIT $8");
+    /// The edits and deletions of messages. Only their author's are ever accepted.
+    REVISIONS = "SELECT m.conversation_id, m.target_commitment, m.kind, m.message_id, m.commitment, m.received_at,
+        m.expires_at FROM (VALUES $rows(UUID, BYTEA)) AS v
+        JOIN messages m ON m.conversation_id = v.column1 AND m.target_commitment = v.column2
+        WHERE m.kind IN ('edit', 'delete') ORDER BY m.conversation_seq";
     TRUNCATE = "DELETE FROM device_events WHERE device_id = $1 AND created_at < $2";
     JOINED_SEQ = "SELECT joined_seq FROM participants WHERE conversation_id = $1 AND user_id = $2";
     RECIPIENTS = "SELECT conversation_id, user_id, joined_seq FROM participants WHERE status = 'active' AND conversation_id IN ($list)";
@@ -591,6 +616,8 @@ pub(super) struct Page<'a> {
     pub before: Option<Timestamp>,
     pub kind: Option<&'a str>,
     pub sender: Option<UserId>,
+    pub include_deleted: bool,
+    pub has_attachments: Option<bool>,
     /// What has expired by then is left out.
     pub now: Timestamp,
     pub limit: i64,
@@ -602,6 +629,7 @@ pub(super) async fn page(tx: &mut Tx, page: &Page<'_>) -> Result<Vec<StoredMessa
     let kind = page.kind.unwrap_or("");
     let by_sender = if page.sender.is_some() { "yes" } else { "" };
     let sender = page.sender.unwrap_or_else(|| UserId::from_bytes([0; 16]));
+    let attachments = page.has_attachments.map_or("", |has| if has { "true" } else { "false" });
     let (sql, start) = if page.newest_first { (MESSAGES_DOWN, i64::MAX) } else { (MESSAGES_UP, 0) };
     let cursor = page.cursor.unwrap_or(start);
     fetch_all!(
@@ -618,7 +646,31 @@ pub(super) async fn page(tx: &mut Tx, page: &Page<'_>) -> Result<Vec<StoredMessa
         page.limit,
         page.joined_seq,
         page.now,
+        if page.include_deleted { "true" } else { "" },
+        attachments,
     )
+}
+
+/// An edit or a deletion of a message.
+#[derive(sqlx::FromRow)]
+pub(super) struct RevisionRow {
+    pub conversation_id: ConversationId,
+    pub target_commitment: Vec<u8>,
+    pub kind: String,
+    pub message_id: MessageId,
+    pub commitment: Vec<u8>,
+    pub received_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The edits and deletions of messages, each named by conversation and commitment; those of one message in order.
+pub(super) async fn revisions(
+    tx: &mut Tx,
+    targets: &[(ConversationId, Vec<u8>)],
+) -> Result<Vec<RevisionRow>> {
+    fetch_rows!(tx, RevisionRow, REVISIONS, targets, (conversation, commitment) => [
+        *conversation, commitment.as_slice(),
+    ])
 }
 
 /// Who takes part in these conversations, and after which message each of them joined.

@@ -103,6 +103,6 @@ pub(super) fn check_signature(
     }
 }
 
-fn malformed(field: &str, problem: &str) -> Error {
+pub(super) fn malformed(field: &str, problem: &str) -> Error {
     Error::invalid(ErrorCode::InvalidMessage, json!({"field": field, "problem": problem}))
 }

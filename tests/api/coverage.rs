@@ -157,6 +157,18 @@ const CASES: &[(&str, Case)] = &[
         Foreign(|w| not_found(format!("/api/chat/messages/{}/", w.theirs.message), None)),
     ),
     (
+        "PUT /api/chat/messages/{message_id}/",
+        Foreign(|w| {
+            not_found(format!("/api/chat/messages/{}/", w.theirs.message), Some(w.theirs.next.clone()))
+        }),
+    ),
+    (
+        "DELETE /api/chat/messages/{message_id}/",
+        Foreign(|w| {
+            not_found(format!("/api/chat/messages/{}/", w.theirs.message), Some(w.theirs.next.clone()))
+        }),
+    ),
+    (
         "POST /api/chat/messages/{message_id}/read/",
         Foreign(|w| not_found(format!("/api/chat/messages/{}/read/", w.theirs.message), Some(json!({})))),
     ),

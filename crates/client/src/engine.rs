@@ -260,7 +260,7 @@ impl Engine {
     pub(crate) async fn process(&self, frame: &ServerFrame) -> Result<()> {
         let malformed = |error: serde_json::Error| Error::Answer(error.to_string());
         match frame.r#type {
-            EventType::NewMessage => {
+            EventType::NewMessage | EventType::MessageEdited | EventType::MessageDeleted => {
                 let event: NewMessageEvent = serde_json::from_value(frame.data.clone()).map_err(malformed)?;
                 self.receive(event).await
             }

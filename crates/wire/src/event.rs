@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     Base64, ConversationId, Timestamp, UserId,
     mark::ReadUpTo,
-    message::{EnvelopeType, Message, SendMessage, words},
+    message::{EnvelopeType, Message, MessageKind, SendMessage, words},
 };
 
 words! {
@@ -14,6 +14,10 @@ words! {
     EventType {
         /// A message with this device's envelope.
         NewMessage = "new_message",
+        /// A message of kind `edit`, as a new one.
+        MessageEdited = "message_edited",
+        /// A message of kind `delete`, as a new one.
+        MessageDeleted = "message_deleted",
         /// A recipient's device has acknowledged a message.
         MessageDelivered = "message_delivered",
         /// Somebody has read a conversation up to a message.
@@ -40,6 +44,18 @@ words! {
         Result = "result",
         /// The answer to a frame that failed: `data` is an error body.
         Error = "error",
+    }
+}
+
+impl EventType {
+    /// The event that carries a message of this kind.
+    #[must_use]
+    pub const fn of_message(kind: MessageKind) -> Self {
+        match kind {
+            MessageKind::Edit => Self::MessageEdited,
+            MessageKind::Delete => Self::MessageDeleted,
+            _ => Self::NewMessage,
+        }
     }
 }
 
@@ -79,7 +95,7 @@ pub struct Envelope {
     pub content: Base64,
 }
 
-/// `data` of `new_message`: the message plus this device's envelope (absent for the sending device).
+/// `data` of `new_message`, `message_edited` and `message_deleted`: the message plus this device's envelope (absent for the sending device).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewMessageEvent {

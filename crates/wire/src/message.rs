@@ -340,6 +340,19 @@ pub struct ReadMark {
     pub read_at: Timestamp,
 }
 
+/// A message of kind `edit` about another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Edit {
+    /// The edit.
+    pub message_id: MessageId,
+    /// Its commitment.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub commitment: CommitmentBytes,
+    /// When it was accepted.
+    pub edited_at: Timestamp,
+}
+
 /// A stored message as participants read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -401,6 +414,12 @@ pub struct Message {
     pub delivery_status: DeliveryStatus,
     /// Who has read it.
     pub read_by: Vec<ReadMark>,
+    /// The edits of it, oldest first: the last one's text is in force.
+    #[serde(default)]
+    pub edited_by: Vec<Edit>,
+    /// When its author deleted it: it is to be hidden, and what it said stays in the record.
+    #[serde(default)]
+    pub deleted_at: Option<Timestamp>,
     /// When it disappears for participants.
     pub expires_at: Option<Timestamp>,
     /// The kind of client that sent it, when it said so.

@@ -3,6 +3,7 @@
 mod deliver;
 mod expiry;
 mod marks;
+mod revise;
 mod send;
 mod socket;
 

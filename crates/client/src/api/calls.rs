@@ -172,7 +172,10 @@ impl Api {
         conversation: ConversationId,
         cursor: Option<&str>,
     ) -> Result<MessageList> {
-        self.get(&page(&format!("/api/chat/conversations/{conversation}/messages/"), cursor)).await
+        // Without the deleted ones, their devices' chains would have gaps.
+        let cursor = cursor.map(|cursor| format!("&cursor={}", escape(cursor))).unwrap_or_default();
+        let path = format!("/api/chat/conversations/{conversation}/messages/?include_deleted=true{cursor}");
+        self.get(&path).await
     }
 
     pub(crate) async fn events(&self, after: Option<&str>) -> Result<EventList> {

@@ -192,6 +192,8 @@ pub(crate) fn own_message(
         expires_in_s: request.expires_in_s.unwrap_or(0),
         delivery_status: DeliveryStatus::Sent,
         read_by: Vec::new(),
+        edited_by: Vec::new(),
+        deleted_at: None,
         expires_at: None,
         source: None,
         is_automated: false,

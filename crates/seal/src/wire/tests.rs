@@ -106,6 +106,8 @@ fn stored(send: &SendMessage, accepted: &message::Accepted) -> message::Message 
         expires_in_s: send.expires_in_s.unwrap_or(0),
         delivery_status: DeliveryStatus::Sent,
         read_by: vec![],
+        edited_by: vec![],
+        deleted_at: None,
         expires_at: None,
         source: None,
         is_automated: false,

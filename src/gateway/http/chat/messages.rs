@@ -13,7 +13,7 @@ use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    Error,
+    Ctx, Error,
     app::SharedApp,
     conversations,
     gateway::http::{
@@ -27,7 +27,7 @@ use crate::{
 pub fn routes() -> OpenApiRouter<SharedApp> {
     OpenApiRouter::new()
         .routes(routes!(list_messages, send_message))
-        .routes(routes!(get_message))
+        .routes(routes!(get_message, edit_message, delete_message))
         .routes(routes!(list_events))
 }
 
@@ -68,6 +68,10 @@ struct MessageQuery {
     message_type: Option<MessageKind>,
     /// By this person.
     sender: Option<UserId>,
+    /// With files (`true`), or without (`false`).
+    has_attachments: Option<bool>,
+    /// Also those their authors deleted, with `deleted_at`; `false` by default.
+    include_deleted: Option<bool>,
     /// `-conversation_seq` (newest first, the default) or `conversation_seq`.
     ordering: Option<String>,
     /// Refused: the server cannot see the text.
@@ -106,6 +110,8 @@ fn filter(query: MessageQuery) -> Result<read::MessageFilter, Error> {
         after: query.after,
         kind: query.message_type,
         sender: query.sender,
+        include_deleted: query.include_deleted.unwrap_or(false),
+        has_attachments: query.has_attachments,
         page_size: query.page_size.unwrap_or(DEFAULT_PAGE),
     })
 }
@@ -122,6 +128,56 @@ async fn get_message(
     let conversation = read::conversation_of(&app, &ctx, message).await?;
     let grant = conversations::authorize_read(&app, &ctx, conversation).await?;
     Ok(Json(read::get(&app, &ctx, grant, message).await?))
+}
+
+/// Edit a message.
+///
+/// The body is that of a message of kind `edit` whose `target_commitment` is this message's. Recipients get
+/// `message_edited`. The old text stays in the record.
+#[utoipa::path(put, path = "/api/chat/messages/{message_id}/", tag = "Messages",
+    params(("message_id" = MessageId, Path)), request_body = SendMessage,
+    responses((status = 200, body = Accepted), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "As for a send."), (status = 413, body = ErrorBody),
+        (status = 422, description = "`invalid_message`: of another kind, about another message, or another person's.", body = ErrorBody),
+        (status = 503, body = ErrorBody)))]
+async fn edit_message(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+    ApiPath(target): ApiPath<MessageId>,
+    SendJson(message): SendJson<SendMessage>,
+) -> ApiResult<Json<Accepted>> {
+    revise(&app, &ctx, target, MessageKind::Edit, message).await
+}
+
+/// Delete a message for its readers.
+///
+/// The body is that of a message of kind `delete` whose `target_commitment` is this message's. Recipients get
+/// `message_deleted`. The record keeps the message.
+#[utoipa::path(delete, path = "/api/chat/messages/{message_id}/", tag = "Messages",
+    params(("message_id" = MessageId, Path)), request_body = SendMessage,
+    responses((status = 200, body = Accepted), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "As for a send."), (status = 413, body = ErrorBody),
+        (status = 422, description = "`invalid_message`: of another kind, about another message, or another person's.", body = ErrorBody),
+        (status = 503, body = ErrorBody)))]
+async fn delete_message(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+    ApiPath(target): ApiPath<MessageId>,
+    SendJson(message): SendJson<SendMessage>,
+) -> ApiResult<Json<Accepted>> {
+    revise(&app, &ctx, target, MessageKind::Delete, message).await
+}
+
+async fn revise(
+    app: &SharedApp,
+    ctx: &Ctx,
+    target: MessageId,
+    kind: MessageKind,
+    message: SendMessage,
+) -> ApiResult<Json<Accepted>> {
+    let conversation = read::conversation_of(app, ctx, target).await?;
+    let grant = conversations::authorize_read(app, ctx, conversation).await?;
+    Ok(Json(relay::revise(app, ctx, grant, target, kind, Arc::new(message)).await?))
 }
 
 /// From where.

@@ -7,3 +7,6 @@ CREATE TABLE read_marks (
     read_at INTEGER NOT NULL,
     PRIMARY KEY (conversation_id, user_id, up_to)
 ) STRICT;
+
+-- Edits, deletions and reactions are found beside what they are about.
+CREATE INDEX messages_by_target ON messages (conversation_id, target_commitment) WHERE target_commitment IS NOT NULL;
