@@ -79,8 +79,11 @@ fn not_a_cursor() -> Error {
     Error::invalid(ErrorCode::InvalidField, details)
 }
 
-/// Checks a page's size.
-fn page_limit(page_size: usize) -> Result<i64> {
+/// Checks a page's size; gives one more, by which a further page is noticed.
+///
+/// # Errors
+/// `invalid_field`.
+pub(crate) fn page_limit(page_size: usize) -> Result<i64> {
     if page_size == 0 || page_size > 100 {
         return Err(Error::field("page_size", "is between 1 and 100"));
     }

@@ -61,6 +61,8 @@ actions! {
     ManageOwnAccount("manage_own_account", UserId, Forbidden);
     /// List the own conversations.
     ListConversations("list_conversations", UserId, Forbidden);
+    /// Search the messages of the own conversations by what the server sees of them.
+    SearchMessages("search_messages", UserId, Forbidden);
     /// List the people one may start a conversation with.
     ListContacts("list_contacts", UserId, Forbidden);
     /// Invite, list and change people.

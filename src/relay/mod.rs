@@ -19,6 +19,7 @@ pub mod read;
 mod receipts;
 mod render;
 mod revise;
+mod search;
 pub(crate) mod store;
 pub mod submit;
 mod validate;
@@ -29,6 +30,7 @@ pub use memory::Memory;
 pub(crate) use plan::recipients_digest;
 pub use receipts::ReceiptKeys;
 pub use revise::revise;
+pub use search::{MessageSearch, search};
 pub use submit::{Pending, begin_send, is_facts_changed, send};
 
 use std::time::Duration;

@@ -8,6 +8,8 @@ use sigilo_wire::{
     message::{Accepted, Receipt},
 };
 
+use uuid::Uuid;
+
 use super::{
     memory::Memory,
     plan::{self, Chain, Locked, SealState, State, Stored, StoredNames, Target},
@@ -136,6 +138,20 @@ statements! {
         m.expires_at FROM (VALUES $rows(UUID, BYTEA)) AS v
         JOIN messages m ON m.conversation_id = v.column1 AND m.target_commitment = v.column2
         WHERE m.kind IN ('edit', 'delete') ORDER BY m.conversation_seq";
+    /// Sorts ids, not whole messages.
+    SEARCH = concat!("SELECT ", message_columns!(), " FROM messages m JOIN users u ON u.user_id = m.sender_id
+        WHERE m.message_id IN (SELECT m.message_id FROM participants p
+            JOIN messages m ON m.conversation_id = p.conversation_id
+            WHERE p.user_id = $1 AND p.tenant_id = $2 AND p.status = 'active' AND m.conversation_seq > p.joined_seq
+            AND (m.received_at < $3 OR (m.received_at = $3 AND m.message_id < $4))
+            AND m.received_at >= $5 AND m.received_at < $6
+            AND ($7 = '' OR m.kind = $7) AND ($8 = '' OR m.priority = $8)
+            AND ($10 = '' OR ($10 = 'true') = (m.attachments <> '[]'))
+            AND ($11 = '' OR EXISTS (SELECT 1 FROM participants q WHERE q.conversation_id = p.conversation_id
+                AND q.user_id = $12 AND q.status = 'active'))
+            AND ", unexpired!("$9"), " AND ", undeleted!(), "
+            ORDER BY m.received_at DESC, m.message_id DESC LIMIT $13)
+        ORDER BY m.received_at DESC, m.message_id DESC");
     TRUNCATE = "DELETE FROM device_events WHERE device_id = $1 AND created_at < $2";
     JOINED_SEQ = "SELECT joined_seq FROM participants WHERE conversation_id = $1 AND user_id = $2";
     RECIPIENTS = "SELECT conversation_id, user_id, joined_seq FROM participants WHERE status = 'active' AND conversation_id IN ($list)";
@@ -648,6 +664,47 @@ pub(super) async fn page(tx: &mut Tx, page: &Page<'_>) -> Result<Vec<StoredMessa
         page.now,
         if page.include_deleted { "true" } else { "" },
         attachments,
+    )
+}
+
+/// What is searched for among a person's messages.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SearchQuery {
+    pub user: UserId,
+    pub tenant: TenantId,
+    /// Where the last page ended, exclusive.
+    pub before: (Timestamp, Uuid),
+    pub from: Timestamp,
+    pub to: Timestamp,
+    pub kind: &'static str,
+    pub priority: &'static str,
+    pub has_attachments: Option<bool>,
+    pub with_user: Option<UserId>,
+    pub now: Timestamp,
+    pub limit: i64,
+}
+
+pub(super) async fn search(tx: &mut Tx, query: &SearchQuery) -> Result<Vec<StoredMessage>> {
+    let attachments = query.has_attachments.map_or("", |has| if has { "true" } else { "false" });
+    let with = if query.with_user.is_some() { "yes" } else { "" };
+    let (at, id) = query.before;
+    fetch_all!(
+        tx,
+        StoredMessage,
+        SEARCH,
+        query.user,
+        query.tenant,
+        at,
+        id,
+        query.from,
+        query.to,
+        query.kind,
+        query.priority,
+        query.now,
+        attachments,
+        with,
+        query.with_user.unwrap_or(query.user),
+        query.limit,
     )
 }
 

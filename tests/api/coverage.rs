@@ -177,6 +177,10 @@ const CASES: &[(&str, Case)] = &[
         Foreign(|w| not_found(w.theirs.path("read/"), Some(json!({})))),
     ),
     ("GET /api/chat/unread-count/", NoIds),
+    (
+        "GET /api/chat/search/",
+        Foreign(|w| nothing(format!("/api/chat/search/?with_user={}", w.theirs.ana.user))),
+    ),
     ("GET /api/chat/events/", NoIds),
 ];
 

@@ -4,6 +4,7 @@ mod deliver;
 mod expiry;
 mod marks;
 mod revise;
+mod search;
 mod send;
 mod socket;
 

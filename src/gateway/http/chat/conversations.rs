@@ -2,9 +2,8 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
-use serde_json::json;
 use sigilo_wire::{
-    AppointmentId, ConversationId, ErrorBody, ErrorCode, Role, Timestamp, UserId,
+    AppointmentId, ConversationId, ErrorBody, Role, Timestamp, UserId,
     conversation::{
         Conversation, ConversationList, ConversationType, CreateConversation, UpdateConversation,
     },
@@ -116,15 +115,12 @@ async fn list_conversations(
 }
 
 fn filter(query: &ConversationQuery) -> Result<ConversationFilter> {
-    let encrypted = [
-        ("search", &query.search),
-        ("title", &query.title),
-        ("description", &query.description),
-        ("tags", &query.tags),
-    ];
-    if let Some((field, _)) = encrypted.iter().find(|(_, value)| value.is_some()) {
-        return Err(Error::invalid(ErrorCode::EncryptedField, json!({"field": field})));
-    }
+    super::refuse_encrypted(&[
+        ("search", query.search.is_some()),
+        ("title", query.title.is_some()),
+        ("description", query.description.is_some()),
+        ("tags", query.tags.is_some()),
+    ])?;
     let oldest_first = match query.ordering.as_deref() {
         None | Some("-updated_at") => false,
         Some("updated_at") => true,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
 use sigilo_wire::{
-    ConversationId, ErrorBody, ErrorCode, MessageId, Timestamp, UserId,
+    ConversationId, ErrorBody, MessageId, Timestamp, UserId,
     event::EventList,
     message::{Accepted, Message, MessageKind, MessageList, SendMessage},
 };
@@ -95,9 +95,7 @@ async fn list_messages(
 }
 
 fn filter(query: MessageQuery) -> Result<read::MessageFilter, Error> {
-    if query.search.is_some() {
-        return Err(Error::invalid(ErrorCode::EncryptedField, serde_json::json!({"field": "search"})));
-    }
+    super::refuse_encrypted(&[("search", query.search.is_some())])?;
     let oldest_first = match query.ordering.as_deref() {
         None | Some("-conversation_seq" | "-timestamp") => false,
         Some("conversation_seq" | "timestamp") => true,

@@ -1,4 +1,4 @@
-//! `/api/chat/`: contacts, conversations, record seals, messages, read marks.
+//! `/api/chat/`: contacts, conversations, record seals, messages, read marks, search.
 
 mod contacts;
 mod conversations;
@@ -6,10 +6,13 @@ mod marks;
 mod messages;
 mod participants;
 mod seals;
+mod search;
 
+use serde_json::json;
+use sigilo_wire::ErrorCode;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::app::SharedApp;
+use crate::{Error, Result, app::SharedApp};
 
 /// The area's routes.
 pub fn routes() -> OpenApiRouter<SharedApp> {
@@ -20,4 +23,13 @@ pub fn routes() -> OpenApiRouter<SharedApp> {
         .merge(seals::routes())
         .merge(messages::routes())
         .merge(marks::routes())
+        .merge(search::routes())
+}
+
+/// Refuses the first of these filters that is given: the server cannot see what they look for.
+fn refuse_encrypted(filters: &[(&str, bool)]) -> Result<()> {
+    match filters.iter().find(|(_, given)| *given) {
+        Some((field, _)) => Err(Error::invalid(ErrorCode::EncryptedField, json!({"field": field}))),
+        None => Ok(()),
+    }
 }
