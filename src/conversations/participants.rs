@@ -165,9 +165,10 @@ async fn add(app: &App, ctx: &Ctx, grant: &Grant<AddParticipant>) -> Result<Opti
     let key = app.conversation_key(ctx, id).await?;
     let mut tx = app.db.begin("participants_add").await?;
     let everyone = [members::of(&mut tx, id).await?.as_slice(), joining].concat();
-    // In the order in which suspensions and revocations take them: people, care, conversation.
-    let now = members::people_held(&mut tx, ctx.tenant, &everyone).await?;
-    let care = members::care_held(&mut tx, ctx.tenant, &super::authorize::patients(&now), ctx.now).await?;
+    // What was decided may have changed since; from here on it cannot.
+    store::lock_people(&mut tx, &everyone).await?;
+    let now = store::people(&mut tx, ctx.tenant, &everyone).await?;
+    let care = store::care(&mut tx, ctx.tenant, &super::authorize::patients(&now), ctx.now).await?;
     let joined: Vec<Person> = now.iter().copied().filter(|person| joining.contains(&person.id)).collect();
     if together(*base, &joined, &now, &care) != *people {
         return Ok(None);

@@ -1,28 +1,12 @@
 //! The rows of participants that change after a conversation's start.
 
-use std::collections::HashSet;
-
 use sigilo_wire::{
     ConversationId, DeviceId, TenantId, Timestamp, UserId, conversation::ConversationSettingsChange,
 };
 
-use super::{PersonRow, person};
-use crate::{
-    Result, execute, execute_rows, fetch_all, fetch_list, fetch_optional, policy::Person, statements,
-    storage::Tx,
-};
+use crate::{Result, execute, execute_rows, fetch_all, fetch_list, fetch_optional, statements, storage::Tx};
 
 statements! {
-    /// SQLite's transaction holds the whole database already.
-    PEOPLE_SQLITE = "SELECT user_id, role, status FROM users WHERE tenant_id = $1 AND user_id IN ($list)";
-    /// A suspension waits until the commit, and finds the new member then; one that came first is seen here.
-    PEOPLE_POSTGRES = "SELECT user_id, role, status FROM users WHERE tenant_id = $1 AND user_id IN ($list)
-        ORDER BY user_id FOR SHARE";
-    CARE_SQLITE = "SELECT patient_id, clinician_id FROM relationships WHERE tenant_id = $1 AND revoked_at IS NULL
-        AND (expires_at IS NULL OR expires_at > $2) AND patient_id IN ($list)";
-    /// As with people: a revocation comes before or after, never beside.
-    CARE_POSTGRES = "SELECT patient_id, clinician_id FROM relationships WHERE tenant_id = $1 AND revoked_at IS NULL
-        AND (expires_at IS NULL OR expires_at > $2) AND patient_id IN ($list) ORDER BY relationship_id FOR SHARE";
     MEMBERS = "SELECT user_id FROM participants WHERE conversation_id = $1 AND status = 'active'";
     MOVE_ON = "UPDATE conversations SET facts_version = facts_version + 1, updated_at = $3
         WHERE conversation_id = $1 AND facts_version = $2 RETURNING last_seq";
@@ -43,28 +27,6 @@ statements! {
         WHERE conversation_id = $1 AND user_id = $2 AND status = 'active'";
     TOOK_PART = "SELECT status FROM participants WHERE conversation_id = $1 AND user_id = $2";
     DEVICES_OF = "SELECT device_id FROM devices WHERE kind = 'messaging' AND revoked_at IS NULL AND user_id IN ($list)";
-}
-
-/// These people, who stay as they are until the commit.
-pub(in crate::conversations) async fn people_held(
-    tx: &mut Tx,
-    tenant: TenantId,
-    ids: &[UserId],
-) -> Result<Vec<Person>> {
-    let sql = if matches!(tx, Tx::Sqlite(_)) { PEOPLE_SQLITE } else { PEOPLE_POSTGRES };
-    let rows = fetch_list!(tx, PersonRow, sql, [tenant], ids)?;
-    rows.iter().map(|row| person(tenant, row.user_id, &row.role, &row.status)).collect()
-}
-
-/// Pairs (patient, clinician) in care, of these patients, who stay in care until the commit.
-pub(in crate::conversations) async fn care_held(
-    tx: &mut Tx,
-    tenant: TenantId,
-    patients: &[UserId],
-    now: Timestamp,
-) -> Result<HashSet<(UserId, UserId)>> {
-    let sql = if matches!(tx, Tx::Sqlite(_)) { CARE_SQLITE } else { CARE_POSTGRES };
-    Ok(fetch_list!(tx, (UserId, UserId), sql, [tenant, now], patients)?.into_iter().collect())
 }
 
 /// Who takes part.
