@@ -4,10 +4,10 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Child, ChildStdout, Stdio},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::Value;
+use sigilo::clock::{Clock as _, SystemClock};
 use totp_rs::{Builder, Secret};
 
 use crate::{
@@ -70,7 +70,7 @@ impl Drop for Chat {
 
 fn code(secret: &str) -> String {
     let totp = Builder::new().with_secret(Secret::try_from_base32(secret).unwrap()).build().unwrap();
-    totp.generate(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).to_string()
+    totp.generate(u64::try_from(SystemClock.now().seconds()).unwrap()).to_string()
 }
 
 #[test]
