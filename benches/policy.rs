@@ -43,6 +43,8 @@ fn facts(related: bool) -> InConversation {
         status: ConversationStatus::Active,
         facts_version: 1,
         member: true,
+        moderator: false,
+        can_leave: false,
         people: People { patients: 1, admins: 0, related, reachable: true },
     }
 }
