@@ -65,7 +65,7 @@ pub(crate) async fn start_facts(
 
 /// The grant to send a message, and the snapshot it was decided on. An allow may rest on a kept snapshot: the
 /// relay's writer compares its version with the conversation's. A denial rests on what the database says now; it
-/// is not written to the audit log yet ([`audit_denied_send`]).
+/// is not written to the audit log yet (`audit_denied_send` does).
 ///
 /// # Errors
 /// `not_found` when the caller does not take part, `message_not_allowed`, `conversation_closed`.

@@ -49,7 +49,7 @@ pub async fn update_conversation(
 /// Leaves a care team or an administrative conversation; puts any other away for the caller.
 ///
 /// # Errors
-/// As [`update_conversation`] and [`leave_conversation`].
+/// As [`update_conversation`] and `leave_conversation`.
 pub async fn leave_or_archive(app: &App, ctx: &Ctx, id: ConversationId) -> Result<()> {
     let facts = Facts::load(&mut app.db.read("conversation_kind").await?, ctx, id).await?;
     match facts.of(ctx.caller()?.user_id)?.kind {

@@ -3,7 +3,7 @@
 //! - An authenticator app's codes (TOTP, RFC 6238) or one of ten recovery codes: a login of an enrolled account
 //!   needs one beside the password. A secret counts once a code of it was shown; each code is accepted once.
 //! - What could lock the owner out (another password, another second factor, a device removed) needs a proof of
-//!   the last ten minutes on this very device: [`require_recent`]. A login is such a proof; afterwards
+//!   the last ten minutes on this very device: `require_recent`. A login is such a proof; afterwards
 //!   [`verify`] takes a code, or the password of an account without a second factor.
 //! - Wrong codes and passwords are counted in the database, all of an account together, before they are
 //!   compared: five in 15 minutes, then none is looked at. Nobody gains tries by asking from many places.
