@@ -69,13 +69,17 @@ async fn a_message_that_expires_leaves_the_devices_and_stays_in_the_record() {
         maria.client.sync_offline().await.unwrap();
         maria.wait("the end", |event| matches!(event, ClientEvent::Expired { .. }).then_some(())).await;
         for device in [&ana, &maria] {
-            // The server has it still; it is not shown again.
-            assert_eq!(device.client.fetch_history(conversation, 10).await.unwrap(), 2);
+            // The server shows it to nobody any more.
+            assert_eq!(device.client.fetch_history(conversation, 10).await.unwrap(), 1);
             let history = device.client.history(conversation, 10).await.unwrap();
             let shown: Vec<_> = history.iter().map(|message| (message.expired, message.text())).collect();
             assert_eq!(shown, [(true, None), (false, Some("para siempre"))]);
             assert!(history[0].is_verified());
         }
+        let mut tx = server.app.db.read("test_record").await.unwrap();
+        let (kept,) = sigilo::fetch_one!(&mut tx, (i64,), "SELECT COUNT(*) FROM messages").unwrap();
+        assert_eq!(kept, 2, "the record stays");
+        drop(tx);
         ana.end().await;
         maria.end().await;
     })
