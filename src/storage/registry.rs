@@ -26,6 +26,7 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
         relationships::store::ALL,
         people::store::ALL,
         relay::store::ALL,
+        relay::store::read::ALL,
         storage::dialect::ALL,
         storage::sequences::ALL,
     ];

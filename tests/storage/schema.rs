@@ -103,6 +103,8 @@ fn only_store_files_know_the_database() {
     let strangers: Vec<String> = rust_files(Path::new("src"))
         .into_iter()
         .filter(|file| !file.starts_with("src/storage/") && !file.ends_with("/store.rs"))
+        // A store that grew has parts.
+        .filter(|file| !file.contains("/store/"))
         .filter(|file| {
             std::fs::read_to_string(file)
                 .unwrap()
