@@ -213,16 +213,17 @@ pub async fn write(tx: &mut Tx, tenant: TenantId, entries: &[Prepared]) -> Resul
     let need = Sequences { audit: i64::try_from(entries.len()).map_err(Error::internal)?, outbox: 0 };
     let first = sequences::reserve_one(tx, tenant, need).await?;
     let mut script = Script::new(tx, entries.len());
-    add(&mut script, first.audit, entries)?;
+    let entries: Vec<_> = (first.audit..).zip(entries).collect();
+    add(&mut script, &entries)?;
     script.run(tx).await.map(drop)
 }
 
-/// Adds prepared entries of one clinic, numbered from `first` on, to what is about to be written.
+/// Adds prepared entries with their numbers to what is about to be written.
 ///
 /// # Errors
 /// Only for values no database takes.
-pub(crate) fn add(script: &mut Script, first: i64, entries: &[Prepared]) -> Result<()> {
-    store::add(script, first, entries)
+pub(crate) fn add(script: &mut Script, entries: &[(i64, &Prepared)]) -> Result<()> {
+    store::add(script, entries)
 }
 
 /// Lower-case hexadecimal.

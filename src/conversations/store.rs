@@ -45,7 +45,8 @@ statements! {
         related_appointment_id, related_patient_id, consultation_type, priority, settings, created_at, updated_at)
         VALUES ($1, $2, $3, 'active', $4, $5, $6, $7, $8, $9, '{}', $10, $10) ON CONFLICT DO NOTHING";
     INSERT_PARTICIPANTS = "INSERT INTO participants (conversation_id, user_id, tenant_id, role, status, can_leave,
-        archived, notifications_enabled, joined_at) VALUES $rows";
+        archived, notifications_enabled, joined_at)
+        VALUES $rows(UUID, UUID, UUID, TEXT, TEXT, BOOLEAN, BOOLEAN, BOOLEAN, BIGINT)";
 
     BY_ID = "SELECT c.conversation_id, c.type, c.status, c.created_by, c.related_appointment_id, c.consultation_type,
         c.priority, c.last_seq, c.created_at, c.updated_at, c.closed_at FROM conversations c

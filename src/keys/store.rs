@@ -44,7 +44,8 @@ statements! {
     FORGET_ONE_TIME_KEYS = "DELETE FROM one_time_pre_keys WHERE device_id IN
         (SELECT device_id FROM devices WHERE user_id = $1)";
     CLEAR_ONE_TIME_KEYS = "DELETE FROM one_time_pre_keys WHERE device_id = $1 AND kind = $2";
-    INSERT_ONE_TIME_KEYS = "INSERT INTO one_time_pre_keys (device_id, kind, key_id, public_key, signature) VALUES $rows";
+    INSERT_ONE_TIME_KEYS = "INSERT INTO one_time_pre_keys (device_id, kind, key_id, public_key, signature)
+        VALUES $rows(UUID, TEXT, BIGINT, BYTEA, BYTEA)";
     ONE_TIME_KEY_EXISTS = "SELECT COUNT(*) FROM one_time_pre_keys WHERE device_id = $1 AND kind = $2 AND key_id = $3";
     COUNTS = "SELECT kind, COUNT(*) FROM one_time_pre_keys WHERE device_id = $1 GROUP BY kind";
 

@@ -3,6 +3,8 @@
 
 pub(crate) mod store;
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use sigilo_wire::{
     ConversationId, DeviceId, MessageId, TenantId, Timestamp, UserId,
@@ -14,7 +16,7 @@ use crate::{
     storage::{
         Tx,
         script::Script,
-        sequences::{self, Sequences},
+        sequences::{self, Reserved, Sequences},
     },
 };
 
@@ -62,7 +64,8 @@ pub async fn publish(tx: &mut Tx, tenant: TenantId, facts: &[Fact], now: Timesta
     let need = Sequences { audit: 0, outbox: i64::try_from(facts.len()).map_err(Error::internal)? };
     let first = sequences::reserve_one(tx, tenant, need).await?;
     let mut script = Script::new(tx, facts.len());
-    add_facts(&mut script, tenant, first.outbox, facts, now)?;
+    let facts: Vec<_> = (first.outbox..).zip(facts).map(|(seq, fact)| (tenant, seq, fact)).collect();
+    add_facts(&mut script, &facts, now)?;
     script.run(tx).await.map(drop)
 }
 
@@ -72,19 +75,36 @@ pub async fn publish(tx: &mut Tx, tenant: TenantId, facts: &[Fact], now: Timesta
 /// # Errors
 /// When the database refuses.
 pub async fn enqueue(tx: &mut Tx, events: &[DeviceEvent], now: Timestamp) -> Result<Vec<i64>> {
-    let places = reserve_places(tx, events).await?;
+    let reserved = sequences::reserve(tx, &[], &needed_places(events)).await?;
+    let places = places(events, &reserved)?;
     let mut script = Script::new(tx, events.len());
     add_events(&mut script, events, &places, now)?;
     script.run(tx).await?;
     Ok(places)
 }
 
-/// Reserves the places of events in their devices' queues, in the order given.
+/// How many places these events take in each device's queue.
+pub(crate) fn needed_places(events: &[DeviceEvent]) -> Vec<(DeviceId, i64)> {
+    let mut counts: BTreeMap<DeviceId, i64> = BTreeMap::new();
+    for event in events {
+        *counts.entry(event.device).or_default() += 1;
+    }
+    counts.into_iter().collect()
+}
+
+/// Their places, in the order given, from what was reserved for them.
 ///
 /// # Errors
-/// When the database refuses.
-pub(crate) async fn reserve_places(tx: &mut Tx, events: &[DeviceEvent]) -> Result<Vec<i64>> {
-    store::reserve_places(tx, events).await
+/// When nothing was reserved for one.
+pub(crate) fn places(events: &[DeviceEvent], reserved: &Reserved) -> Result<Vec<i64>> {
+    let mut next = reserved.places.clone();
+    let mut places = Vec::with_capacity(events.len());
+    for event in events {
+        let place = next.get_mut(&event.device).ok_or_else(|| Error::internal("an event without a place"))?;
+        places.push(*place);
+        *place += 1;
+    }
+    Ok(places)
 }
 
 /// Adds events at their reserved places to what is about to be written.
@@ -100,16 +120,10 @@ pub(crate) fn add_events(
     store::add_events(script, events, places, now)
 }
 
-/// Adds facts, numbered from `first` on, to what is about to be written.
+/// Adds facts with their clinics and numbers to what is about to be written.
 ///
 /// # Errors
 /// As [`add_events`].
-pub(crate) fn add_facts(
-    script: &mut Script,
-    tenant: TenantId,
-    first: i64,
-    facts: &[Fact],
-    now: Timestamp,
-) -> Result<()> {
-    store::add_facts(script, tenant, first, facts, now)
+pub(crate) fn add_facts(script: &mut Script, facts: &[(TenantId, i64, &Fact)], now: Timestamp) -> Result<()> {
+    store::add_facts(script, facts, now)
 }

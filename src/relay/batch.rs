@@ -251,19 +251,21 @@ async fn write(tx: &mut Tx, state: &State, writes: &Writes, now: Timestamp) -> R
         let facts = writes.facts.get(tenant).map_or(0, Vec::len);
         needs.push((*tenant, Sequences { audit: count(entries.len())?, outbox: count(facts)? }));
     }
-    let first = sequences::reserve(tx, &needs).await?;
-    let places = outbox::reserve_places(tx, &writes.events).await?;
+    let reserved = sequences::reserve(tx, &needs, &outbox::needed_places(&writes.events)).await?;
+    let places = outbox::places(&writes.events, &reserved)?;
     let mut script = Script::new(tx, 5 * writes.messages.len() + writes.events.len());
     store::add_messages(&mut script, &writes.messages)?;
     let moved: Vec<_> = writes.moved.iter().copied().collect();
     store::advance(&mut script, state, &moved, now)?;
     outbox::add_events(&mut script, &writes.events, &places, now)?;
-    for (tenant, first) in &first {
-        let entries = writes.audit.get(tenant).map_or(&[][..], Vec::as_slice);
-        audit::add(&mut script, first.audit, entries)?;
-        let facts = writes.facts.get(tenant).map_or(&[][..], Vec::as_slice);
-        outbox::add_facts(&mut script, *tenant, first.outbox, facts, now)?;
+    let (mut entries, mut facts) = (Vec::new(), Vec::new());
+    for (tenant, first) in &reserved.numbers {
+        entries.extend((first.audit..).zip(writes.audit.get(tenant).into_iter().flatten()));
+        let of_clinic = (first.outbox..).zip(writes.facts.get(tenant).into_iter().flatten());
+        facts.extend(of_clinic.map(|(seq, fact)| (*tenant, seq, fact)));
     }
+    audit::add(&mut script, &entries)?;
+    outbox::add_facts(&mut script, &facts, now)?;
     Ok(script.run(tx).await?.then_some(places))
 }
 

@@ -93,14 +93,16 @@ statements! {
     ADVANCE = "UPDATE conversations SET last_seq = v.column2, updated_at = v.column3
         FROM (VALUES $rows(UUID, BIGINT, BIGINT)) AS v WHERE conversation_id = v.column1";
     SAVE_CHAINS = "INSERT INTO device_chains (conversation_id, device_id, last_device_seq, last_commitment)
-        VALUES $rows ON CONFLICT (conversation_id, device_id)
+        VALUES $rows(UUID, UUID, BIGINT, BYTEA) ON CONFLICT (conversation_id, device_id)
         DO UPDATE SET last_device_seq = excluded.last_device_seq, last_commitment = excluded.last_commitment";
     INSERT_MESSAGES = "INSERT INTO messages (message_id, tenant_id, conversation_id, conversation_seq, client_message_id,
         sender_id, device_id, device_number, kind, priority, sent_at, received_at, device_seq, prev_commitment,
         seen_commitment, target_commitment, reply_to_commitment, commitment, signature, seal_id, urgent, deliver,
         expires_in_s, expires_at, source, is_automated, retention_class, data_key_id, body, wrapped_key, context_hash,
         wrapped_key_hash, attachments, audit_leaf, policies, policy_set, receipt_key_id, receipt_signature)
-        VALUES $rows ON CONFLICT DO NOTHING";
+        VALUES $rows(UUID, UUID, UUID, BIGINT, UUID, UUID, UUID, BIGINT, TEXT, TEXT, BIGINT, BIGINT, BIGINT, BYTEA,
+        BYTEA, BYTEA, BYTEA, BYTEA, BYTEA, UUID, BOOLEAN, TEXT, BIGINT, BIGINT, TEXT, BOOLEAN, TEXT, UUID, BYTEA, BYTEA, BYTEA,
+        BYTEA, TEXT, BYTEA, TEXT, BYTEA, BYTEA, BYTEA) ON CONFLICT DO NOTHING";
 }
 
 /// The private half, under column encryption.

@@ -1,17 +1,18 @@
-//! Many rows in one statement. A statement says `$rows` where its rows go, or `$list` where a list of values
-//! goes; the text is completed here for as many as there are.
+//! Many rows in one statement. A statement says `VALUES $rows(UUID, BIGINT)` where its rows go, with the types
+//! of their columns, or `IN ($list)` where a list of values goes; the text is completed here. Outside an INSERT the
+//! columns are called `column1`, `column2` on both engines.
 //!
-//! Rows travel in chunks of powers of two and lists are padded to one, so that a handful of texts stay in the
-//! engines' statement caches, and in ours, whatever the load.
-//!
-//! Where rows stand outside an INSERT nothing tells PostgreSQL their types, so the statement does:
-//! `FROM (VALUES $rows(UUID, BIGINT)) AS v`. Their columns are called `column1`, `column2` on both engines.
+//! PostgreSQL gets an array a column, taken apart by `UNNEST`: one text and one plan however many rows there are.
+//! SQLite knows no arrays. There rows travel in chunks of powers of two and lists are padded to one, so that a
+//! handful of texts stay in the statement caches whatever the load.
 
 use std::{
     collections::HashMap,
     fmt::Write as _,
     sync::{PoisonError, RwLock},
 };
+
+use crate::storage::Db;
 
 /// The most rows in one statement: far below SQLite's 32,766 parameters for our widest table.
 pub const MAX_ROWS: usize = 128;
@@ -30,44 +31,18 @@ pub fn chunks<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// How the parameters of many rows are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Parameters {
-    /// `$1, $2, ...`, the only form PostgreSQL knows.
-    Numbered,
-    /// `?, ?, ...` for SQLite. There a number is a name, and each binding looks the names through from the
-    /// first: with thousands of parameters that took as long as the insert itself.
-    InOrder,
-}
-
-impl Parameters {
-    /// Those of a database's engine.
-    #[must_use]
-    pub const fn of(db: &super::Db) -> Self {
-        match db {
-            super::Db::Sqlite { .. } => Self::InOrder,
-            super::Db::Postgres(_) => Self::Numbered,
-        }
-    }
-}
-
-/// `sql` with `$rows` replaced by `rows` tuples of `columns` parameters.
+/// `sql` for SQLite, with `rows` tuples of parameters. They carry no numbers: there a number is a name, and each
+/// binding looks the names through from the first; with thousands of parameters that took as long as the insert.
 #[must_use]
-pub fn rows_text(sql: &str, columns: usize, rows: usize, parameters: Parameters) -> String {
+pub fn rows_text(sql: &str, rows: usize) -> String {
     let (before, types, after) = split_rows(sql);
-    let mut text = String::with_capacity(sql.len() + rows * columns * 5);
+    let mut text = String::with_capacity(sql.len() + rows * types.len() * 3);
     text.push_str(before);
+    text.push_str("VALUES ");
     for row in 0..rows {
         text.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 1..=columns {
-            text.push_str(if column == 1 { "" } else { ", " });
-            let number = row * columns + column;
-            // Writing to a String cannot fail. The types of the first row are those of all.
-            let _ = match (parameters, types.get(column - 1).filter(|_| row == 0)) {
-                (Parameters::Numbered, Some(r#type)) => write!(text, "CAST(${number} AS {type})"),
-                (Parameters::Numbered, None) => write!(text, "${number}"),
-                (Parameters::InOrder, _) => write!(text, "?"),
-            };
+        for column in 0..types.len() {
+            text.push_str(if column == 0 { "?" } else { ", ?" });
         }
         text.push(')');
     }
@@ -75,44 +50,78 @@ pub fn rows_text(sql: &str, columns: usize, rows: usize, parameters: Parameters)
     text
 }
 
-/// A statement before its rows, their types if it names them, and what comes after.
-fn split_rows(sql: &str) -> (&str, Vec<&str>, &str) {
-    let Some((before, after)) = sql.split_once("$rows") else { return (sql, Vec::new(), "") };
-    let named = after.strip_prefix('(').and_then(|rest| rest.split_once(')'));
-    match named {
-        Some((types, after)) => (before, types.split(',').map(str::trim).collect(), after),
-        None => (before, Vec::new(), after),
+/// `sql` for PostgreSQL: its rows are the arrays bound as the parameters from `first` on, one a column.
+#[must_use]
+pub fn arrays_text(sql: &str, first: usize) -> String {
+    let (before, types, after) = split_rows(sql);
+    let mut text = String::with_capacity(sql.len() + types.len() * 24);
+    text.push_str(before);
+    text.push_str("SELECT * FROM UNNEST(");
+    // Writing to a String cannot fail.
+    for (column, name) in types.iter().enumerate() {
+        let _ = write!(text, "{}CAST(${} AS {name}[])", comma(column), first + column);
     }
+    text.push_str(") AS r (");
+    for column in 0..types.len() {
+        let _ = write!(text, "{}column{}", comma(column), column + 1);
+    }
+    text.push(')');
+    text.push_str(after);
+    text
 }
 
-/// A statement and its size.
-type TextKey = (&'static str, usize, Parameters);
+const fn comma(column: usize) -> &'static str {
+    if column == 0 { "" } else { ", " }
+}
 
-/// [`rows_text`], made once: numbering some thousand parameters anew for each batch took longer than binding
-/// them. There are as many texts as statements, times the eight sizes.
-pub fn known_rows_text(
-    sql: &'static str,
-    columns: usize,
-    rows: usize,
-    parameters: Parameters,
-) -> &'static str {
+/// A statement before its rows, their types, and what comes after.
+fn split_rows(sql: &str) -> (&str, Vec<&str>, &str) {
+    let parts = sql.split_once("VALUES $rows(").and_then(|(before, rest)| {
+        let (types, after) = rest.split_once(')')?;
+        Some((before, types.split(',').map(str::trim).collect(), after))
+    });
+    parts.unwrap_or((sql, Vec::new(), ""))
+}
+
+/// A statement, and how many rows it takes; none stands for arrays.
+type TextKey = (&'static str, usize);
+
+/// [`rows_text`], made once. There are as many texts as statements, times the eight sizes.
+pub fn known_rows_text(sql: &'static str, rows: usize) -> &'static str {
+    known((sql, rows), || rows_text(sql, rows))
+}
+
+/// [`arrays_text`], made once, with parameters from the first on.
+pub fn known_arrays_text(sql: &'static str) -> &'static str {
+    known((sql, 0), || arrays_text(sql, 1))
+}
+
+/// `sql` for PostgreSQL with its list as one array, bound after the `fixed` parameters; made once.
+pub fn known_any_text(sql: &'static str, fixed: usize) -> &'static str {
+    known((sql, 0), || any_text(sql, fixed))
+}
+
+fn any_text(sql: &str, fixed: usize) -> String {
+    sql.replace("IN ($list)", &format!("= ANY(${})", fixed + 1))
+}
+
+fn known(key: TextKey, make: impl FnOnce() -> String) -> &'static str {
     static TEXTS: RwLock<Option<HashMap<TextKey, &'static str>>> = RwLock::new(None);
-    let key = (sql, rows, parameters);
     let known = TEXTS.read().unwrap_or_else(PoisonError::into_inner);
     if let Some(text) = known.as_ref().and_then(|texts| texts.get(&key)) {
         return text;
     }
     drop(known);
-    let text: &'static str = Box::leak(rows_text(sql, columns, rows, parameters).into_boxed_str());
+    let text: &'static str = Box::leak(make().into_boxed_str());
     TEXTS.write().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().entry(key).or_insert(text)
 }
 
-/// `sql` with `$list` replaced by `values` parameters, numbered after the `fixed` ones.
+/// `sql` for SQLite with its list as `values` parameters, numbered after the `fixed` ones.
 #[must_use]
 pub fn list_text(sql: &str, fixed: usize, values: usize) -> String {
     let mut list = String::with_capacity(values * 5);
     for value in 1..=values {
-        let _ = write!(list, "{}${}", if value == 1 { "" } else { ", " }, fixed + value);
+        let _ = write!(list, "{}${}", comma(value - 1), fixed + value);
     }
     sql.replace("$list", &list)
 }
@@ -123,20 +132,19 @@ pub const fn padded(values: usize) -> usize {
     values.next_power_of_two()
 }
 
-/// The text of one row, or of a list of one value, for the tests that prepare every statement.
+/// The text a database's engine gets, of one row where rows or a list go: for the tests that prepare every statement.
 #[must_use]
-pub fn preparable(sql: &str, parameters: Parameters) -> String {
-    if sql.contains("$rows") {
-        let types = split_rows(sql).1.len();
-        let listed = sql.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
-        let columns = listed.map_or(0, |(columns, _)| columns.split(',').count());
-        return rows_text(sql, if types > 0 { types } else { columns }, 1, parameters);
-    }
+pub fn preparable(sql: &str, db: &Db) -> String {
     let fixed = (1..).take_while(|n| sql.contains(&format!("${n}"))).count();
-    list_text(sql, fixed, 1)
+    match (db, sql.contains("$rows")) {
+        (Db::Sqlite { .. }, true) => rows_text(sql, 1),
+        (Db::Sqlite { .. }, false) => list_text(sql, fixed, 1),
+        (Db::Postgres(_), true) => arrays_text(sql, 1),
+        (Db::Postgres(_), false) => any_text(sql, fixed),
+    }
 }
 
-/// Binds the rows of one chunk to a statement's text.
+/// Binds the rows of one chunk to a statement's text for SQLite, value by value.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! bind_rows {
@@ -147,7 +155,23 @@ macro_rules! bind_rows {
     }};
 }
 
-/// Inserts many rows: `execute_rows!(tx, SQL, &rows, row => [row.a, row.b])`. The statement's `VALUES $rows`
+/// The arguments of a statement's text for PostgreSQL, an array a column, added to `arguments`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! add_arrays {
+    ($arguments:expr, $rows:expr, $row:pat => [$($value:expr),+ $(,)?]) => {{
+        use sqlx::Arguments as _;
+        const COLUMNS: usize = $crate::execute_rows!(@count $($value),+);
+        let mut columns = [(); COLUMNS].map(|()| $crate::storage::column::Column::default());
+        for $row in $rows {
+            let mut column = columns.iter_mut();
+            $(if let Some(column) = column.next() { column.push($value).map_err($crate::Error::internal)?; })+
+        }
+        for column in columns { $arguments.add(column).map_err($crate::Error::internal)?; }
+    }};
+}
+
+/// Inserts many rows: `execute_rows!(tx, SQL, &rows, row => [row.a, row.b])`. The statement's `VALUES $rows(...)`
 /// takes the values in this order. Gives how many rows were touched.
 #[macro_export]
 macro_rules! execute_rows {
@@ -155,21 +179,20 @@ macro_rules! execute_rows {
     (@count $head:expr $(, $tail:expr)*) => { 1usize + $crate::execute_rows!(@count $($tail),*) };
     ($tx:expr, $sql:expr, $rows:expr, $row:pat => [$($value:expr),+ $(,)?]) => {
         async {
-            use $crate::storage::batch::{Parameters, chunks, known_rows_text};
-            const COLUMNS: usize = $crate::execute_rows!(@count $($value),+);
+            use $crate::storage::batch::{chunks, known_arrays_text, known_rows_text};
+            let rows = $rows;
             let mut touched = 0u64;
-            for chunk in chunks($rows) {
-                match $tx {
-                    $crate::storage::Tx::Sqlite(tx) => {
-                        let text = known_rows_text($sql, COLUMNS, chunk.len(), Parameters::InOrder);
-                        let query = $crate::bind_rows!(sqlx::query(text), chunk, $row => [$($value),+]);
-                        touched += query.execute(&mut **tx).await?.rows_affected();
-                    }
-                    $crate::storage::Tx::Postgres(tx) => {
-                        let text = known_rows_text($sql, COLUMNS, chunk.len(), Parameters::Numbered);
-                        let query = $crate::bind_rows!(sqlx::query(text), chunk, $row => [$($value),+]);
-                        touched += query.execute(&mut **tx).await?.rows_affected();
-                    }
+            match $tx {
+                $crate::storage::Tx::Sqlite(tx) => for chunk in chunks(rows) {
+                    let query = sqlx::query(known_rows_text($sql, chunk.len()));
+                    let query = $crate::bind_rows!(query, chunk, $row => [$($value),+]);
+                    touched += query.execute(&mut **tx).await?.rows_affected();
+                },
+                $crate::storage::Tx::Postgres(tx) => if !rows.is_empty() {
+                    let mut arguments = sqlx::postgres::PgArguments::default();
+                    $crate::add_arrays!(arguments, rows, $row => [$($value),+]);
+                    let query = sqlx::query_with(known_arrays_text($sql), arguments);
+                    touched += query.execute(&mut **tx).await?.rows_affected();
                 }
             }
             Ok::<u64, $crate::Error>(touched)
@@ -182,23 +205,20 @@ macro_rules! execute_rows {
 macro_rules! fetch_rows {
     ($tx:expr, $found:ty, $sql:expr, $rows:expr, $row:pat => [$($value:expr),+ $(,)?]) => {
         async {
-            use $crate::storage::batch::{Parameters, chunks, known_rows_text};
-            const COLUMNS: usize = $crate::execute_rows!(@count $($value),+);
+            use $crate::storage::batch::{chunks, known_arrays_text, known_rows_text};
+            let rows = $rows;
             let mut found: Vec<$found> = Vec::new();
-            for chunk in chunks($rows) {
-                match $tx {
-                    $crate::storage::Tx::Sqlite(tx) => {
-                        let text = known_rows_text($sql, COLUMNS, chunk.len(), Parameters::InOrder);
-                        let query = sqlx::query_as::<_, $found>(text);
-                        let query = $crate::bind_rows!(query, chunk, $row => [$($value),+]);
-                        found.extend(query.fetch_all(&mut **tx).await?);
-                    }
-                    $crate::storage::Tx::Postgres(tx) => {
-                        let text = known_rows_text($sql, COLUMNS, chunk.len(), Parameters::Numbered);
-                        let query = sqlx::query_as::<_, $found>(text);
-                        let query = $crate::bind_rows!(query, chunk, $row => [$($value),+]);
-                        found.extend(query.fetch_all(&mut **tx).await?);
-                    }
+            match $tx {
+                $crate::storage::Tx::Sqlite(tx) => for chunk in chunks(rows) {
+                    let query = sqlx::query_as::<_, $found>(known_rows_text($sql, chunk.len()));
+                    let query = $crate::bind_rows!(query, chunk, $row => [$($value),+]);
+                    found.extend(query.fetch_all(&mut **tx).await?);
+                },
+                $crate::storage::Tx::Postgres(tx) => if !rows.is_empty() {
+                    let mut arguments = sqlx::postgres::PgArguments::default();
+                    $crate::add_arrays!(arguments, rows, $row => [$($value),+]);
+                    let query = sqlx::query_as_with::<_, $found, _>(known_arrays_text($sql), arguments);
+                    found.extend(query.fetch_all(&mut **tx).await?);
                 }
             }
             Ok::<Vec<$found>, $crate::Error>(found)
@@ -207,29 +227,27 @@ macro_rules! fetch_rows {
 }
 
 /// Runs a query with a list: `fetch_list!(tx, Row, SQL, [fixed, ...], &values)`; fixed arguments are `$1..`,
-/// the list stands where the statement says `$list`. An empty list asks nothing and gives nothing.
+/// the list stands where the statement says `IN ($list)`. An empty list asks nothing and gives nothing.
 #[macro_export]
 macro_rules! fetch_list {
     ($tx:expr, $row:ty, $sql:expr, [$($arg:expr),* $(,)?], $values:expr) => {
         async {
+            use $crate::storage::batch::{MAX_ROWS, known_any_text, list_text, padded};
+            const FIXED: usize = $crate::execute_rows!(@count $($arg),*);
             let values = $values;
             let mut found: Vec<$row> = Vec::new();
-            for chunk in values.chunks($crate::storage::batch::MAX_ROWS) {
-                let width = $crate::storage::batch::padded(chunk.len());
-                let padding = chunk.last().into_iter().cycle().take(width - chunk.len());
-                let text = sqlx::AssertSqlSafe($crate::storage::batch::list_text(
-                    $sql, $crate::execute_rows!(@count $($arg),*), width));
-                match $tx {
-                    $crate::storage::Tx::Sqlite(tx) => {
-                        let mut query = sqlx::query_as::<_, $row>(text)$(.bind($arg))*;
-                        for value in chunk.iter().chain(padding) { query = query.bind(value); }
-                        found.extend(query.fetch_all(&mut **tx).await?);
-                    }
-                    $crate::storage::Tx::Postgres(tx) => {
-                        let mut query = sqlx::query_as::<_, $row>(text)$(.bind($arg))*;
-                        for value in chunk.iter().chain(padding) { query = query.bind(value); }
-                        found.extend(query.fetch_all(&mut **tx).await?);
-                    }
+            match $tx {
+                $crate::storage::Tx::Sqlite(tx) => for chunk in values.chunks(MAX_ROWS) {
+                    let width = padded(chunk.len());
+                    let padding = chunk.last().into_iter().cycle().take(width - chunk.len());
+                    let text = sqlx::AssertSqlSafe(list_text($sql, FIXED, width));
+                    let mut query = sqlx::query_as::<_, $row>(text)$(.bind($arg))*;
+                    for value in chunk.iter().chain(padding) { query = query.bind(value); }
+                    found.extend(query.fetch_all(&mut **tx).await?);
+                },
+                $crate::storage::Tx::Postgres(tx) => if !values.is_empty() {
+                    let query = sqlx::query_as::<_, $row>(known_any_text($sql, FIXED))$(.bind($arg))*;
+                    found.extend(query.bind(values).fetch_all(&mut **tx).await?);
                 }
             }
             Ok::<Vec<$row>, $crate::Error>(found)
@@ -248,39 +266,30 @@ mod tests {
     }
 
     #[test]
-    fn texts_number_their_parameters() {
+    fn each_engine_gets_its_own_form_of_rows() {
+        let insert = "INSERT INTO t (a, b) VALUES $rows(UUID, BIGINT) ON CONFLICT DO NOTHING";
+        assert_eq!(rows_text(insert, 2), "INSERT INTO t (a, b) VALUES (?, ?), (?, ?) ON CONFLICT DO NOTHING");
         assert_eq!(
-            rows_text("INSERT INTO t (a, b) VALUES $rows", 2, 2, Parameters::Numbered),
-            "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4)"
+            arrays_text(insert, 3),
+            "INSERT INTO t (a, b) SELECT * FROM UNNEST(CAST($3 AS UUID[]), CAST($4 AS BIGINT[])) AS r (column1, column2) \
+             ON CONFLICT DO NOTHING"
+        );
+        let delete = "DELETE FROM t WHERE a IN (SELECT v.column1 FROM (VALUES $rows(UUID)) AS v) RETURNING a";
+        assert_eq!(
+            rows_text(delete, 2),
+            "DELETE FROM t WHERE a IN (SELECT v.column1 FROM (VALUES (?), (?)) AS v) RETURNING a"
         );
         assert_eq!(
-            rows_text("INSERT INTO t (a, b) VALUES $rows", 2, 2, Parameters::InOrder),
-            "INSERT INTO t (a, b) VALUES (?, ?), (?, ?)"
+            arrays_text(delete, 1),
+            "DELETE FROM t WHERE a IN (SELECT v.column1 FROM (SELECT * FROM UNNEST(CAST($1 AS UUID[])) AS r (column1)) AS v) \
+             RETURNING a"
         );
-        assert_eq!(
-            list_text("SELECT 1 WHERE x > $1 AND y IN ($list)", 1, 2),
-            "SELECT 1 WHERE x > $1 AND y IN ($2, $3)"
-        );
-        assert_eq!(
-            preparable("INSERT INTO t (a, b) VALUES $rows", Parameters::Numbered),
-            "INSERT INTO t (a, b) VALUES ($1, $2)"
-        );
-        let typed = "DELETE FROM t WHERE (a, b) IN (VALUES $rows(UUID, BIGINT)) RETURNING a";
-        assert_eq!(
-            rows_text(typed, 2, 2, Parameters::Numbered),
-            "DELETE FROM t WHERE (a, b) IN (VALUES (CAST($1 AS UUID), CAST($2 AS BIGINT)), ($3, $4)) RETURNING a"
-        );
-        assert_eq!(
-            rows_text(typed, 2, 2, Parameters::InOrder),
-            "DELETE FROM t WHERE (a, b) IN (VALUES (?, ?), (?, ?)) RETURNING a"
-        );
-        assert_eq!(
-            preparable(typed, Parameters::Numbered),
-            "DELETE FROM t WHERE (a, b) IN (VALUES (CAST($1 AS UUID), CAST($2 AS BIGINT))) RETURNING a"
-        );
-        assert_eq!(
-            preparable("SELECT 1 WHERE x > $1 AND y IN ($list)", Parameters::Numbered),
-            "SELECT 1 WHERE x > $1 AND y IN ($2)"
-        );
+    }
+
+    #[test]
+    fn each_engine_gets_its_own_form_of_a_list() {
+        let sql = "SELECT 1 WHERE x > $1 AND y IN ($list)";
+        assert_eq!(list_text(sql, 1, 2), "SELECT 1 WHERE x > $1 AND y IN ($2, $3)");
+        assert_eq!(any_text(sql, 1), "SELECT 1 WHERE x > $1 AND y = ANY($2)");
     }
 }

@@ -5,6 +5,7 @@
 //! `store.rs` files know sqlx.
 
 pub mod batch;
+pub mod column;
 pub mod crypter;
 pub mod dialect;
 pub mod error;

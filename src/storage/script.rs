@@ -1,18 +1,21 @@
-//! Statements that write rows and give nothing back, run one after the other; on SQLite, when they are small, in one
-//! go. There each statement crosses to the connection's thread and back, and with a message or two in a transaction the two
-//! threads waking each other is most of what it takes.
+//! Statements that write rows and give nothing back, all in one go where that is cheaper than one after the other.
 //!
-//! Large ones are run singly: their texts are of few sizes each, but of too many together for a statement cache.
+//! On PostgreSQL they are parts of one statement (`WITH ... AS (INSERT ...)`): one round trip whatever is written. On
+//! SQLite each statement crosses to the connection's thread and back, and with a message or two in a transaction the
+//! two threads waking each other is most of what it takes: a few rows are run together. Many are run singly: their
+//! texts are of few sizes each, but of too many together for a statement cache.
+
+use std::fmt::Write as _;
 
 use sqlx::{postgres::PgArguments, sqlite::SqliteArguments};
 
-use super::Tx;
+use super::{Tx, batch};
 use crate::Result;
 
-/// How many rows run together.
+/// How many rows run together on SQLite.
 const FEW: usize = 24;
 
-/// Statements with their rows, to be run in order.
+/// Statements with their rows, that do not depend on each other.
 #[derive(Debug)]
 pub struct Script {
     /// The statements and their arguments, by engine.
@@ -26,7 +29,38 @@ pub struct Script {
 #[derive(Debug)]
 pub enum Parts {
     Sqlite(Vec<(String, SqliteArguments)>, bool),
-    Postgres(Vec<(&'static str, PgArguments)>),
+    Postgres(Joined),
+}
+
+/// Statements made one. Their arguments are numbered through.
+#[doc(hidden)]
+#[derive(Debug, Default)]
+pub struct Joined {
+    text: String,
+    parts: usize,
+    next: usize,
+    pub arguments: PgArguments,
+}
+
+impl Joined {
+    /// Adds a statement whose arguments, an array for each of its `columns`, follow.
+    pub fn add(&mut self, sql: &str, columns: usize) {
+        let statement = batch::arrays_text(sql, self.next + 1);
+        let separator = if self.parts == 0 { "WITH" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(self.text, "{separator} part{} AS ({statement} RETURNING 1)", self.parts);
+        self.parts += 1;
+        self.next += columns;
+    }
+
+    /// The one statement, which gives how many rows were written.
+    fn finish(mut self) -> (String, PgArguments) {
+        self.text.push_str(" SELECT 0");
+        for part in 0..self.parts {
+            let _ = write!(self.text, " + (SELECT COUNT(*) FROM part{part})");
+        }
+        (self.text, self.arguments)
+    }
 }
 
 impl Script {
@@ -35,7 +69,7 @@ impl Script {
     pub fn new(tx: &Tx, rows: usize) -> Self {
         let parts = match tx {
             Tx::Sqlite(_) => Parts::Sqlite(Vec::new(), rows <= FEW),
-            Tx::Postgres(_) => Parts::Postgres(Vec::new()),
+            Tx::Postgres(_) => Parts::Postgres(Joined::default()),
         };
         Self { parts, rows: 0 }
     }
@@ -45,6 +79,9 @@ impl Script {
     /// # Errors
     /// When the database refuses.
     pub async fn run(self, tx: &mut Tx) -> Result<bool> {
+        if self.rows == 0 {
+            return Ok(true);
+        }
         let mut written = 0;
         match (tx, self.parts) {
             (Tx::Sqlite(tx), Parts::Sqlite(parts, _)) => {
@@ -53,10 +90,11 @@ impl Script {
                     written += query.execute(&mut **tx).await?.rows_affected();
                 }
             }
-            (Tx::Postgres(tx), Parts::Postgres(parts)) => {
-                for (text, arguments) in parts {
-                    written += sqlx::query_with(text, arguments).execute(&mut **tx).await?.rows_affected();
-                }
+            (Tx::Postgres(tx), Parts::Postgres(joined)) => {
+                let (text, arguments) = joined.finish();
+                let query = sqlx::query_scalar_with(sqlx::AssertSqlSafe(text), arguments);
+                let rows: i64 = query.fetch_one(&mut **tx).await?;
+                written = u64::try_from(rows).map_err(crate::Error::internal)?;
             }
             _ => return Err(crate::Error::internal("a script ran on another engine than its own")),
         }
@@ -93,24 +131,21 @@ pub fn next<'a>(
 macro_rules! add_rows {
     ($script:expr, $sql:expr, $rows:expr, $row:pat => [$($value:expr),+ $(,)?]) => {{
         use sqlx::Arguments as _;
-        use $crate::storage::{batch::{Parameters, chunks, known_rows_text}, script::{Parts, next}};
+        use $crate::storage::{batch::{chunks, known_rows_text}, script::{Parts, next}};
         const COLUMNS: usize = $crate::execute_rows!(@count $($value),+);
         let script: &mut $crate::storage::script::Script = $script;
-        for chunk in chunks($rows) {
-            script.count(chunk.len());
-            match &mut script.parts {
-                Parts::Sqlite(parts, together) => {
-                    let text = known_rows_text($sql, COLUMNS, chunk.len(), Parameters::InOrder);
-                    if let Some(arguments) = next(parts, *together, text) {
-                        for $row in chunk { $(arguments.add($value).map_err($crate::Error::internal)?;)+ }
-                    }
-                }
-                Parts::Postgres(parts) => {
-                    let text = known_rows_text($sql, COLUMNS, chunk.len(), Parameters::Numbered);
-                    let mut arguments = sqlx::postgres::PgArguments::default();
+        let rows = $rows;
+        script.count(rows.len());
+        match &mut script.parts {
+            Parts::Sqlite(parts, together) => for chunk in chunks(rows) {
+                let text = known_rows_text($sql, chunk.len());
+                if let Some(arguments) = next(parts, *together, text) {
                     for $row in chunk { $(arguments.add($value).map_err($crate::Error::internal)?;)+ }
-                    parts.push((text, arguments));
                 }
+            },
+            Parts::Postgres(joined) => if !rows.is_empty() {
+                joined.add($sql, COLUMNS);
+                $crate::add_arrays!(joined.arguments, rows, $row => [$($value),+]);
             }
         }
     }};

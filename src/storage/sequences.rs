@@ -1,17 +1,23 @@
-//! The sequences of a clinic: of its audit entries and of its outbox. Given out while the clinic's row is locked, so that
-//! their order is the order of commits.
+//! The sequences that are given out while their row is locked, so that their order is the order of commits: a clinic's
+//! audit entries and its outbox, and the places of a device's queue.
 
 use std::collections::HashMap;
 
-use sigilo_wire::TenantId;
+use sigilo_wire::{DeviceId, TenantId};
+use sqlx::{Arguments as _, postgres::PgArguments};
+use uuid::Uuid;
 
-use super::Tx;
-use crate::{Error, Result, fetch_rows, statements};
+use super::{Tx, batch};
+use crate::{Error, Result, bind_rows, statements};
 
 statements! {
-    RESERVE = "UPDATE tenant_sequences SET audit_seq = audit_seq + v.column2, outbox_seq = outbox_seq + v.column3
+    RESERVE_NUMBERS = "UPDATE tenant_sequences SET audit_seq = audit_seq + v.column2, outbox_seq = outbox_seq + v.column3
         FROM (VALUES $rows(UUID, BIGINT, BIGINT)) AS v WHERE tenant_id = v.column1
         RETURNING tenant_id, audit_seq, outbox_seq";
+    /// Places have no gaps: a socket knows by that whether an event is the next of its queue.
+    RESERVE_PLACES = "UPDATE devices SET next_event_seq = next_event_seq + v.column2
+        FROM (VALUES $rows(UUID, BIGINT)) AS v WHERE device_id = v.column1
+        RETURNING device_id, next_event_seq, CAST(0 AS BIGINT)";
 }
 
 /// How many of each are needed, or the first of each that is given.
@@ -23,22 +29,39 @@ pub struct Sequences {
     pub outbox: i64,
 }
 
-/// Reserves numbers for these clinics; gives each one's first.
+/// The first number of each that was reserved.
+#[derive(Debug, Default)]
+pub struct Reserved {
+    /// By clinic.
+    pub numbers: HashMap<TenantId, Sequences>,
+    /// By device.
+    pub places: HashMap<DeviceId, i64>,
+}
+
+/// Reserves numbers of these clinics and places in these devices' queues, in one go. Both are sorted by the caller, so
+/// that two transactions ask for rows in the same order.
 ///
 /// # Errors
-/// `not_found` for an unknown clinic.
-pub async fn reserve(tx: &mut Tx, needs: &[(TenantId, Sequences)]) -> Result<HashMap<TenantId, Sequences>> {
-    let last = fetch_rows!(tx, (TenantId, i64, i64), RESERVE, needs, (tenant, need) => [
-        *tenant, need.audit, need.outbox,
-    ])?;
-    let last: HashMap<TenantId, (i64, i64)> = last.into_iter().map(|(id, a, o)| (id, (a, o))).collect();
-    needs
-        .iter()
-        .map(|(tenant, need)| {
-            let (audit, outbox) = last.get(tenant).ok_or(Error::NotFound)?;
-            Ok((*tenant, Sequences { audit: audit - need.audit + 1, outbox: outbox - need.outbox + 1 }))
-        })
-        .collect()
+/// `not_found` for an unknown clinic, an internal error for an unknown device.
+pub async fn reserve(
+    tx: &mut Tx,
+    numbers: &[(TenantId, Sequences)],
+    places: &[(DeviceId, i64)],
+) -> Result<Reserved> {
+    let last: HashMap<Uuid, (i64, i64)> =
+        advance(tx, numbers, places).await?.into_iter().map(|(id, a, b)| (id, (a, b))).collect();
+    let mut reserved = Reserved::default();
+    for (tenant, need) in numbers {
+        let (audit, outbox) = last.get(&tenant.uuid()).ok_or(Error::NotFound)?;
+        let first = Sequences { audit: audit - need.audit + 1, outbox: outbox - need.outbox + 1 };
+        reserved.numbers.insert(*tenant, first);
+    }
+    for (device, count) in places {
+        let (next, _) =
+            last.get(&device.uuid()).ok_or_else(|| Error::internal("an event for an unknown device"))?;
+        reserved.places.insert(*device, next - count);
+    }
+    Ok(reserved)
 }
 
 /// Reserves numbers for one clinic; gives the first of each.
@@ -46,5 +69,52 @@ pub async fn reserve(tx: &mut Tx, needs: &[(TenantId, Sequences)]) -> Result<Has
 /// # Errors
 /// As [`reserve`].
 pub async fn reserve_one(tx: &mut Tx, tenant: TenantId, need: Sequences) -> Result<Sequences> {
-    reserve(tx, &[(tenant, need)]).await?.remove(&tenant).ok_or(Error::NotFound)
+    reserve(tx, &[(tenant, need)], &[]).await?.numbers.remove(&tenant).ok_or(Error::NotFound)
+}
+
+/// Both statements, whichever has rows, in one round trip; gives where the sequences stand now.
+async fn advance(
+    tx: &mut Tx,
+    numbers: &[(TenantId, Sequences)],
+    places: &[(DeviceId, i64)],
+) -> Result<Vec<(Uuid, i64, i64)>> {
+    match tx {
+        Tx::Sqlite(tx) => {
+            let (numbers, places) =
+                (batch::chunks(numbers).collect::<Vec<_>>(), batch::chunks(places).collect::<Vec<_>>());
+            let texts = numbers.iter().map(|chunk| batch::known_rows_text(RESERVE_NUMBERS, chunk.len()));
+            let texts =
+                texts.chain(places.iter().map(|chunk| batch::known_rows_text(RESERVE_PLACES, chunk.len())));
+            let text = texts.collect::<Vec<_>>().join(";");
+            if text.is_empty() {
+                return Ok(Vec::new());
+            }
+            let query = sqlx::query_as(sqlx::AssertSqlSafe(text));
+            let query = bind_rows!(query, numbers.into_iter().flatten(), (tenant, need) => [
+                *tenant, need.audit, need.outbox,
+            ]);
+            let query = bind_rows!(query, places.into_iter().flatten(), (device, count) => [*device, *count]);
+            Ok(query.fetch_all(&mut **tx).await?)
+        }
+        Tx::Postgres(tx) => {
+            let mut arguments = PgArguments::default();
+            let (mut parts, mut selects) = (Vec::new(), Vec::new());
+            if !numbers.is_empty() {
+                parts.push(format!("numbers (id, a, b) AS ({})", batch::arrays_text(RESERVE_NUMBERS, 1)));
+                selects.push("SELECT id, a, b FROM numbers");
+                crate::add_arrays!(arguments, numbers, (tenant, need) => [*tenant, need.audit, need.outbox]);
+            }
+            if !places.is_empty() {
+                let text = batch::arrays_text(RESERVE_PLACES, arguments.len() + 1);
+                parts.push(format!("places (id, a, b) AS ({text})"));
+                selects.push("SELECT id, a, b FROM places");
+                crate::add_arrays!(arguments, places, (device, count) => [*device, *count]);
+            }
+            if parts.is_empty() {
+                return Ok(Vec::new());
+            }
+            let text = format!("WITH {} {}", parts.join(", "), selects.join(" UNION ALL "));
+            Ok(sqlx::query_as_with(sqlx::AssertSqlSafe(text), arguments).fetch_all(&mut **tx).await?)
+        }
+    }
 }

@@ -17,8 +17,7 @@ async fn every_statement_is_understood_by_every_engine() {
                 if dialect::only_for(name).is_some_and(|only| only != db.engine()) {
                     continue;
                 }
-                let parameters = batch::Parameters::of(db);
-                if let Err(problem) = dialect::prepare(db, batch::preparable(sql, parameters)).await {
+                if let Err(problem) = dialect::prepare(db, batch::preparable(sql, db)).await {
                     refused.push(format!("{name}: {problem}"));
                 }
             }
@@ -57,7 +56,7 @@ async fn no_statement_looks_through_a_growing_table() {
         if dialect::only_for(name) == Some("postgres") || MAY_SCAN.iter().any(|may| name.starts_with(may)) {
             continue;
         }
-        let sql = batch::preparable(sql, batch::Parameters::InOrder);
+        let sql = batch::preparable(sql, &stores.main);
         for step in dialect::plan(&stores.main, &sql).await.unwrap() {
             // "SCAN m" names the alias: what it stands for is in the text.
             let scanned = step.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next());

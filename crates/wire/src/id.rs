@@ -158,6 +158,12 @@ mod device_number_column {
         }
     }
 
+    impl sqlx::postgres::PgHasArrayType for DeviceNumber {
+        fn array_type_info() -> sqlx::postgres::PgTypeInfo {
+            i64::array_type_info()
+        }
+    }
+
     impl<'q, DB: sqlx::Database> sqlx::Encode<'q, DB> for DeviceNumber
     where
         i64: sqlx::Encode<'q, DB>,

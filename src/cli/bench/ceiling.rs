@@ -68,7 +68,7 @@ pub(super) async fn storage(
         .collect();
     // The content of the rows does not matter, only that no two are alike.
     let rng = ChaCha20Rng::from_seed([7; 32]);
-    let mut inserts = Inserts::new(&db, made.tenant, sample, owners, BATCH, rng);
+    let mut inserts = Inserts::new(made.tenant, sample, owners, BATCH, rng);
     // Not counted: it prepares the statements.
     inserts.batch(&db, clock.now()).await?;
     let start = Instant::now();

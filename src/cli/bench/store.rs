@@ -1,8 +1,6 @@
 //! The benchmark's own rows: databases for a run, and the bare inserts that show what the
 //! storage can do at best.
 
-use std::sync::Arc;
-
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng as _;
 use sigilo_wire::{
@@ -11,13 +9,7 @@ use sigilo_wire::{
 };
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
-use crate::{
-    Error, Result, fetch_optional, statements,
-    storage::{
-        Db, Tx,
-        batch::{self, Parameters},
-    },
-};
+use crate::{Error, Result, execute_rows, fetch_optional, statements, storage::Db};
 
 statements! {
     SAMPLE = "SELECT m.device_number, m.data_key_id, m.body, m.wrapped_key, m.policies, m.policy_set, m.receipt_key_id,
@@ -29,13 +21,19 @@ statements! {
         sender_id, device_id, device_number, kind, priority, sent_at, received_at, device_seq, prev_commitment,
         commitment, signature, seal_id, urgent, deliver, expires_in_s, is_automated, retention_class, data_key_id,
         body, wrapped_key, context_hash, wrapped_key_hash, attachments, audit_leaf, policies, policy_set,
-        receipt_key_id, receipt_signature) VALUES $rows";
+        receipt_key_id, receipt_signature)
+        VALUES $rows(UUID, UUID, UUID, BIGINT, UUID, UUID, UUID, BIGINT, TEXT, TEXT, BIGINT, BIGINT, BIGINT, BYTEA, BYTEA,
+        BYTEA, UUID, BOOLEAN, TEXT, BIGINT, BOOLEAN, TEXT, UUID, BYTEA, BYTEA, BYTEA, BYTEA, TEXT, BYTEA, TEXT, BYTEA, BYTEA,
+        BYTEA)";
     EVENTS = "INSERT INTO device_events (device_id, event_seq, type, conversation_id, sender_id, message_id,
-        envelope_type, envelope, data, created_at) VALUES $rows";
-    DELIVERIES = "INSERT INTO deliveries (message_id, user_id, delivered_at) VALUES $rows";
+        envelope_type, envelope, data, created_at)
+        VALUES $rows(UUID, BIGINT, TEXT, UUID, UUID, UUID, BIGINT, BYTEA, TEXT, BIGINT)";
+    DELIVERIES = "INSERT INTO deliveries (message_id, user_id, delivered_at) VALUES $rows(UUID, UUID, BIGINT)";
     AUDIT = "INSERT INTO audit_entries (entry_id, tenant_id, seq, patient_id, actor_id, act, outcome, at, data_key_id,
-        salt, canonical, leaf) VALUES $rows";
-    FACTS = "INSERT INTO outbox (tenant_id, seq, topic, data, created_at) VALUES $rows";
+        salt, canonical, leaf)
+        VALUES $rows(UUID, UUID, BIGINT, UUID, UUID, TEXT, TEXT, BIGINT, UUID, BYTEA, BYTEA, BYTEA)";
+    FACTS = "INSERT INTO outbox (tenant_id, seq, topic, data, created_at)
+        VALUES $rows(UUID, BIGINT, TEXT, TEXT, BIGINT)";
 }
 
 /// Makes an empty PostgreSQL database and gives its address.
@@ -106,16 +104,11 @@ struct Rows {
     envelope: Vec<u8>,
 }
 
-/// Bare inserts of a fixed number of messages at a time, texts made once.
+/// Bare inserts of a fixed number of messages at a time.
 pub(super) struct Inserts {
     tenant: TenantId,
     sample: Sample,
     owners: Vec<Owner>,
-    messages: Arc<str>,
-    events: Arc<str>,
-    deliveries: Arc<str>,
-    audit: Arc<str>,
-    facts: Arc<str>,
     rows: usize,
     next: i64,
     rng: ChaCha20Rng,
@@ -130,38 +123,45 @@ const ENVELOPE: usize = 200;
 impl Inserts {
     /// Inserts of `rows` messages at a time.
     pub(super) fn new(
-        db: &Db,
         tenant: TenantId,
         sample: Sample,
         owners: Vec<Owner>,
         rows: usize,
         rng: ChaCha20Rng,
     ) -> Self {
-        let parameters = Parameters::of(db);
-        let text = |sql: &str, columns, rows| Arc::from(batch::rows_text(sql, columns, rows, parameters));
-        Self {
-            tenant,
-            sample,
-            owners,
-            messages: text(MESSAGES, 33, rows),
-            events: text(EVENTS, 10, rows),
-            deliveries: text(DELIVERIES, 3, rows),
-            audit: text(AUDIT, 12, rows),
-            facts: text(FACTS, 5, rows),
-            rows,
-            next: FIRST,
-            rng,
-        }
+        Self { tenant, sample, owners, rows, next: FIRST, rng }
     }
 
     /// One transaction: the rows of one batch, one statement a table, two for the two kinds of events.
     pub(super) async fn batch(&mut self, db: &Db, now: Timestamp) -> Result<()> {
         let rows = self.make(now);
         let mut tx = db.begin("bench_insert").await?;
-        match &mut tx {
-            Tx::Sqlite(tx) => insert!(self, tx, &rows, now),
-            Tx::Postgres(tx) => insert!(self, tx, &rows, now),
-        }
+        let (sample, tenant) = (&self.sample, self.tenant);
+        execute_rows!(&mut tx, MESSAGES, &rows, row => [
+            row.message, tenant, row.owner.conversation, row.seq, row.client, row.owner.sender.0, row.owner.sender.1,
+            sample.device_number, "text", "normal", now, now, row.seq, row.hashes[0].as_slice(), row.hashes[1].as_slice(),
+            row.signatures[0].as_slice(), row.owner.seal, false, "now", 0i64, false, crate::app::CLASS_MEDICAL,
+            sample.data_key_id, sample.body.as_slice(), sample.wrapped_key.as_slice(), row.hashes[2].as_slice(),
+            row.hashes[3].as_slice(), "[]", row.hashes[4].as_slice(), sample.policies.as_str(),
+            sample.policy_set.as_slice(), sample.receipt_key_id.as_slice(), row.signatures[1].as_slice(),
+        ])?;
+        execute_rows!(&mut tx, EVENTS, &rows, row => [
+            row.owner.receiver.1, row.seq, "new_message", row.owner.conversation, row.owner.sender.0, Some(row.message),
+            Some(2i64), Some(row.envelope.as_slice()), None::<&str>, now,
+        ])?;
+        execute_rows!(&mut tx, EVENTS, &rows, row => [
+            row.owner.sender.1, row.seq, "message_delivered", row.owner.conversation, row.owner.receiver.0,
+            None::<MessageId>, None::<i64>, None::<&[u8]>, Some(MARK), now,
+        ])?;
+        execute_rows!(&mut tx, DELIVERIES, &rows, row => [row.message, row.owner.receiver.0, now])?;
+        execute_rows!(&mut tx, AUDIT, &rows, row => [
+            row.entry, tenant, row.seq, row.owner.sender.0, row.owner.sender.0, "send_message", "done", now,
+            // A salt of 32 bytes under its data key: nonce and tag add 28.
+            sample.data_key_id, row.signatures[0].get(..60), sample.canonical.as_slice(), row.hashes[4].as_slice(),
+        ])?;
+        execute_rows!(&mut tx, FACTS, &rows, row => [
+            tenant, row.seq, "message.accepted", sample.fact.as_str(), now,
+        ])?;
         tx.commit().await
     }
 
@@ -193,104 +193,3 @@ impl Inserts {
         bytes
     }
 }
-
-/// Binds and runs on either engine's transaction.
-macro_rules! insert {
-    ($self:ident, $tx:ident, $rows:expr, $now:ident) => {{
-        let (sample, tenant) = (&$self.sample, $self.tenant);
-        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&$self.messages)));
-        for row in $rows {
-            query = query
-                .bind(row.message)
-                .bind(tenant)
-                .bind(row.owner.conversation)
-                .bind(row.seq)
-                .bind(row.client)
-                .bind(row.owner.sender.0)
-                .bind(row.owner.sender.1)
-                .bind(sample.device_number)
-                .bind("text")
-                .bind("normal")
-                .bind($now)
-                .bind($now)
-                .bind(row.seq)
-                .bind(row.hashes[0].as_slice())
-                .bind(row.hashes[1].as_slice())
-                .bind(row.signatures[0].as_slice())
-                .bind(row.owner.seal)
-                .bind(false)
-                .bind("now")
-                .bind(0i64)
-                .bind(false)
-                .bind(crate::app::CLASS_MEDICAL)
-                .bind(sample.data_key_id)
-                .bind(sample.body.as_slice())
-                .bind(sample.wrapped_key.as_slice())
-                .bind(row.hashes[2].as_slice())
-                .bind(row.hashes[3].as_slice())
-                .bind("[]")
-                .bind(row.hashes[4].as_slice())
-                .bind(sample.policies.as_str())
-                .bind(sample.policy_set.as_slice())
-                .bind(sample.receipt_key_id.as_slice())
-                .bind(row.signatures[1].as_slice());
-        }
-        query.execute(&mut **$tx).await?;
-        for delivered in [false, true] {
-            let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&$self.events)));
-            for row in $rows {
-                let (device, sender) = if delivered {
-                    (row.owner.sender.1, row.owner.receiver.0)
-                } else {
-                    (row.owner.receiver.1, row.owner.sender.0)
-                };
-                query = query
-                    .bind(device)
-                    .bind(row.seq)
-                    .bind(if delivered { "message_delivered" } else { "new_message" })
-                    .bind(row.owner.conversation)
-                    .bind(sender)
-                    .bind((!delivered).then_some(row.message))
-                    .bind((!delivered).then_some(2i64))
-                    .bind((!delivered).then_some(row.envelope.as_slice()))
-                    .bind(delivered.then_some(MARK))
-                    .bind($now);
-            }
-            query.execute(&mut **$tx).await?;
-        }
-        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&$self.deliveries)));
-        for row in $rows {
-            query = query.bind(row.message).bind(row.owner.receiver.0).bind($now);
-        }
-        query.execute(&mut **$tx).await?;
-        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&$self.audit)));
-        for row in $rows {
-            query = query
-                .bind(row.entry)
-                .bind(tenant)
-                .bind(row.seq)
-                .bind(row.owner.sender.0)
-                .bind(row.owner.sender.0)
-                .bind("send_message")
-                .bind("done")
-                .bind($now)
-                .bind(sample.data_key_id)
-                // A salt of 32 bytes under its data key: nonce and tag add 28.
-                .bind(row.signatures[0].get(..60))
-                .bind(sample.canonical.as_slice())
-                .bind(row.hashes[4].as_slice());
-        }
-        query.execute(&mut **$tx).await?;
-        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&$self.facts)));
-        for row in $rows {
-            query = query
-                .bind(tenant)
-                .bind(row.seq)
-                .bind("message.accepted")
-                .bind(sample.fact.as_str())
-                .bind($now);
-        }
-        query.execute(&mut **$tx).await?;
-    }};
-}
-use insert;

@@ -13,7 +13,8 @@ statements! {
     CONCERNS = "UPDATE conversations SET related_patient_id = $2
         WHERE conversation_id = $1 AND related_patient_id IS NULL";
     JOIN = "INSERT INTO participants (conversation_id, user_id, tenant_id, role, status, can_leave, archived,
-        notifications_enabled, read_seq, joined_seq, joined_at) VALUES $rows
+        notifications_enabled, read_seq, joined_seq, joined_at)
+        VALUES $rows(UUID, UUID, UUID, TEXT, TEXT, BOOLEAN, BOOLEAN, BOOLEAN, BIGINT, BIGINT, BIGINT)
         ON CONFLICT (conversation_id, user_id) DO UPDATE SET role = excluded.role, status = excluded.status,
         can_leave = excluded.can_leave, archived = excluded.archived, read_seq = excluded.read_seq,
         joined_seq = excluded.joined_seq, joined_at = excluded.joined_at, left_at = NULL";

@@ -35,7 +35,7 @@ statements! {
     MESSAGING_DEVICES = "SELECT user_id, device_id FROM devices
         WHERE user_id IN ($list) AND kind = 'messaging' AND in_manifest AND revoked_at IS NULL";
     DELIVERIES = "SELECT message_id, user_id, delivered_at FROM deliveries WHERE message_id IN ($list)";
-    INSERT_DELIVERIES = "INSERT INTO deliveries (message_id, user_id, delivered_at) VALUES $rows
+    INSERT_DELIVERIES = "INSERT INTO deliveries (message_id, user_id, delivered_at) VALUES $rows(UUID, UUID, BIGINT)
         ON CONFLICT DO NOTHING RETURNING message_id, user_id";
 
     MESSAGE = concat!("SELECT ", message_columns!(), " FROM messages m JOIN users u ON u.user_id = m.sender_id
