@@ -1,7 +1,8 @@
 //! Hearing what other processes changed: another node, or a command beside the database.
 //!
 //! Whoever ends a device's tokens notes it with a sequence of the whole database. One task of each server reads
-//! what is new once a second, whatever the number of its sockets, and closes what those tokens had opened.
+//! what is new once a second, whatever the number of its sockets, and closes what those tokens had opened. It also
+//! has the hub look for tokens that have expired.
 
 use std::time::Duration;
 
@@ -31,14 +32,17 @@ pub async fn keep_watching(app: SharedApp) {
     loop {
         tokio::select! {
             () = draining(&mut shutdown) => return,
-            _ = seconds.tick() => match look(&app, &mut seen).await {
-                Ok(()) => failing = false,
-                Err(error) if !failing => {
-                    failing = true;
-                    tracing::warn!(%error, "cannot look for ended tokens; their sockets live on until the tokens expire");
+            _ = seconds.tick() => {
+                app.hub.check_expiry(app.clock.now());
+                match look(&app, &mut seen).await {
+                    Ok(()) => failing = false,
+                    Err(error) if !failing => {
+                        failing = true;
+                        tracing::warn!(%error, "cannot look for ended tokens; their sockets live on until the tokens expire");
+                    }
+                    Err(_) => {}
                 }
-                Err(_) => {}
-            },
+            }
         }
     }
 }

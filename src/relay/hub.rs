@@ -6,9 +6,10 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
 };
 
-use sigilo_wire::{ConversationId, DeviceId, TokenFamilyId};
+use sigilo_wire::{ConversationId, DeviceId, Timestamp, TokenFamilyId};
 use tokio::sync::Notify;
 
 use super::deliver::QueuedFrame;
@@ -50,6 +51,9 @@ impl CloseReason {
     }
 }
 
+/// How long before its token ends a client is told.
+const EXPIRY_NOTICE: Duration = Duration::from_secs(60);
+
 /// The most events kept for a socket that has not looked yet; beyond that it reads them from its queue.
 const KEPT_EVENTS: usize = 32;
 
@@ -66,6 +70,15 @@ struct Slot {
     path: Option<ConversationId>,
     wake: Notify,
     news: Mutex<News>,
+    token: Mutex<Token>,
+}
+
+/// The token a socket stands on.
+#[derive(Debug)]
+struct Token {
+    expires_at: Timestamp,
+    /// Whether the client was told that it is about to.
+    told: bool,
 }
 
 /// What a socket finds when it was woken.
@@ -77,6 +90,8 @@ pub struct News {
     pub look: bool,
     /// Events that were just stored, in order.
     pub events: Vec<QueuedFrame>,
+    /// Whether the token is about to expire.
+    pub expiring: bool,
 }
 
 /// One socket's registration; it leaves the hub when dropped.
@@ -98,9 +113,28 @@ impl Registration {
     pub fn news(&self) -> News {
         std::mem::take(&mut self.slot.lock())
     }
+
+    /// Notes that the client has shown a new token of the same family.
+    pub fn renew(&self, expires_at: Timestamp) {
+        *self.slot.token() = Token { expires_at, told: false };
+    }
 }
 
 impl Slot {
+    fn token(&self) -> MutexGuard<'_, Token> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_expiry(&self, now: Timestamp) {
+        let mut token = self.token();
+        if now >= token.expires_at {
+            self.close(CloseReason::Unauthenticated);
+        } else if !token.told && now + EXPIRY_NOTICE >= token.expires_at {
+            token.told = true;
+            self.tell(|news| news.expiring = true);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, News> {
         self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -128,10 +162,11 @@ impl Hub {
     pub fn register(
         self: &Arc<Self>,
         device: DeviceId,
-        family: TokenFamilyId,
+        (family, expires_at): (TokenFamilyId, Timestamp),
         path: Option<ConversationId>,
     ) -> Registration {
-        let slot = Arc::new(Slot { family, path, wake: Notify::new(), news: Mutex::default() });
+        let token = Mutex::new(Token { expires_at, told: false });
+        let slot = Arc::new(Slot { family, path, wake: Notify::new(), news: Mutex::default(), token });
         let mut devices = self.write();
         let slots = devices.entry(device).or_insert_with(|| Vec::with_capacity(1));
         slots.retain(|older| {
@@ -188,6 +223,12 @@ impl Hub {
         }
     }
 
+    /// Closes the sockets whose tokens have expired, and warns those whose tokens are about to. Called once a second
+    /// for all: a timer for each socket would keep the server busy with thousands that are silent.
+    pub fn check_expiry(&self, now: Timestamp) {
+        self.read().values().flatten().for_each(|slot| slot.check_expiry(now));
+    }
+
     /// Closes every socket.
     pub fn disconnect_all(&self, reason: CloseReason) {
         let devices = std::mem::take(&mut *self.write());
@@ -230,12 +271,16 @@ mod tests {
         TokenFamilyId::from_bytes([byte; 16])
     }
 
+    fn token(byte: u8) -> (TokenFamilyId, Timestamp) {
+        (family(byte), Timestamp::from_micros(1_000_000_000))
+    }
+
     #[test]
     fn a_second_socket_of_the_same_path_replaces_the_first() {
         let hub = Arc::new(Hub::default());
-        let all = hub.register(device(1), family(1), None);
-        let one = hub.register(device(1), family(1), Some(ConversationId::from_bytes([9; 16])));
-        let newer = hub.register(device(1), family(1), None);
+        let all = hub.register(device(1), token(1), None);
+        let one = hub.register(device(1), token(1), Some(ConversationId::from_bytes([9; 16])));
+        let newer = hub.register(device(1), token(1), None);
         assert_eq!(all.news().close, Some(CloseReason::Replaced));
         assert_eq!(one.news().close, None);
         assert_eq!(newer.news().close, None);
@@ -247,7 +292,7 @@ mod tests {
     async fn waking_reaches_every_socket_of_the_device_and_no_other() {
         let hub = Arc::new(Hub::default());
         let (mine, other) =
-            (hub.register(device(1), family(1), None), hub.register(device(2), family(2), None));
+            (hub.register(device(1), token(1), None), hub.register(device(2), token(2), None));
         hub.wake(&[device(1), device(3)]);
         mine.woken().await;
         assert!(mine.news().look);
@@ -276,7 +321,7 @@ mod tests {
     #[test]
     fn events_are_handed_on_until_there_are_too_many_to_keep() {
         let hub = Arc::new(Hub::default());
-        let mine = hub.register(device(1), family(1), None);
+        let mine = hub.register(device(1), token(1), None);
         hub.push(device(2), || panic!("nobody is there to hand it to"));
         let seqs = |news: &News| news.events.iter().map(|event| event.seq).collect::<Vec<_>>();
         hub.push(device(1), || event(1));
@@ -290,11 +335,32 @@ mod tests {
         assert_eq!((seqs(&news), news.look), (vec![], true), "what was dropped is looked for");
     }
 
+    #[tokio::test]
+    async fn a_client_is_told_once_that_its_token_ends_and_out_when_it_has() {
+        let hub = Arc::new(Hub::default());
+        let mine = hub.register(device(1), token(1), None);
+        let at = |second: i64| Timestamp::from_micros(second * 1_000_000);
+        hub.check_expiry(at(900));
+        assert!(!mine.news().expiring);
+        hub.check_expiry(at(940));
+        mine.woken().await;
+        assert!(mine.news().expiring);
+        hub.check_expiry(at(941));
+        assert!(!mine.news().expiring, "said once");
+        mine.renew(at(2_000));
+        hub.check_expiry(at(1_000));
+        assert_eq!(mine.news().close, None, "a newer token was shown");
+        hub.check_expiry(at(1_940));
+        assert!(mine.news().expiring, "said once for each token");
+        hub.check_expiry(at(2_000));
+        assert_eq!(mine.news().close, Some(CloseReason::Unauthenticated));
+    }
+
     #[test]
     fn only_sockets_of_ended_tokens_are_closed() {
         let hub = Arc::new(Hub::default());
-        let old = hub.register(device(1), family(1), None);
-        let new = hub.register(device(1), family(2), Some(ConversationId::from_bytes([9; 16])));
+        let old = hub.register(device(1), token(1), None);
+        let new = hub.register(device(1), token(2), Some(ConversationId::from_bytes([9; 16])));
         hub.disconnect_all_but(device(1), Some(family(2)), CloseReason::Unauthenticated);
         assert_eq!(old.news().close, Some(CloseReason::Unauthenticated));
         assert_eq!(new.news().close, None);

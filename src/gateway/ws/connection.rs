@@ -2,6 +2,8 @@
 //!
 //! The queue is in the database. The socket remembers how far it has sent and what is not acknowledged yet, at
 //! most 256 events; everything else waits in the queue, so a slow or absent client costs no memory.
+//!
+//! What a socket does for a moment is boxed, so that its task is as large as its waiting, not as its busiest moment.
 
 use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
 
@@ -35,8 +37,6 @@ use crate::{
 
 /// How long a closing socket may take to say so.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// How long before its token ends a client is told.
-const EXPIRY_NOTICE: Duration = Duration::from_secs(60);
 /// How many sends of one socket are on their way to the disk before it is read further.
 const MAX_PENDING_SENDS: usize = 64;
 
@@ -50,7 +50,10 @@ enum End {
     Gone,
 }
 
-type Sending = Pin<Box<dyn Future<Output = (RequestId, String, Result<Accepted>)> + Send>>;
+/// What became of a message sent under a request id of the client's.
+type Sent = (RequestId, String, Result<Accepted>);
+
+type Sending = Pin<Box<dyn Future<Output = Sent> + Send>>;
 
 struct Connection {
     app: SharedApp,
@@ -66,7 +69,6 @@ struct Connection {
     in_flight: BTreeSet<i64>,
     /// Whether what waited at the beginning has been sent.
     caught_up: bool,
-    told_expiry: bool,
     heard_since_ping: bool,
     sends: FuturesUnordered<Sending>,
 }
@@ -91,7 +93,6 @@ pub(super) async fn run(
         behind: true,
         in_flight: BTreeSet::new(),
         caught_up: false,
-        told_expiry: false,
         heard_since_ping: true,
         sends: FuturesUnordered::new(),
     };
@@ -100,40 +101,54 @@ pub(super) async fn run(
         Err(end) => end,
     };
     drop(registration);
-    connection.farewell(end).await;
+    Box::pin(connection.farewell(end)).await;
     metrics::gauge!("sigilo_sockets").decrement(1.0);
 }
 
 impl Connection {
     async fn serve(&mut self, registration: &Registration) -> Result<std::convert::Infallible, End> {
-        if let Err(error) = deliver::shorten_queue(&self.app, &self.session.ctx).await {
-            tracing::warn!(%error, "an old queue could not be shortened");
-        }
-        self.fill().await?;
+        Box::pin(self.begin()).await?;
         let mut ping = timer(Duration::from_secs(self.app.config.relay.ping_s));
-        let mut clock = timer(Duration::from_secs(1));
         loop {
             // What the last round wrote leaves together.
             self.flush().await?;
             tokio::select! {
-                () = registration.woken() => self.take_news(registration.news()).await?,
-                Some((request, id, result)) = self.sends.next(), if !self.sends.is_empty() => {
-                    self.answer(request, Some(id), result).await?;
-                    while let Some(Some((request, id, result))) = self.sends.next().now_or_never() {
-                        self.answer(request, Some(id), result).await?;
-                    }
+                () = registration.woken() => Box::pin(self.take_news(registration.news())).await?,
+                Some(sent) = self.sends.next(), if !self.sends.is_empty() => Box::pin(self.answer_sends(sent)).await?,
+                frame = self.socket.recv(), if self.sends.len() < MAX_PENDING_SENDS => {
+                    Box::pin(self.receive(frame, registration)).await?;
                 }
-                frame = self.socket.recv(), if self.sends.len() < MAX_PENDING_SENDS => self.receive(frame).await?,
                 _ = ping.tick() => self.ping().await?,
-                _ = clock.tick() => self.check_expiry().await?,
             }
         }
+    }
+
+    /// Shows what waits.
+    async fn begin(&mut self) -> Result<(), End> {
+        if let Err(error) = deliver::shorten_queue(&self.app, &self.session.ctx).await {
+            tracing::warn!(%error, "an old queue could not be shortened");
+        }
+        self.fill().await
+    }
+
+    /// Answers a send, and those that were stored with it.
+    async fn answer_sends(&mut self, (request, id, result): Sent) -> Result<(), End> {
+        self.answer(request, Some(id), result).await?;
+        while let Some(Some((request, id, result))) = self.sends.next().now_or_never() {
+            self.answer(request, Some(id), result).await?;
+        }
+        Ok(())
     }
 
     /// Sends what was just stored, when it is the next of the queue; otherwise looks into the queue.
     async fn take_news(&mut self, news: News) -> Result<(), End> {
         if let Some(reason) = news.close {
             return Err(End::Close(reason));
+        }
+        if news.expiring {
+            let data = json!({"expires_at": self.session.expires_at});
+            let now = self.app.clock.now();
+            self.send(&frames::transient(EventType::SessionExpiring, data, now, None)).await?;
         }
         self.behind |= news.look;
         for event in news.events {
@@ -181,10 +196,14 @@ impl Connection {
         self.send(&event.frame).await
     }
 
-    async fn receive(&mut self, frame: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+    async fn receive(
+        &mut self,
+        frame: Option<Result<Message, axum::Error>>,
+        registration: &Registration,
+    ) -> Result<(), End> {
         self.heard_since_ping = true;
         match frame {
-            Some(Ok(Message::Text(text))) => self.handle(frames::parse(&text)).await,
+            Some(Ok(Message::Text(text))) => self.handle(frames::parse(&text), registration).await,
             Some(Ok(Message::Binary(_))) => {
                 let error =
                     Error::invalid(ErrorCode::InvalidJson, json!({"problem": "frames are JSON text"}));
@@ -198,7 +217,11 @@ impl Connection {
         }
     }
 
-    async fn handle(&mut self, Received { frame, request_id }: Received) -> Result<(), End> {
+    async fn handle(
+        &mut self,
+        Received { frame, request_id }: Received,
+        registration: &Registration,
+    ) -> Result<(), End> {
         let request = self.request();
         match frame {
             Ok(ClientFrame::Ack { event_ids }) => match self.acknowledge(&event_ids).await {
@@ -206,7 +229,7 @@ impl Connection {
                 Err(error) => self.answer(request, request_id, Err::<(), _>(error)).await,
             },
             Ok(ClientFrame::Auth { token, .. }) => {
-                let renewed = self.renew(&token, request).await;
+                let renewed = self.renew(&token, request, registration).await;
                 self.answer(request, request_id, renewed).await
             }
             Ok(ClientFrame::SendMessage { request_id, conversation_id, data }) => {
@@ -263,7 +286,12 @@ impl Connection {
         Ok(())
     }
 
-    async fn renew(&mut self, token: &str, request: RequestId) -> Result<serde_json::Value> {
+    async fn renew(
+        &mut self,
+        token: &str,
+        request: RequestId,
+        registration: &Registration,
+    ) -> Result<serde_json::Value> {
         let renewed = auth::authenticate_session(&self.app, token, request, self.session.ctx.address).await?;
         // The hub knows this socket by its family.
         if renewed.ctx.caller()?.device_id != self.session.ctx.caller()?.device_id
@@ -271,8 +299,8 @@ impl Connection {
         {
             return Err(Error::Unauthenticated(ErrorCode::Unauthenticated));
         }
+        registration.renew(renewed.expires_at);
         self.session = renewed;
-        self.told_expiry = false;
         Ok(json!({"expires_at": self.session.expires_at}))
     }
 
@@ -317,20 +345,6 @@ impl Connection {
         }
         self.heard_since_ping = false;
         self.write(Message::Ping(Vec::new().into())).await
-    }
-
-    async fn check_expiry(&mut self) -> Result<(), End> {
-        let now = self.app.clock.now();
-        let expires_at = self.session.expires_at;
-        if now >= expires_at {
-            return Err(End::Close(CloseReason::Unauthenticated));
-        }
-        if now + EXPIRY_NOTICE >= expires_at && !self.told_expiry {
-            self.told_expiry = true;
-            let data = json!({"expires_at": expires_at});
-            self.send(&frames::transient(EventType::SessionExpiring, data, now, None)).await?;
-        }
-        Ok(())
     }
 
     async fn send(&mut self, frame: &impl Serialize) -> Result<(), End> {
@@ -413,4 +427,19 @@ fn timer(period: Duration) -> Interval {
 /// Whether a frame was refused for its size, which leaves the rest of the stream unreadable.
 fn is_too_large(error: &axum::Error) -> bool {
     error.to_string().contains("too long") || error.to_string().contains("too big")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_output<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_waiting_socket_is_a_small_task() {
+        let size = size_of_output(run);
+        assert!(size <= 2_048, "{size} bytes");
+    }
 }

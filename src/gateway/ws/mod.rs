@@ -37,9 +37,9 @@ use crate::{
 /// A frame may be a little larger than the largest send: it also names itself.
 const MAX_FRAME: usize = MAX_SEND_REQUEST + 4 * 1024;
 
-/// How much of a socket is read at a time, in bytes. Each connection keeps a buffer of this size and clears it
-/// at every read, so the library's 128 KiB would be most of what an idle connection costs.
-const READ_BUFFER: usize = 8 * 1024;
+/// How much of a socket is read at a time, in bytes: more than a text message takes. Each connection keeps a buffer
+/// of this size and clears it at every read, so the library's 128 KiB would be most of what an idle connection costs.
+const READ_BUFFER: usize = 3 * 1024;
 
 /// From how many bytes on a socket's waiting frames are written without being asked to, so that a burst leaves
 /// no larger buffer behind.
@@ -111,7 +111,8 @@ async fn open(
         let problem = json!({"field": "upgrade", "problem": rejection.body_text()});
         Error::invalid(ErrorCode::InvalidField, problem)
     })?;
-    let registration: Registration = app.hub.register(device, session.family, conversation);
+    let registration: Registration =
+        app.hub.register(device, (session.family, session.expires_at), conversation);
     // The server may have begun to stop, and told its sockets, between the two.
     if app.shutdown.borrow().is_draining() {
         return Err(ApiError(Error::Unavailable("the server is restarting".to_owned())));
