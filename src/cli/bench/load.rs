@@ -18,11 +18,12 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, timeout},
 };
 
 use super::{
     Transport,
+    pace::Pacer,
     sign::Frame,
     socket::{Acks, Incoming, PATIENCE, Socket, silent},
     stats::Times,
@@ -138,6 +139,7 @@ pub(super) async fn run(address: &str, pairs: &mut [LoadPair], plan: &Plan) -> R
         .timeout(PATIENCE)
         .build()
         .map_err(Error::internal)?;
+    let pacer = Pacer::start()?;
     let start = Instant::now();
     let mut tasks = JoinSet::new();
     let all = pairs.len();
@@ -151,7 +153,7 @@ pub(super) async fn run(address: &str, pairs: &mut [LoadPair], plan: &Plan) -> R
         });
         let (done, over) = watch::channel(false);
         tasks.spawn(receive(receiving, Arc::clone(&shared), over));
-        let pace = Pace { start, plan: *plan, number, all };
+        let pace = Pace { start, plan: *plan, number, all, pacer: pacer.clone() };
         let post = Post {
             http: http.clone(),
             url: format!("http://{address}{}", pair.path),
@@ -200,6 +202,7 @@ struct Pace {
     plan: Plan,
     number: usize,
     all: usize,
+    pacer: Pacer,
 }
 
 impl Pace {
@@ -305,11 +308,15 @@ async fn send_by_socket(socket: Socket, frames: &[Frame], shared: &Shared, pace:
         if next.is_none() && unanswered == 0 && heard.marks == sent {
             return Ok(heard.finish());
         }
-        match heard.socket.next(due.unwrap_or_else(|| Instant::now() + PATIENCE)).await? {
-            Some(text) => unanswered -= heard.take_all(&text, shared).await?.min(unanswered),
-            None if due.is_some() => {}
-            None => return Err(silent()),
-        }
+        let text = match due {
+            Some(due) => tokio::select! {
+                () = pace.pacer.sleep_until(due) => continue,
+                text = heard.socket.next(due + PATIENCE) => text?,
+            },
+            None => heard.socket.next(Instant::now() + PATIENCE).await?,
+        };
+        let text = text.ok_or_else(silent)?;
+        unanswered -= heard.take_all(&text, shared).await?.min(unanswered);
     }
 }
 
@@ -348,7 +355,9 @@ async fn send_by_http(
         let mut measured = Measured::default();
         for (place, frame) in frames.iter().enumerate() {
             let Some(due) = pace.due(place) else { break };
-            sleep_until(due).await;
+            if pace.plan.rate.is_some() {
+                pace.pacer.sleep_until(due).await;
+            }
             shared.note_sent(place, due);
             post.send(frame.http()).await?;
             measured.receipt.note(shared.since_sent(place));
@@ -451,7 +460,7 @@ mod tests {
     fn pace(rate: Option<f64>, number: usize) -> Pace {
         let time = Duration::from_secs(2);
         let plan = Plan { transport: Transport::Ws, time, window: 1, rate, messages: 100 };
-        Pace { start: Instant::now(), plan, number, all: 4 }
+        Pace { start: Instant::now(), plan, number, all: 4, pacer: Pacer::start().unwrap() }
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! `sigilo bench`: the load tool. It measures the program itself, as a child process, through its public API.
 
 mod ceiling;
+mod connections;
 mod echo;
+mod ground;
 mod load;
 mod machine;
+mod pace;
 mod process;
 mod progress;
 mod provision;
@@ -32,6 +35,9 @@ enum What {
     /// Sends and delivers messages between pairs of devices, beside what storage and sockets can do at best.
     #[command(after_help = "Example: sigilo bench relay --engine sqlite --pairs 32 --seconds 10 --json")]
     Relay(relay::Relay),
+    /// Holds thousands of silent sockets open: the memory each takes, and the delivery times beside them.
+    #[command(after_help = "Example: sigilo bench connections --connections 20000")]
+    Connections(connections::Connections),
     /// The echoing server of the socket ceiling.
     #[command(hide = true)]
     Echo(echo::Echo),
@@ -41,6 +47,7 @@ impl Bench {
     pub(super) async fn run(self) -> Result<Outcome> {
         match self.what {
             What::Relay(relay) => relay.run().await,
+            What::Connections(connections) => connections.run().await,
             What::Echo(echo) => echo.run().await,
         }
     }
