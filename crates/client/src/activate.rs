@@ -20,10 +20,10 @@ use crate::{
     env::Env,
     invitation::Invitation,
     profile::{
-        Profile,
+        Profile, history_keys,
         records::{
             Account, Attempt, Contact, ContactDevice, ContactHistoryKey, Home, KyberPreKey, ONLY,
-            OwnHistoryKey, OwnIdentity, SecretBytes, SignedPreKey, Stage,
+            OwnIdentity, SecretBytes, SignedPreKey, Stage,
         },
     },
     sessions,
@@ -199,19 +199,17 @@ impl Engine {
         self.refresh_clinic().await?;
         let identity = IdentitySecret::generate(&mut self.env.rng());
         let history = XWingSecret::generate(&mut self.env.rng());
-        let key_id = history.public().history_key_id();
         let random = u32::from(u16::from_be_bytes(self.env.bytes()));
         let step = self.profile.step();
+        let history_key_id = history_keys::keep(&step, &history, self.env.now())?;
         step.put(&OwnIdentity {
             secret: SecretBytes(identity.to_bytes().to_vec()),
             registration_id: 1 + random % REGISTRATION_IDS,
             next_pre_key_id: 1,
             signed_pre_key_id: 0,
             last_resort_kyber_id: 0,
-            history_key_id: key_id,
+            history_key_id,
         })?;
-        let seed = SecretBytes(history.seed().to_vec());
-        step.put(&OwnHistoryKey { key_id, seed, created_at: self.env.now() })?;
         step.put(&Home { stage: Stage::KeysMade, ..home })?;
         step.commit().await
     }
@@ -240,9 +238,8 @@ impl Engine {
         let account = self.account()?;
         let identity = self.identity().await?;
         let own: OwnIdentity = self.profile.get(ONLY).await?.ok_or(Error::NotActivated)?;
-        let history: Option<OwnHistoryKey> = self.profile.get(own.history_key_id.as_bytes()).await?;
-        let history = history.ok_or_else(|| Error::internal("no history key"))?;
-        let public = XWingSecret::from_seed(history.seed.key()?).public();
+        let history = history_keys::current(&self.profile).await?;
+        let public = history.secret.public();
         let manifest = Manifest {
             tenant: account.tenant,
             user: account.user,

@@ -39,10 +39,10 @@ use crate::{
     env::Env,
     outbox::{Draft, post::own_message},
     profile::{
-        Profile,
+        Profile, history_keys,
         records::{
             Account, ClinicKey, ClinicRecord, Contact, ContactDevice, ContactHistoryKey, ConversationRecord,
-            Home, ONLY, OutboxItem, OwnHistoryKey, OwnIdentity, SecretBytes, Stage,
+            Home, ONLY, OutboxItem, OwnIdentity, SecretBytes, Stage,
         },
     },
     seals::check::Keys,
@@ -282,8 +282,8 @@ impl Party {
         contact.name = Some(name.into());
         contact.devices = vec![ContactDevice { device: DEVICE, registration_id, fresh: true }];
         contact.refresh_due = false;
-        let key_id = history.public().history_key_id();
         let step = profile.step();
+        let key_id = history_keys::keep(&step, &history, NOW).unwrap();
         let mut own = OwnIdentity {
             secret: SecretBytes(identity.to_bytes().to_vec()),
             registration_id,
@@ -293,8 +293,6 @@ impl Party {
             history_key_id: key_id,
         };
         let keys = sessions::make_first(&step, &mut own, ONE_TIME_KEYS, &env).unwrap();
-        step.put(&OwnHistoryKey { key_id, seed: SecretBytes(history.seed().to_vec()), created_at: NOW })
-            .unwrap();
         step.put(&ContactHistoryKey { user, key_id, public_key: history.public() }).unwrap();
         step.put(&account).unwrap();
         step.put(&contact).unwrap();

@@ -6,6 +6,7 @@
 //! not at all, and only then is the server told.
 
 mod cipher;
+pub(crate) mod history_keys;
 pub(crate) mod records;
 mod secret;
 mod store;

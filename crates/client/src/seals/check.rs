@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 
 use sigilo_seal::{
     ArchiveKey, IdentityPublicKey, KeyId, KeyPurpose, Member, Origin, Recipient, RecordSeal, XWingPublic,
-    XWingSecret,
     record_seal::{RecheckError, SealError},
 };
 use sigilo_wire::{
@@ -18,7 +17,10 @@ use super::clinic_key;
 use crate::{
     Error, Result,
     engine::Engine,
-    profile::records::{Contact, ContactHistoryKey, OwnHistoryKey},
+    profile::{
+        history_keys,
+        records::{Contact, ContactHistoryKey},
+    },
 };
 
 /// Whether keys that are not known are asked for.
@@ -115,12 +117,11 @@ impl Engine {
         let record = RecordSeal::of_new(&origin, &seal.seal)
             .map_err(|error| Flaw::of(SealProblem::Unopenable, error))?;
         self.check_maker(&record, sender, keys).await?;
-        let own_keys = self.profile.all::<OwnHistoryKey>(b"").await?;
+        let own_keys = history_keys::all(&self.profile).await?;
         let own = own_keys.iter().find(|own| record.key_ids().any(|id| id == own.key_id));
         let own = own.ok_or_else(|| Flaw::of(SealProblem::MissingCopy, "it has no copy for this account"))?;
-        let secret = XWingSecret::from_seed(own.seed.key()?);
         let archive = record
-            .open_copy(own.key_id, &secret)
+            .open_copy(own.key_id, &own.secret)
             .map_err(|error| Flaw::of(SealProblem::Unopenable, error))?;
         Ok((record, archive))
     }
