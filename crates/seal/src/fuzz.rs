@@ -8,6 +8,7 @@ use crate::{
     content::{Content, ContentError},
     ed25519::Ed25519Public,
     identity::{IdentityPublicKey, KyberPublicKey, PreKeyPublic},
+    link::LinkPackage,
     manifest::Manifest,
     message::Envelope,
     padding::{pad, unpad},
@@ -23,9 +24,10 @@ use crate::{
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("root_statement", root_statement),
     ("manifest", manifest),
+    ("link_package", link_package),
     ("receipt", receipt),
     ("envelope", envelope),
     ("padding", padding),
@@ -46,6 +48,13 @@ pub fn root_statement(data: &[u8]) {
 pub fn manifest(data: &[u8]) {
     if let Ok(manifest) = Manifest::decode(data) {
         assert_eq!(manifest.encode(), data);
+    }
+}
+
+/// [`LinkPackage::decode`].
+pub fn link_package(data: &[u8]) {
+    if let Ok(package) = LinkPackage::decode(data) {
+        assert_eq!(package.encode().as_slice(), data);
     }
 }
 

@@ -4,8 +4,8 @@
 //! performs input or output: time and randomness are arguments, bytes go in and come out.
 //!
 //! Reading order: [`encode`] (how every statement is written), [`identity`] and [`root`] (who signs),
-//! [`manifest`] (a user's devices), [`context`] and [`message`] (one message), [`record_seal`] (how the clinic
-//! reads it in seven years), [`receipt`] (what the server promises).
+//! [`manifest`] (a user's devices), [`link`] (how a device joins them), [`context`] and [`message`] (one message),
+//! [`record_seal`] (how the clinic reads it in seven years), [`receipt`] (what the server promises).
 //!
 //! # What it does not protect from
 //! A device that is broken into gives away its keys and what it has shown. A participant may copy what they
@@ -24,6 +24,7 @@ pub mod fuzz;
 pub mod identity;
 pub mod identity_change;
 pub mod key_check;
+pub mod link;
 pub mod manifest;
 pub mod message;
 pub mod padding;
@@ -46,6 +47,7 @@ pub use context::{Attachment, Context};
 pub use ed25519::{Ed25519Public, Ed25519Secret};
 pub use encode::DecodeError;
 pub use identity::{IdentityPublicKey, IdentitySecret, KeyError, KyberPublicKey, PreKeyPublic};
+pub use link::{LinkOffer, LinkPackage, LinkedContact};
 pub use manifest::{Manifest, ManifestDevice, SignedManifest};
 pub use message::{Envelope, NotAuthentic, SealedMessage, SessionPeer};
 pub use primitives::sha256;
@@ -53,6 +55,6 @@ pub use receipt::Receipt;
 pub use record_seal::{Member, Recipient, RecordSeal, SealHeader, SealedCopy};
 pub use rng09::Rng09;
 pub use root::{KeyPurpose, RootFingerprint, RootStatement, SignedRootStatement};
-pub use secret::{ArchiveKey, ContentKey};
+pub use secret::{ArchiveKey, ContentKey, LinkClaim, LinkSecret};
 pub use wire::Origin;
 pub use xwing::{XWingPublic, XWingSecret};

@@ -75,6 +75,10 @@ secret_keys! {
     ArchiveKey,
     /// `FK`: encrypts one file of the vault.
     FileKey,
+    /// What the QR code of a new device carries and the server never sees.
+    LinkSecret,
+    /// What a linked device shows the server, once, for its tokens.
+    LinkClaim,
 }
 
 #[cfg(test)]

@@ -10,8 +10,11 @@ use sigilo_wire::{Base64, ConversationId, DeviceNumber, MessageId, SealId, Tenan
 
 use crate::{
     ArchiveKey, Content, ContentKey, Context, Ed25519Secret, Envelope, IdentityPublicKey, IdentitySecret,
-    KeyPurpose, KyberPublicKey, Manifest, ManifestDevice, Member, PreKeyPublic, Receipt, Recipient,
-    RecordSeal, RootFingerprint, RootStatement, SealHeader, XWingSecret, key_check, message, padding,
+    KeyPurpose, KyberPublicKey, LinkClaim, LinkOffer, LinkPackage, LinkSecret, LinkedContact, Manifest,
+    ManifestDevice, Member, PreKeyPublic, Receipt, Recipient, RecordSeal, RootFingerprint, RootStatement,
+    SealHeader, XWingSecret, key_check,
+    link::LinkedAccount,
+    message, padding,
     primitives::{hkdf, hmac_sha256, sha256},
     receipt::audit_leaf,
     testing::sample_context,
@@ -178,6 +181,64 @@ fn manifest_vectors() {
             "tenant": TENANT, "user": USER, "history_seed": b64([0x13; 32]),
             "history_public_key": b64(history().public().as_bytes()),
             "history_key_id": history().public().history_key_id(), "manifests": vectors,
+        }),
+    );
+}
+
+#[test]
+fn link_vectors() {
+    let key = XWingSecret::from_seed([0x1b; 32]);
+    let offer = LinkOffer {
+        link_id: [0x51; 32],
+        key_sha256: sha256(key.public().as_bytes()),
+        registration_id: 1_002,
+        secret: LinkSecret::from_bytes([0x52; 32]),
+    };
+    let device = |number, registration_id| ManifestDevice {
+        device: DeviceNumber::new(number).unwrap(),
+        registration_id,
+        added_at: NOW,
+    };
+    let manifest = Manifest {
+        tenant: TENANT,
+        user: USER,
+        version: 2,
+        previous: Some([0x53; 32]),
+        history_public_key: history().public(),
+        devices: vec![device(1, 1_001), device(2, 1_002)],
+    };
+    let earlier = XWingSecret::from_seed([0x1c; 32]);
+    let other_identity = IdentitySecret::from_bytes([0x1a; 32]).public();
+    let package = LinkPackage {
+        tenant: TENANT,
+        user: USER,
+        device: DeviceNumber::new(2).unwrap(),
+        claim: LinkClaim::from_bytes([0x54; 32]),
+        identity: identity(),
+        root: RootFingerprint::of(&root().public()),
+        checkpoint: Vec::new(),
+        history: vec![(history(), LATER), (earlier, NOW)],
+        manifest: manifest.sign(&identity(), &mut Constant(0x22)),
+        epochs: vec![(KeyPurpose::Records, 1)],
+        contacts: vec![LinkedContact { user: OTHER_USER, identity: other_identity, verified: true }],
+    };
+    let sealed = package.seal(&offer, &key.public(), 2, &mut Constant(0x25)).unwrap();
+    let account = LinkedAccount { tenant: TENANT, user: USER, manifest_version: 2 };
+    LinkPackage::open(&sealed, &offer, &key, &account).unwrap();
+    agree(
+        "link",
+        &json!({
+            "key_seed": b64([0x1b; 32]), "link_id": b64([0x51; 32]), "key_sha256": b64(offer.key_sha256),
+            "registration_id": 1_002, "secret": b64([0x52; 32]), "code": offer.code(),
+            "tenant": TENANT, "user": USER, "manifest_version": 2, "device": 2, "claim": b64([0x54; 32]),
+            "identity_private_key_clamped": b64(*identity().to_bytes()), "root": b64(package.root.as_bytes()),
+            "checkpoint": "",
+            "history": [{"seed": b64([0x13; 32]), "created_at": LATER}, {"seed": b64([0x1c; 32]), "created_at": NOW}],
+            "manifest": b64(&package.manifest.statement), "manifest_signature": b64(package.manifest.signature),
+            "epochs": [{"purpose": "records", "epoch": 1}],
+            "contacts": [{"user": OTHER_USER, "identity_key": other_identity, "verified": true}],
+            "package": b64(&*package.encode()), "random": b64([0x25; 64]),
+            "enc": b64(&sealed.enc), "ct": b64(&sealed.ct),
         }),
     );
 }

@@ -1,7 +1,7 @@
 //! X-Wing (X25519 and ML-KEM-768 together) under HPKE: to whom archive keys are sealed.
 //!
 //! ```text
-//! HPKE base mode (RFC 9180), KEM X-Wing 0x647a, KDF HKDF-SHA256, AEAD AES-256-GCM
+//! HPKE base or PSK mode (RFC 9180), KEM X-Wing 0x647a, KDF HKDF-SHA256, AEAD AES-256-GCM
 //! ```
 //! Sources: RFC 9180; draft-connolly-cfrg-xwing-kem; draft-ietf-hpke-pq. A private key is its 32-byte seed.
 //!
@@ -12,7 +12,7 @@
 use std::convert::Infallible;
 
 use hpke::{
-    Deserializable as _, HpkeError, Kem, OpModeR, OpModeS, Serializable as _, aead::AesGcm256,
+    Deserializable as _, HpkeError, Kem, OpModeR, OpModeS, PskBundle, Serializable as _, aead::AesGcm256,
     kdf::HkdfSha256, kem::XWing,
 };
 use rand_core::{CryptoRng, TryCryptoRng, TryRng};
@@ -49,6 +49,27 @@ pub struct SealingFailed;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the sealed bytes do not open with this key")]
 pub struct OpeningFailed;
+
+/// A secret both sides have beforehand, and its public name: without it, HPKE's PSK mode opens nothing.
+#[derive(Clone, Copy)]
+pub struct PreShared<'a> {
+    /// The secret.
+    pub secret: &'a [u8; 32],
+    /// Its name.
+    pub id: &'a [u8; 32],
+}
+
+impl std::fmt::Debug for PreShared<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PreShared")
+    }
+}
+
+impl<'a> PreShared<'a> {
+    fn bundle(self) -> Result<PskBundle<'a>, HpkeError> {
+        PskBundle::new(self.secret, self.id)
+    }
+}
 
 /// A public key: 1,216 bytes, with ML-KEM's modulus check done (FIPS 203 section 7.2).
 #[derive(Clone, PartialEq, Eq)]
@@ -93,11 +114,23 @@ impl XWingPublic {
         aad: &[u8],
         plaintext: &[u8],
     ) -> Result<Sealed, SealingFailed> {
-        let mut rng = Fixed { bytes: Zeroizing::new(*randomness), drawn: 0 };
-        let sealed = self.seal(&mut rng, info, aad, plaintext).map_err(|_| SealingFailed)?;
-        // INVARIANT: the crate draws the 64 bytes once and nothing else. Another version that draws otherwise
-        // would make copies that nobody can recompute, so it must not seal at all.
-        if rng.drawn == RANDOMNESS_LENGTH { Ok(sealed) } else { Err(SealingFailed) }
+        self.seal(&OpModeS::Base, randomness, info, aad, plaintext)
+    }
+
+    /// HPKE in PSK mode with the encapsulation randomness given.
+    ///
+    /// # Errors
+    /// [`SealingFailed`].
+    pub fn seal_psk_with(
+        &self,
+        randomness: &[u8; RANDOMNESS_LENGTH],
+        shared: PreShared<'_>,
+        info: &[u8],
+        aad: &[u8],
+        plaintext: &[u8],
+    ) -> Result<Sealed, SealingFailed> {
+        let mode = OpModeS::Psk(shared.bundle().map_err(|_| SealingFailed)?);
+        self.seal(&mode, randomness, info, aad, plaintext)
     }
 
     /// HPKE in base mode with fresh randomness.
@@ -116,11 +149,25 @@ impl XWingPublic {
         self.seal_with(&randomness, info, aad, plaintext)
     }
 
-    fn seal(&self, rng: &mut Fixed, info: &[u8], aad: &[u8], plaintext: &[u8]) -> Result<Sealed, HpkeError> {
-        let key = PublicKey::from_bytes(self.0.as_slice())?;
-        let (enc, mut context) =
-            hpke::setup_sender_with_rng::<AesGcm256, HkdfSha256, XWing>(&OpModeS::Base, &key, info, rng)?;
-        Ok(Sealed { enc: enc.to_bytes().to_vec(), ct: context.seal(plaintext, aad)? })
+    fn seal(
+        &self,
+        mode: &OpModeS<'_, XWing>,
+        randomness: &[u8; RANDOMNESS_LENGTH],
+        info: &[u8],
+        aad: &[u8],
+        plaintext: &[u8],
+    ) -> Result<Sealed, SealingFailed> {
+        let mut rng = Fixed { bytes: Zeroizing::new(*randomness), drawn: 0 };
+        let mut sealed = || {
+            let key = PublicKey::from_bytes(self.0.as_slice())?;
+            let (enc, mut context) =
+                hpke::setup_sender_with_rng::<AesGcm256, HkdfSha256, XWing>(mode, &key, info, &mut rng)?;
+            Ok(Sealed { enc: enc.to_bytes().to_vec(), ct: context.seal(plaintext, aad)? })
+        };
+        let sealed = sealed().map_err(|_: HpkeError| SealingFailed)?;
+        // INVARIANT: the crate draws the 64 bytes once and nothing else. Another version that draws otherwise
+        // would make copies that nobody can recompute, so it must not seal at all.
+        if rng.drawn == RANDOMNESS_LENGTH { Ok(sealed) } else { Err(SealingFailed) }
     }
 }
 
@@ -187,11 +234,35 @@ impl XWingSecret {
         info: &[u8],
         aad: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, OpeningFailed> {
+        self.open_in(&OpModeR::Base, sealed, info, aad)
+    }
+
+    /// Opens what was sealed to the public half in PSK mode.
+    ///
+    /// # Errors
+    /// [`OpeningFailed`] when the key, the secret, its name, info, associated data or sealed bytes are others.
+    pub fn open_psk(
+        &self,
+        sealed: &Sealed,
+        shared: PreShared<'_>,
+        info: &[u8],
+        aad: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, OpeningFailed> {
+        let mode = OpModeR::Psk(shared.bundle().map_err(|_| OpeningFailed)?);
+        self.open_in(&mode, sealed, info, aad)
+    }
+
+    fn open_in(
+        &self,
+        mode: &OpModeR<'_, XWing>,
+        sealed: &Sealed,
+        info: &[u8],
+        aad: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, OpeningFailed> {
         let opened = || {
             let enc = EncappedKey::from_bytes(&sealed.enc)?;
-            let mode = OpModeR::Base;
             let mut context =
-                hpke::setup_receiver::<AesGcm256, HkdfSha256, XWing>(&mode, &self.expanded(), &enc, info)?;
+                hpke::setup_receiver::<AesGcm256, HkdfSha256, XWing>(mode, &self.expanded(), &enc, info)?;
             context.open(&sealed.ct, aad)
         };
         opened().map(Zeroizing::new).map_err(|_: HpkeError| OpeningFailed)

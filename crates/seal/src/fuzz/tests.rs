@@ -11,8 +11,8 @@ use sigilo_wire::{MessageId, SealId, Timestamp};
 
 use super::*;
 use crate::{
-    Commitment, ContentKey, Ed25519Secret, IdentitySecret, KeyPurpose, ManifestDevice, Member, Recipient,
-    SealHeader, testing::test_rng,
+    Commitment, ContentKey, Ed25519Secret, IdentitySecret, KeyPurpose, LinkClaim, LinkedContact,
+    ManifestDevice, Member, Recipient, RootFingerprint, SealHeader, testing::test_rng,
 };
 
 fn corpus(target: &str) -> PathBuf {
@@ -129,6 +129,23 @@ fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let archive = ArchiveKey::from_bytes([14; 32]);
     let seal =
         RecordSeal::create(&archive, header, at, vec![member], &recipients, &identity, &mut rng).unwrap();
+    let package = LinkPackage {
+        tenant,
+        user: manifest.user,
+        device: DeviceNumber::FIRST,
+        claim: LinkClaim::from_bytes([15; 32]),
+        root: RootFingerprint([16; 32]),
+        checkpoint: vec![17],
+        history: vec![(XWingSecret::from_seed([18; 32]), at)],
+        manifest: manifest.sign(&identity, &mut rng),
+        epochs: vec![(KeyPurpose::Receipt, 1)],
+        contacts: vec![LinkedContact {
+            user: UserId::from_bytes([3; 16]),
+            identity: identity.public(),
+            verified: false,
+        }],
+        identity: identity.clone(),
+    };
     let file = br#"{"v":1,"files":[{"file_id":"01010101-0101-0101-0101-010101010101","key":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","name":"a","mime":"b","size":1,"sha256":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="}]}"#;
     vec![
         ("root_statement", "records", root(KeyPurpose::Records, history.as_bytes().to_vec())),
@@ -136,6 +153,7 @@ fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("root_statement", "label-only", b"sigilo/v1/root-statement".to_vec()),
         ("manifest", "second", manifest.encode()),
         ("manifest", "first", Manifest { version: 1, previous: None, ..manifest }.encode()),
+        ("link_package", "one-of-each", package.encode().to_vec()),
         ("receipt", "one-policy", receipt.encode()),
         ("envelope", "message", envelope.encode().to_vec()),
         ("envelope", "call-signal", [&[2][..], &[0; 24]].concat()),
