@@ -7,6 +7,7 @@ mod support;
 
 mod account;
 mod activation;
+mod care_team;
 mod chat;
 mod crash;
 mod exchange;
@@ -15,4 +16,5 @@ mod lifecycle;
 mod lost_answers;
 mod people;
 mod recovery;
+mod restore;
 mod seals;

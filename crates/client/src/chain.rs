@@ -53,6 +53,23 @@ impl Engine {
         Ok(verdict)
     }
 
+    /// What follows a message that came late follows it now: nothing is missing between the two any more.
+    pub(crate) async fn close_gap_after(&self, step: &Step, message: &Message) -> Result<()> {
+        let (user, device) = (message.sender.user_id, message.sender.device_id);
+        let after =
+            chain_link_key(message.conversation_id, user, device, message.device_seq.saturating_add(1));
+        let Some(link) = step.get::<ChainLink>(&after).await? else { return Ok(()) };
+        let Some(name) = step.get::<MessageName>(link.commitment.as_bytes()).await? else { return Ok(()) };
+        let Some(mut next) = step.get::<StoredMessage>(&name.message.bytes()).await? else { return Ok(()) };
+        let waits =
+            matches!(next.chain, ChainVerdict::JoinedAt(_) | ChainVerdict::Gap(_) | ChainVerdict::Repeated);
+        if waits && next.message.prev_commitment == Some(message.commitment) {
+            next.chain = ChainVerdict::Continuous;
+            step.put(&next)?;
+        }
+        Ok(())
+    }
+
     fn is_own_device(&self, user: UserId, device: DeviceNumber) -> Result<bool> {
         let account = self.account()?;
         Ok((user, device) == (account.user, account.device))

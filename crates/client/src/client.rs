@@ -218,10 +218,7 @@ impl Client {
     /// # Errors
     /// [`Error::Server`] with `conversation_not_allowed` when the clinic's rules do not allow it.
     pub async fn start_conversation(&self, with: UserId, new: NewConversation) -> Result<Conversation> {
-        self.act(move |engine| {
-            async move { engine.start_conversation(with, new.r#type, new.metadata).await }.boxed_local()
-        })
-        .await?
+        self.act(move |engine| async move { engine.start(vec![with], new).await }.boxed_local()).await?
     }
 
     /// Sends text. On disk before it leaves; sent later when there is no connection.
@@ -254,12 +251,39 @@ impl Client {
         self.act(move |engine| async move { engine.discard(message).await }.boxed_local()).await?
     }
 
-    /// The newest `limit` messages on this device, oldest first; those that wait are at the end.
+    /// The newest `limit` messages on this device, oldest first; those that wait are at the end. Edits, deletes and
+    /// reactions are shown on the messages they are about.
     ///
     /// # Errors
     /// Those of the profile.
     pub async fn history(&self, conversation: ConversationId, limit: u32) -> Result<Vec<ShownMessage>> {
-        self.act(move |engine| async move { engine.history(conversation, limit).await }.boxed_local()).await?
+        self.act(move |engine| async move { engine.history(conversation, None, limit).await }.boxed_local())
+            .await?
+    }
+
+    /// Up to `limit` messages on this device that are older than the place `before`, oldest first.
+    ///
+    /// # Errors
+    /// Those of the profile.
+    pub async fn history_before(
+        &self,
+        conversation: ConversationId,
+        before: i64,
+        limit: u32,
+    ) -> Result<Vec<ShownMessage>> {
+        self.act(move |engine| {
+            async move { engine.history(conversation, Some(before), limit).await }.boxed_local()
+        })
+        .await?
+    }
+
+    /// The message at a place of a conversation, edits, deletes and reactions too.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`]; those of the profile.
+    pub async fn message_at(&self, conversation: ConversationId, place: i64) -> Result<ShownMessage> {
+        self.act(move |engine| async move { engine.message_at(conversation, place).await }.boxed_local())
+            .await?
     }
 
     /// Reads up to `limit` messages the server keeps, through the record seals, into this device's history.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sigilo_wire::{
     ConversationId, UserId,
-    conversation::{Contact, Conversation, ConversationMetadata, ConversationType, CreateConversation},
+    conversation::{Contact, Conversation},
 };
 
 use crate::{
@@ -35,17 +35,18 @@ impl Engine {
 
     /// The user's conversations, newest change first; without a connection, those known.
     pub(crate) async fn conversations(&self) -> Result<Vec<Conversation>> {
-        match self.fetch_conversations().await {
+        match self.fetch_conversations(false).await {
             Err(error) if error.is_transient() => self.known_conversations().await,
             other => other,
         }
     }
 
-    async fn fetch_conversations(&self) -> Result<Vec<Conversation>> {
+    /// All of them; also those put away, when `archived` is set.
+    pub(crate) async fn fetch_conversations(&self, archived: bool) -> Result<Vec<Conversation>> {
         let mut all = Vec::new();
         let mut cursor = None;
         for _ in 0..MAX_PAGES {
-            let page = self.api.conversations(cursor.as_deref()).await?;
+            let page = self.api.conversations(archived, cursor.as_deref()).await?;
             for conversation in page.results {
                 self.adopt_conversation(conversation.clone()).await?;
                 all.push(conversation);
@@ -62,24 +63,6 @@ impl Engine {
         let mut known = self.profile.all::<ConversationRecord>(b"").await?;
         known.reverse();
         Ok(known.into_iter().map(|record| record.conversation).collect())
-    }
-
-    /// Starts a conversation with one person, or gives the one there is.
-    pub(crate) async fn start_conversation(
-        &self,
-        with: UserId,
-        r#type: ConversationType,
-        metadata: ConversationMetadata,
-    ) -> Result<Conversation> {
-        let request = CreateConversation { r#type, participants: vec![with], metadata };
-        let key = sigilo_wire::RequestId::new(self.env.now(), self.env.bytes()).to_string();
-        let conversation = self.api.create_conversation(&request, &key).await?;
-        let asked = BTreeSet::from([with, self.account()?.user]);
-        if members(&conversation) != asked {
-            return Err(Error::Answer("the conversation is not with the person asked for".into()));
-        }
-        self.adopt_conversation(conversation.clone()).await?;
-        Ok(conversation)
     }
 
     /// A conversation as known; fetched the first time.
@@ -106,12 +89,13 @@ impl Engine {
     }
 
     /// Keeps a conversation; members that are new or gone are shown first.
-    async fn adopt_conversation(&self, conversation: Conversation) -> Result<ConversationRecord> {
+    pub(crate) async fn adopt_conversation(&self, conversation: Conversation) -> Result<ConversationRecord> {
         let id = conversation.id;
         let now = members(&conversation);
         let known: Option<ConversationRecord> = self.profile.get(id.as_bytes()).await?;
         let shown_members = now.iter().copied().collect();
-        let record = ConversationRecord { conversation, shown_members, refresh_due: false };
+        let known_since = known.as_ref().map_or(Some(self.env.now()), |known| known.known_since);
+        let record = ConversationRecord { conversation, shown_members, refresh_due: false, known_since };
         let step = self.profile.step();
         step.put(&record)?;
         step.commit().await?;
@@ -148,6 +132,7 @@ impl Engine {
     }
 }
 
-fn members(conversation: &Conversation) -> BTreeSet<UserId> {
+/// Who takes part, as the server says.
+pub(crate) fn members(conversation: &Conversation) -> BTreeSet<UserId> {
     conversation.participants.iter().map(|participant| participant.user_id).collect()
 }

@@ -285,6 +285,7 @@ impl Engine {
             EventType::KeysLow => self.top_up_keys().await,
             EventType::RotationDue => self.rotate_keys().await,
             EventType::QueueTruncated => {
+                self.restore_later().await?;
                 self.tell(ClientEvent::QueueTruncated);
                 Ok(())
             }

@@ -25,6 +25,8 @@ pub enum ClientEvent {
     CaughtUp,
     /// A new message; also one that is not authentic, which its `verification` says.
     Message(Box<ShownMessage>),
+    /// A message was edited or deleted, or reacted to: as it is shown now.
+    Revised(Box<ShownMessage>),
     /// A message of this device was accepted: it is on the server's disk.
     Accepted(Box<ShownMessage>),
     /// A recipient's device has a message of this user's.

@@ -38,7 +38,7 @@ impl StoredMessage {
     }
 
     /// Forgets what it says. Gives whether there was something to forget.
-    fn erase(&mut self) -> bool {
+    pub(crate) fn erase(&mut self) -> bool {
         let content = self.content.take();
         let body = std::mem::take(&mut self.message.body);
         content.is_some() || !body.is_empty()
@@ -46,8 +46,10 @@ impl StoredMessage {
 }
 
 impl Engine {
-    /// Keeps a message: one that disappears with its time, one that has disappeared without its content.
-    pub(crate) fn keep(&self, step: &Step, stored: &mut StoredMessage) -> Result<()> {
+    /// Keeps a message: one that disappears with its time; one that has disappeared, or was deleted before it came,
+    /// without its content.
+    pub(crate) async fn keep(&self, step: &Step, stored: &mut StoredMessage) -> Result<()> {
+        self.settle(step, stored).await?;
         if let Some(at) = stored.expires_at() {
             if stored.is_expired(self.env.now()) {
                 stored.erase();
@@ -56,15 +58,16 @@ impl Engine {
                 self.upkeep_at_latest(at);
             }
         }
+        self.take_title(step, stored).await?;
         step.put(stored)
     }
 
     /// A message that is about to be read: without its content once that has expired.
     pub(crate) async fn unexpired(&self, mut stored: StoredMessage) -> Result<StoredMessage> {
-        if stored.is_expired(self.env.now()) && stored.erase() {
+        if stored.is_expired(self.env.now()) && (stored.content.is_some() || !stored.message.body.is_empty())
+        {
             let step = self.profile.step();
-            step.put(&stored)?;
-            step.delete::<Expiring>(&MessageKey::of(&stored.message).bytes());
+            self.erase_now(&step, &mut stored).await?;
             step.commit().await?;
             self.profile.scrub().await?;
         }
@@ -85,8 +88,7 @@ impl Engine {
                 step.delete::<Expiring>(&expiring.key());
                 let stored: Option<StoredMessage> = step.get(&expiring.message.bytes()).await?;
                 if let Some(mut stored) = stored.filter(|stored| stored.is_expired(self.env.now())) {
-                    stored.erase();
-                    step.put(&stored)?;
+                    self.erase_now(&step, &mut stored).await?;
                     erased.push(stored.message);
                 }
             }

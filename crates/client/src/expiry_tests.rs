@@ -14,7 +14,7 @@ const MINUTE: u64 = 60;
 
 async fn last(world: &World, at_maria: bool) -> ShownMessage {
     let party = if at_maria { &world.maria } else { &world.ana };
-    party.engine.history(world.conversation, 1).await.unwrap().pop().unwrap()
+    party.engine.history(world.conversation, None, 1).await.unwrap().pop().unwrap()
 }
 
 async fn kept(world: &World, at_maria: bool, key: &MessageKey) -> StoredMessage {

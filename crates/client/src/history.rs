@@ -1,10 +1,7 @@
 //! The history: what is on this device, and what the server keeps, read through the record seals.
 
 use sigilo_seal::Content;
-use sigilo_wire::{
-    ConversationId, MessageId, Timestamp, UserId,
-    message::{DeliveryStatus, Message},
-};
+use sigilo_wire::{ConversationId, MessageId, Timestamp, UserId, message::DeliveryStatus};
 
 use crate::{
     Error, Result,
@@ -17,51 +14,71 @@ use crate::{
     },
 };
 
+/// Stored messages read in one query.
+const READ_AT_ONCE: u32 = 64;
+
 impl Engine {
-    /// The newest `limit` messages of a conversation on this device, oldest first, those that wait at the end.
+    /// Up to `limit` messages of a conversation on this device, the newest of those before the place `before`, oldest
+    /// first. Edits, deletes and reactions are shown on what they are about. Without a place, those that wait are at
+    /// the end.
     pub(crate) async fn history(
         &self,
         conversation: ConversationId,
+        before: Option<i64>,
         limit: u32,
     ) -> Result<Vec<ShownMessage>> {
-        let mut stored = self
-            .profile
-            .list::<StoredMessage>(conversation.as_bytes(), i64::MAX, limit, Order::NewestFirst)
-            .await?;
-        stored.reverse();
-        let mut shown = Vec::with_capacity(stored.len());
-        for message in stored {
-            shown.push(self.shown(self.unexpired(message).await?)?);
+        let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut shown = Vec::new();
+        let mut at = before.unwrap_or(i64::MAX);
+        while shown.len() < wanted {
+            let owner = conversation.as_bytes();
+            let page =
+                self.profile.list::<StoredMessage>(owner, at, READ_AT_ONCE, Order::NewestFirst).await?;
+            let Some(oldest) = page.last() else { break };
+            at = oldest.message.conversation_seq;
+            for message in page {
+                if shown.len() < wanted && !self.is_shown_elsewhere(&message).await? {
+                    shown.push(self.folded(self.unexpired(message).await?).await?);
+                }
+            }
         }
-        for item in self.waiting(conversation).await? {
-            shown.push(self.shown_waiting(item)?);
+        shown.reverse();
+        if before.is_none() {
+            for item in self.waiting(conversation).await? {
+                shown.push(self.shown_waiting(item)?);
+            }
         }
         Ok(shown)
+    }
+
+    /// The message at a place of a conversation.
+    pub(crate) async fn message_at(&self, conversation: ConversationId, place: i64) -> Result<ShownMessage> {
+        let before = place.saturating_add(1);
+        let found = self.profile.list(conversation.as_bytes(), before, 1, Order::NewestFirst).await?;
+        let found = found.into_iter().next().filter(|m: &StoredMessage| m.message.conversation_seq == place);
+        let stored = found.ok_or(Error::Unknown("this message"))?;
+        self.folded(self.unexpired(stored).await?).await
     }
 
     /// Reads up to `limit` messages from the server through the record seals, and keeps those not known yet.
     /// Gives how many messages the server had.
     pub(crate) async fn fetch_history(&self, conversation: ConversationId, limit: usize) -> Result<usize> {
         self.conversation(conversation).await?;
-        let mut messages: Vec<Message> = Vec::new();
+        let mut count = 0;
         let mut cursor = None;
-        while messages.len() < limit {
+        while count < limit {
             let page = self.api.messages(conversation, cursor.as_deref()).await?;
             if page.results.is_empty() {
                 break;
             }
-            messages.extend(page.results);
+            let mut messages = page.results;
+            messages.truncate(limit - count);
+            count += messages.len();
+            messages.retain(|message| message.conversation_id == conversation);
+            self.receive_page(messages).await?;
             cursor = page.next_cursor.filter(|_| page.has_more);
             if cursor.is_none() {
                 break;
-            }
-        }
-        messages.truncate(limit);
-        let count = messages.len();
-        // Oldest first, so that each finds the one it follows.
-        for message in messages.into_iter().rev() {
-            if message.conversation_id == conversation {
-                self.receive_archived(message).await?;
             }
         }
         Ok(count)
@@ -127,7 +144,7 @@ impl Engine {
         self.profile.put(&early).await
     }
 
-    /// A stored message as it is shown.
+    /// A stored message as it is shown, without what was done to it since.
     pub(crate) fn shown(&self, stored: StoredMessage) -> Result<ShownMessage> {
         let expires_at = stored.expires_at();
         let expired = stored.is_expired(self.env.now());
@@ -150,6 +167,7 @@ impl Engine {
             sender_role: message.sender.user_type,
             kind: message.message_type,
             priority: message.priority,
+            urgent: message.urgent,
             content: parsed.and_then(std::result::Result::ok),
             expires_at,
             expired,
@@ -157,13 +175,20 @@ impl Engine {
             received_at: Some(message.received_at),
             commitment: Some(message.commitment.into()),
             target: message.target_commitment.map(Into::into),
+            target_seq: None,
             reply_to: message.reply_to_commitment.map(Into::into),
+            reply_to_seq: None,
             verification,
             seal,
             receipt,
             chain,
             status: message.delivery_status,
             delivered_to,
+            read_by: message.read_by,
+            edited_at: None,
+            versions: Vec::new(),
+            deleted_at: None,
+            reactions: Vec::new(),
             policies: message.receipt.policies,
             problem,
         })
@@ -185,6 +210,7 @@ impl Engine {
             mine: true,
             kind: draft.kind,
             priority: draft.priority,
+            urgent: draft.urgent,
             content: Content::parse(draft.kind.as_str(), &draft.content.0).ok(),
             expires_at: None,
             expired: false,
@@ -192,13 +218,20 @@ impl Engine {
             received_at: None,
             commitment: item.sealed.map(|sealed| sealed.request.commitment.into()),
             target: draft.target,
+            target_seq: None,
             reply_to: draft.reply_to,
+            reply_to_seq: None,
             verification: Verification::Verified,
             seal: SealVerdict::Unchecked("not sent yet".into()),
             receipt: ReceiptVerdict::Missing,
             chain: ChainVerdict::Continuous,
             status: if item.refused { DeliveryStatus::Failed } else { DeliveryStatus::Held },
             delivered_to: Vec::new(),
+            read_by: Vec::new(),
+            edited_at: None,
+            versions: Vec::new(),
+            deleted_at: None,
+            reactions: Vec::new(),
             policies: Vec::new(),
             problem: item.problem,
         })

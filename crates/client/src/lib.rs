@@ -51,10 +51,13 @@ mod filters;
 mod history;
 mod invitation;
 mod marks;
+mod membership;
 mod message;
 mod outbox;
 mod profile;
 mod receive;
+mod restore;
+mod revisions;
 mod safety;
 mod sealer;
 mod seals;
@@ -62,6 +65,7 @@ mod sessions;
 mod socket;
 #[cfg(test)]
 mod testing;
+mod titles;
 
 pub use account::Proof;
 pub use api::ServerUrl;
@@ -72,9 +76,11 @@ pub use event::{ClientEvent, Events, TimelineNote};
 pub use filters::{Finding, SpamSign, review};
 pub use invitation::Invitation;
 pub use message::{
-    ChainVerdict, NotAuthenticReason, ReceiptVerdict, SealVerdict, ShownMessage, Verification,
+    ChainVerdict, NotAuthenticReason, Reactions, ReceiptVerdict, SealVerdict, ShownMessage, Verification,
+    Version,
 };
 pub use outbox::{MAX_TEXT_CHARS, SendOptions, SendState, Sent};
 pub use profile::Unlock;
+pub use restore::RestoreProgress;
 pub use safety::{SafetyNumber, safety_number};
 pub use sealer::{Sealer, Unsealed};

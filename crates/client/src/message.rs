@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sigilo_seal::{Commitment, Content, ContentBody};
 use sigilo_wire::{
     ClientMessageId, ConversationId, DeviceNumber, MessageId, Role, Timestamp, UserId,
-    message::{DeliveryStatus, MessageKind, Priority},
+    message::{DeliveryStatus, MessageKind, Priority, ReadMark},
 };
 
 /// Whether a message is its sender's.
@@ -109,6 +109,37 @@ pub enum ChainVerdict {
     Forked,
 }
 
+/// A text that a message had before it was edited.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The text.
+    pub text: String,
+    /// Since when it stood.
+    pub since: Timestamp,
+}
+
+impl std::fmt::Debug for Version {
+    /// What patients write reaches no log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Version").field("since", &self.since).finish_non_exhaustive()
+    }
+}
+
+/// A reaction, and who gave it.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct Reactions {
+    /// The reaction.
+    pub emoji: String,
+    /// Who gave it.
+    pub users: Vec<UserId>,
+}
+
+impl std::fmt::Debug for Reactions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reactions").field("users", &self.users).finish_non_exhaustive()
+    }
+}
+
 /// A message as it is shown.
 #[derive(Clone, Debug)]
 pub struct ShownMessage {
@@ -134,6 +165,8 @@ pub struct ShownMessage {
     pub kind: MessageKind,
     /// The priority.
     pub priority: Priority,
+    /// Whether the sender woke the recipients with it.
+    pub urgent: bool,
     /// What it says; absent when it is not authentic, not understood or expired.
     pub content: Option<Content>,
     /// When it disappears for participants: the official time plus the seconds the sender signed. Absent when
@@ -149,8 +182,12 @@ pub struct ShownMessage {
     pub commitment: Option<Commitment>,
     /// The message it is about.
     pub target: Option<Commitment>,
+    /// The place of that message in the conversation, when it is known here.
+    pub target_seq: Option<i64>,
     /// The message it answers.
     pub reply_to: Option<Commitment>,
+    /// The place of that message in the conversation, when it is known here.
+    pub reply_to_seq: Option<i64>,
     /// Whether it is its sender's.
     pub verification: Verification,
     /// What the recheck of its record seal said.
@@ -163,6 +200,16 @@ pub struct ShownMessage {
     pub status: DeliveryStatus,
     /// Which recipients' devices have acknowledged it.
     pub delivered_to: Vec<UserId>,
+    /// Who has read it, and when.
+    pub read_by: Vec<ReadMark>,
+    /// When its author last gave it another text.
+    pub edited_at: Option<Timestamp>,
+    /// The texts it had before, oldest first.
+    pub versions: Vec<Version>,
+    /// When its author deleted it: what it said is gone from this device, and stays in the clinic's record.
+    pub deleted_at: Option<Timestamp>,
+    /// The reactions to it, in the order in which each was first given.
+    pub reactions: Vec<Reactions>,
     /// The ids of the rules that allowed it.
     pub policies: Vec<String>,
     /// Why it still waits, or why it failed.

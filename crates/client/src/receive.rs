@@ -18,7 +18,7 @@ use crate::{
     Error, Result,
     engine::Engine,
     event::ClientEvent,
-    message::{NotAuthenticReason, ReceiptVerdict, SealVerdict, Verification},
+    message::{ChainVerdict, NotAuthenticReason, ReceiptVerdict, SealVerdict, Verification},
     profile::{
         Step,
         records::{
@@ -66,31 +66,56 @@ impl Engine {
         // Not being able to see the conversation is no reason to hide the message.
         self.current_conversation(message.conversation_id).await.map_or_else(not_for_later, |_| Ok(()))?;
         self.prefetch_sender(&message).await?;
-        let seal = self.seal_of(&message).await?;
+        let seal = self.seal_of(&message, Way::Live).await?;
         let (step, checked) = match &event.envelope {
             Some(envelope) => self.check_envelope(&message, envelope, &seal).await?,
             // A device that had no fresh keys reads by history.
             None => (self.profile.step(), self.check_archived(&message, &seal).await?),
         };
-        self.store(step, message, checked, &seal, Way::Live).await
+        let stored = self.place(&step, message, checked, &seal, Way::Live).await?;
+        step.commit().await?;
+        self.after_keeping(&stored.message).await?;
+        self.tell_of(stored).await
     }
 
     /// Takes in a message of the history.
     pub(crate) async fn receive_archived(&self, message: Message) -> Result<()> {
-        let known: Option<StoredMessage> = self.profile.get(&MessageKey::of(&message).bytes()).await?;
+        self.receive_page(vec![message]).await.map(|_| ())
+    }
+
+    /// Takes in messages of a conversation's history, newest first as the server gives them, in one transaction. Gives
+    /// how many were new.
+    pub(crate) async fn receive_page(&self, messages: Vec<Message>) -> Result<u64> {
+        let step = self.profile.step();
+        let mut new = Vec::new();
+        // Oldest first, so that each finds the one it follows and the one it is about.
+        for message in messages.into_iter().rev() {
+            new.extend(self.take_archived(&step, message).await?);
+        }
+        step.commit().await?;
+        for message in &new {
+            self.after_keeping(message).await?;
+        }
+        u64::try_from(new.len()).map_err(Error::internal)
+    }
+
+    /// Gives the message when it was not known, or could not be read before.
+    async fn take_archived(&self, step: &Step, message: Message) -> Result<Option<Message>> {
+        let known: Option<StoredMessage> = step.get(&MessageKey::of(&message).bytes()).await?;
         let came_without_key = |stored: &StoredMessage| {
             use NotAuthenticReason::{Envelope, EnvelopeContent, NoEnvelope, Seal};
             let reason = &stored.verification;
             // A seal that could not be had then may be there now.
             matches!(reason, Verification::NotAuthentic(NoEnvelope | Envelope(_) | EnvelopeContent | Seal(_)))
         };
-        if known.is_some_and(|stored| !came_without_key(&stored)) {
-            return Ok(());
+        if let Some(stored) = known.filter(|stored| !came_without_key(stored)) {
+            refresh_marks(step, stored, message)?;
+            return Ok(None);
         }
         self.prefetch_sender(&message).await?;
-        let seal = self.seal_of(&message).await?;
+        let seal = self.seal_of(&message, Way::History).await?;
         let checked = self.check_archived(&message, &seal).await?;
-        self.store(self.profile.step(), message, checked, &seal, Way::History).await
+        Ok(Some(self.place(step, message, checked, &seal, Way::History).await?.message))
     }
 
     /// The server's word that a message of this device was accepted, when the answer to the send was lost.
@@ -116,9 +141,9 @@ impl Engine {
         self.known_or_fetched(message.sender.user_id).await.map_or_else(not_for_later, |_| Ok(()))
     }
 
-    async fn seal_of(&self, message: &Message) -> Result<SeenSeal> {
+    async fn seal_of(&self, message: &Message, way: Way) -> Result<SeenSeal> {
         let sender = &message.sender;
-        self.seen_seal(message.conversation_id, message.seal_id, sender.user_id, sender.device_id).await
+        self.seen_seal(message.conversation_id, message.seal_id, sender.user_id, sender.device_id, way).await
     }
 
     /// Opens the envelope in its session, then makes every check of the protocol. On a failure in the session,
@@ -171,27 +196,27 @@ impl Engine {
         Ok(checked(open_archived(&sealed, &identity, &archive), Some(&contact), &identity))
     }
 
-    async fn store(
+    /// Puts a message in its place among the others.
+    async fn place(
         &self,
-        step: Step,
+        step: &Step,
         message: Message,
         checked: Checked,
         seal: &SeenSeal,
         way: Way,
-    ) -> Result<()> {
+    ) -> Result<StoredMessage> {
         let authentic = !matches!(checked.verification, Verification::NotAuthentic(_));
-        let chain = self.chain_verdict(&step, &message, authentic, way).await?;
+        let chain = self.chain_verdict(step, &message, authentic, way).await?;
         let key = MessageKey::of(&message);
         let commitment = Commitment::from(message.commitment);
         step.put(&MessageName { name: Base64(message.id.as_bytes().to_vec()), message: key })?;
         if authentic {
             step.put(&MessageName { name: Base64(commitment.as_bytes().to_vec()), message: key })?;
-            self.show(&step, message.conversation_id, message.conversation_seq, commitment).await?;
+            self.show(step, message.conversation_id, message.conversation_seq, commitment).await?;
         }
-        let changed = step
-            .get::<Contact>(message.sender.user_id.as_bytes())
-            .await?
-            .is_some_and(|contact| contact.pending.is_some() && contact.refresh_due);
+        if authentic && chain != ChainVerdict::Forked {
+            self.close_gap_after(step, &message).await?;
+        }
         let mut stored = StoredMessage {
             receipt: self.receipt_verdict(&message).await,
             content: checked.content,
@@ -201,15 +226,21 @@ impl Engine {
             delivered_to: Vec::new(),
             message,
         };
-        self.keep(&step, &mut stored)?;
-        step.commit().await?;
-        if changed {
-            self.tell_identity_change(stored.message.sender.user_id).await?;
+        self.keep(step, &mut stored).await?;
+        Ok(stored)
+    }
+
+    /// Shows a message that came live and is on disk.
+    async fn tell_of(&self, stored: StoredMessage) -> Result<()> {
+        let sender = stored.message.sender.user_id;
+        let contact: Option<Contact> = self.profile.get(sender.as_bytes()).await?;
+        if contact.is_some_and(|contact| contact.pending.is_some() && contact.refresh_due) {
+            self.tell_identity_change(sender).await?;
         }
-        if way == Way::Live {
-            self.tell(ClientEvent::Message(Box::new(self.shown(stored)?)));
-        }
-        Ok(())
+        let message = Box::new(self.folded(stored).await?);
+        let target = message.target;
+        self.tell(ClientEvent::Message(message));
+        self.tell_of_target(target).await
     }
 
     /// Whether the clinic's receipt key signed what the server says of the message.
@@ -225,6 +256,16 @@ impl Engine {
             ReceiptVerdict::Invalid("the clinic's receipt key did not sign it".into())
         }
     }
+}
+
+/// Takes over who has read a message that is known, and how far it has come.
+fn refresh_marks(step: &Step, mut stored: StoredMessage, message: Message) -> Result<()> {
+    let Message { read_by, delivery_status, .. } = message;
+    if stored.message.read_by.len() < read_by.len() {
+        (stored.message.read_by, stored.message.delivery_status) = (read_by, delivery_status);
+        step.put(&stored)?;
+    }
+    Ok(())
 }
 
 /// What cannot be had later either does not stop a message from being shown.

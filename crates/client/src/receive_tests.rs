@@ -236,7 +236,7 @@ async fn history_opens_through_the_record_seal() {
     world.maria.engine.receive_archived(first.message.clone()).await.unwrap();
     world.maria.engine.receive_archived(second.message.clone()).await.unwrap();
     assert_eq!(world.maria.texts(world.conversation).await, ["uno", "dos"]);
-    let history = world.maria.engine.history(world.conversation, 10).await.unwrap();
+    let history = world.maria.engine.history(world.conversation, None, 10).await.unwrap();
     assert!(history.iter().all(|message| message.is_verified() && message.chain == ChainVerdict::Continuous));
     // The live copies come after: nothing doubles.
     received(&world, &first).await;
@@ -249,7 +249,7 @@ async fn marks_are_kept_delivery_also_when_they_come_early() {
     let event = world.write(true, "hola").await;
     let (ana, maria) = (&world.ana.engine, world.maria.user);
     ana.mark_delivered(event.message.id, maria, NOW).await.unwrap();
-    let shown = ana.history(world.conversation, 1).await.unwrap().remove(0);
+    let shown = ana.history(world.conversation, None, 1).await.unwrap().remove(0);
     assert_eq!(shown.delivered_to, [maria]);
     assert_eq!(shown.status, sigilo_wire::message::DeliveryStatus::Delivered);
     // Who has read it has it; one mark stands for all before it.
@@ -261,7 +261,7 @@ async fn marks_are_kept_delivery_also_when_they_come_early() {
     };
     ana.mark_read(mark).await.unwrap();
     ana.mark_read(mark).await.unwrap();
-    let shown = ana.history(world.conversation, 1).await.unwrap().remove(0);
+    let shown = ana.history(world.conversation, None, 1).await.unwrap().remove(0);
     assert_eq!(shown.status, sigilo_wire::message::DeliveryStatus::Read);
     // A mark for a message whose acceptance is not known yet waits for it.
     let item = world.ana.prepared(world.conversation, "otra", 99).await;

@@ -15,8 +15,8 @@ use std::{
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 use sigilo_seal::{
-    Ed25519Secret, IdentitySecret, KeyPurpose, Manifest, ManifestDevice, Origin, Receipt, Recipient,
-    RootStatement, XWingSecret,
+    Commitment, Content, ContentBody, Ed25519Secret, IdentitySecret, KeyPurpose, Manifest, ManifestDevice,
+    Origin, Receipt, Recipient, RootStatement, XWingSecret,
 };
 use sigilo_wire::{
     Base64Array, ConversationId, DeviceId, DeviceNumber, MessageId, Role, TenantId, Timestamp, UserId,
@@ -45,6 +45,7 @@ use crate::{
             Home, ONLY, OutboxItem, OwnIdentity, SecretBytes, Stage,
         },
     },
+    receive::Way,
     seals::check::Keys,
     sessions,
 };
@@ -181,7 +182,7 @@ impl World {
             seal: own.seal,
             received_at: NOW,
         };
-        to.engine.take_seal(&seal, from.user, DEVICE, Keys::Known).await.unwrap();
+        to.engine.take_seal(&seal, (from.user, DEVICE), Keys::Known, Way::Live).await.unwrap();
         seal
     }
 
@@ -197,8 +198,39 @@ impl World {
         text: &str,
         expires_in_s: u64,
     ) -> NewMessageEvent {
+        self.write_content(from_ana, Content::text(text), None, expires_in_s).await
+    }
+
+    /// An edit, delete or reaction.
+    pub(crate) async fn write_about(
+        &mut self,
+        from_ana: bool,
+        body: ContentBody,
+        target: &NewMessageEvent,
+    ) -> NewMessageEvent {
+        let target = Some(target.message.commitment.into());
+        self.write_content(from_ana, Content::new(body), target, 0).await
+    }
+
+    /// A title.
+    pub(crate) async fn write_titled(
+        &mut self,
+        from_ana: bool,
+        profile: sigilo_seal::content::Profile,
+    ) -> NewMessageEvent {
+        self.write_content(from_ana, Content::new(ContentBody::Profile(profile)), None, 0).await
+    }
+
+    async fn write_content(
+        &mut self,
+        from_ana: bool,
+        content: Content,
+        target: Option<Commitment>,
+        expires_in_s: u64,
+    ) -> NewMessageEvent {
         let from = if from_ana { &self.ana } else { &self.maria };
-        let item = from.prepared_expiring(self.conversation, text, self.sequence, expires_in_s).await;
+        let position = self.sequence;
+        let item = from.prepared_content(self.conversation, content, target, position, expires_in_s).await;
         self.sequence += 1;
         let sealed = item.sealed.clone().unwrap();
         let accepted = accepted(&self.clinic, self.conversation, from.user, &sealed.request, self.sequence);
@@ -329,14 +361,14 @@ impl Party {
         text: &str,
         position: i64,
     ) -> OutboxItem {
-        self.prepared_expiring(conversation, text, position, 0).await
+        self.prepared_content(conversation, Content::text(text), None, position, 0).await
     }
 
-    /// As [`Party::prepared`], for so many seconds.
-    pub(crate) async fn prepared_expiring(
+    async fn prepared_content(
         &self,
         conversation: ConversationId,
-        text: &str,
+        content: Content,
+        target: Option<Commitment>,
         position: i64,
         expires_in_s: u64,
     ) -> OutboxItem {
@@ -346,10 +378,10 @@ impl Party {
                 self.engine.env.bytes(),
             ),
             conversation,
-            kind: message::MessageKind::Text,
+            kind: content.kind().parse().unwrap(),
             priority: message::Priority::Normal,
-            content: SecretBytes(sigilo_seal::Content::text(text).to_json().to_vec()),
-            target: None,
+            content: SecretBytes(content.to_json().to_vec()),
+            target,
             reply_to: None,
             urgent: false,
             deliver: message::Deliver::Now,
@@ -371,7 +403,7 @@ impl Party {
     }
 
     pub(crate) async fn texts(&self, conversation: ConversationId) -> Vec<String> {
-        let history = self.engine.history(conversation, 100).await.unwrap();
+        let history = self.engine.history(conversation, None, 100).await.unwrap();
         history.iter().map(|message| message.text().unwrap_or("-").to_owned()).collect()
     }
 }
@@ -448,5 +480,5 @@ fn conversation_record(id: ConversationId, parties: &[&Party]) -> ConversationRe
         unread_count: 0,
         last_message: None,
     };
-    ConversationRecord { conversation, shown_members, refresh_due: false }
+    ConversationRecord { conversation, shown_members, refresh_due: false, known_since: None }
 }

@@ -1,6 +1,6 @@
 //! What a message says: the JSON inside the padded, encrypted body.
 //!
-//! `{"v":1, "checkpoint"?: "...", ...}`; the message's kind in the context decides the other fields. Unknown
+//! `{"v":1, "checkpoint"?: "...", "forwarded"?: true, ...}`; the message's kind in the context decides the other fields. Unknown
 //! fields are ignored on reading, so that an older device shows what it understands of a newer one's message.
 //! `checkpoint` is the sender's newest key-transparency checkpoint: clients that talk to each other notice a
 //! server that shows them different keys.
@@ -19,6 +19,8 @@ pub const VERSION: u32 = 1;
 pub struct Content {
     /// The newest key-transparency checkpoint the sender knows, as a signed note.
     pub checkpoint: Option<String>,
+    /// Whether it was said elsewhere before: the sender passes it on.
+    pub forwarded: bool,
     /// What the message says.
     pub body: ContentBody,
 }
@@ -229,6 +231,8 @@ struct Head<T> {
     v: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     checkpoint: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    forwarded: bool,
     #[serde(flatten)]
     body: T,
 }
@@ -240,7 +244,7 @@ impl Content {
     /// Content without a checkpoint.
     #[must_use]
     pub const fn new(body: ContentBody) -> Self {
-        Self { checkpoint: None, body }
+        Self { checkpoint: None, forwarded: false, body }
     }
 
     /// Plain words.
@@ -302,7 +306,7 @@ impl Content {
 
     #[expect(clippy::expect_used, reason = "strings, numbers, lists and fixed field names are always JSON")]
     fn write<T: Serialize>(&self, body: &T) -> Zeroizing<Vec<u8>> {
-        let head = Head { v: VERSION, checkpoint: self.checkpoint.clone(), body };
+        let head = Head { v: VERSION, checkpoint: self.checkpoint.clone(), forwarded: self.forwarded, body };
         Zeroizing::new(serde_json::to_vec(&head).expect("content is JSON"))
     }
 }
@@ -320,7 +324,7 @@ fn read<T: DeserializeOwned>(
         return Err(ContentError::Version(v));
     }
     let head: Head<T> = serde_json::from_slice(json).map_err(|_| ContentError::Malformed)?;
-    Ok(Content { checkpoint: head.checkpoint, body: body(head.body) })
+    Ok(Content { checkpoint: head.checkpoint, forwarded: head.forwarded, body: body(head.body) })
 }
 
 mod file_key {
@@ -409,7 +413,7 @@ mod tests {
             }),
         ]
         .into_iter()
-        .map(|body| Content { checkpoint: Some("checkpoint".into()), body })
+        .map(|body| Content { checkpoint: Some("checkpoint".into()), forwarded: false, body })
         .collect()
     }
 
@@ -431,6 +435,9 @@ mod tests {
     #[test]
     fn the_shapes_are_those_of_the_protocol() {
         assert_eq!(json(&Content::text("hola")), r#"{"v":1,"text":"hola"}"#);
+        let passed_on = Content { forwarded: true, ..Content::text("hola") };
+        assert_eq!(json(&passed_on), r#"{"v":1,"forwarded":true,"text":"hola"}"#);
+        assert!(Content::parse("text", &passed_on.to_json()).unwrap() == passed_on);
         assert_eq!(json(&Content::new(ContentBody::Delete)), r#"{"v":1}"#);
         let reaction = ContentBody::Reaction(Reaction { emoji: "+".into(), remove: false });
         assert_eq!(json(&Content::new(reaction)), r#"{"v":1,"emoji":"+"}"#);

@@ -120,8 +120,14 @@ impl Api {
         self.get(&page("/api/chat/contacts/", cursor)).await
     }
 
-    pub(crate) async fn conversations(&self, cursor: Option<&str>) -> Result<ConversationList> {
-        self.get(&page("/api/chat/conversations/", cursor)).await
+    /// Also those the user has put away, when `archived` is set.
+    pub(crate) async fn conversations(
+        &self,
+        archived: bool,
+        cursor: Option<&str>,
+    ) -> Result<ConversationList> {
+        let cursor = cursor.map(|cursor| format!("&cursor={}", escape(cursor))).unwrap_or_default();
+        self.get(&format!("/api/chat/conversations/?include_archived={archived}{cursor}")).await
     }
 
     pub(crate) async fn create_conversation(
@@ -145,7 +151,8 @@ impl Api {
     }
 
     pub(crate) async fn seals(&self, conversation: ConversationId, cursor: Option<&str>) -> Result<SealList> {
-        self.get(&page(&format!("/api/chat/conversations/{conversation}/seals/"), cursor)).await
+        let cursor = cursor.map(|cursor| format!("&cursor={}", escape(cursor))).unwrap_or_default();
+        self.get(&format!("/api/chat/conversations/{conversation}/seals/?page_size=100{cursor}")).await
     }
 
     pub(crate) async fn report_seal(

@@ -4,6 +4,7 @@
 //! single use, so the new pair is on disk before it is used.
 
 mod calls;
+mod members;
 mod url;
 
 use std::{cell::RefCell, rc::Rc, time::Duration};

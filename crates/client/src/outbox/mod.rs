@@ -119,6 +119,7 @@ impl Engine {
         options: SendOptions,
     ) -> Result<Sent> {
         let kind = check(&content, &options)?;
+        let expires_in_s = self.expiry_of_edit(kind, &options).await?;
         let now = self.env.now();
         let client_message_id = ClientMessageId::new(now, self.env.bytes());
         let draft = Draft {
@@ -131,7 +132,7 @@ impl Engine {
             reply_to: options.reply_to,
             urgent: options.urgent,
             deliver: options.deliver,
-            expires_in_s: options.expires_in_s,
+            expires_in_s,
             created_at: now,
         };
         let position = self.next_outbox_position().await?;

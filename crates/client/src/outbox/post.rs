@@ -48,7 +48,7 @@ impl Engine {
         let step = self.profile.step();
         step.delete::<OutboxItem>(client_message_id.as_bytes());
         step.commit().await?;
-        Ok(Some(Box::new(self.shown(stored)?)))
+        Ok(Some(Box::new(self.folded(stored).await?)))
     }
 
     async fn attempt(&self, item: &mut OutboxItem) -> Result<(SealedItem, Accepted)> {
@@ -125,10 +125,13 @@ impl Engine {
         })?;
         chain::link(&step, &stored.message).await?;
         self.show(&step, conversation, accepted.conversation_seq, commitment).await?;
-        self.keep(&step, &mut stored)?;
+        self.keep(&step, &mut stored).await?;
         step.delete::<OutboxItem>(item.draft.client_message_id.as_bytes());
         step.commit().await?;
-        Ok(Box::new(self.shown(stored)?))
+        self.after_keeping(&stored.message).await?;
+        let shown = self.folded(stored).await?;
+        self.tell_of_target(shown.target).await?;
+        Ok(Box::new(shown))
     }
 
     /// Remembers the newest message shown in a conversation.

@@ -181,6 +181,28 @@ impl Step {
         self.profile.read(R::TABLE, &lookup).await
     }
 
+    /// Every record of `owner`, oldest first, this act's own writes included.
+    pub(crate) async fn all<R: Record>(&self, owner: &[u8]) -> Result<Vec<R>> {
+        let on_disk = self.profile.all::<R>(owner).await?;
+        let owner = self.profile.cipher.lookup(R::TABLE, owner);
+        let writes = self.writes.borrow();
+        let written = |record: &R| {
+            writes.contains_key(&(R::TABLE, self.profile.cipher.lookup(R::TABLE, &record.key())))
+        };
+        let mut all: Vec<R> = on_disk.into_iter().filter(|record| !written(record)).collect();
+        for ((table, _), write) in writes.iter() {
+            if let Write::Put { owner: of, value, .. } = write
+                && *table == R::TABLE
+                && *of == owner
+            {
+                let malformed = |error| Error::Profile(format!("{}: {error}", R::TABLE));
+                all.push(serde_json::from_slice(value).map_err(malformed)?);
+            }
+        }
+        all.sort_by_key(Record::position);
+        Ok(all)
+    }
+
     /// Puts a record in place of what is under its key.
     pub(crate) fn put<R: Record>(&self, record: &R) -> Result<()> {
         let cipher = &self.profile.cipher;

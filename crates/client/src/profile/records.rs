@@ -213,6 +213,9 @@ pub(crate) struct ConversationRecord {
     pub(crate) shown_members: Vec<UserId>,
     /// Something said that it changed: fetch before the next send.
     pub(crate) refresh_due: bool,
+    /// When this device learnt of it: what was before, it has not seen.
+    #[serde(default)]
+    pub(crate) known_since: Option<Timestamp>,
 }
 
 /// The newest message shown in a conversation, for `seen_C`.
@@ -262,8 +265,14 @@ pub(crate) struct UncheckedSeal {
     /// Whose messages named it.
     pub(crate) sender: UserId,
     pub(crate) device: DeviceNumber,
-    /// Whom the user saw in the conversation then.
+    /// Whom the user saw in the conversation when it was made.
     pub(crate) shown_members: Vec<UserId>,
+    /// Whom the user saw leave since: it may be for them, too.
+    #[serde(default)]
+    pub(crate) departed: Vec<UserId>,
+    /// Whether it is from before this device knew the conversation: who has left since was never seen here.
+    #[serde(default)]
+    pub(crate) unseen: bool,
 }
 
 /// A bad seal the server has not been told of yet.

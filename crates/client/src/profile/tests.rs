@@ -1,15 +1,18 @@
 //! The profile: encrypted, atomic, bound to its places, open to one process only.
 
-use std::rc::Rc;
+use std::{collections::HashSet, rc::Rc};
 
 use super::{
-    Order, Profile, Step, Unlock,
-    records::{Cursor, SecretBytes, Session, StoredTokens, session_key},
+    Order, Profile, Step, Unlock, history_keys,
+    records::{
+        Cursor, KyberPreKey, OneTimePreKey, OwnIdentity, SecretBytes, SeenSeal, Session, SignedPreKey,
+        StoredTokens, session_key,
+    },
 };
 use crate::{
     Error,
     env::Env,
-    testing::{KEY, NOW, environment, profile},
+    testing::{KEY, NOW, World, environment, profile},
 };
 use sigilo_wire::{DeviceNumber, UserId};
 
@@ -156,4 +159,54 @@ async fn debug_output_shows_nothing() {
     assert_eq!(format!("{:?}", profile.step()), "Step");
     assert_eq!(format!("{:?}", Unlock::from("secret")), "Unlock");
     assert_eq!(format!("{:?}", SecretBytes(vec![1, 2, 3])), "SecretBytes");
+}
+
+/// Every run of 16 bytes of what lies in a folder.
+fn runs(folder: &std::path::Path) -> HashSet<[u8; 16]> {
+    let mut runs = HashSet::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        runs.extend(bytes.windows(16).map(|run| <[u8; 16]>::try_from(run).unwrap()));
+    }
+    runs
+}
+
+fn is_there(runs: &HashSet<[u8; 16]>, secret: &[u8]) -> bool {
+    secret.chunks_exact(16).any(|run| runs.contains(run))
+}
+
+#[tokio::test]
+async fn no_key_is_in_the_files_of_a_profile() {
+    let mut world = World::new().await;
+    for number in 0..3 {
+        let event = world.write(number % 2 == 0, "hola").await;
+        let to = if number % 2 == 0 { &world.maria } else { &world.ana };
+        to.engine.receive(event).await.unwrap();
+    }
+    let profile = &world.ana.engine.profile;
+    let own: OwnIdentity = profile.get(b"").await.unwrap().unwrap();
+    let mut secrets =
+        vec![own.secret.0.clone(), world.ana.identity.public().to_bytes().to_vec(), KEY.to_vec()];
+    secrets.extend(history_keys::all(profile).await.unwrap().iter().map(|key| key.secret.seed().to_vec()));
+    secrets.extend(profile.all::<SignedPreKey>(b"").await.unwrap().iter().map(|key| key.record.0.clone()));
+    secrets.extend(profile.all::<KyberPreKey>(b"").await.unwrap().iter().map(|key| key.record.0.clone()));
+    secrets.extend(profile.all::<OneTimePreKey>(b"").await.unwrap().iter().map(|key| key.record.0.clone()));
+    let sessions = profile.all::<Session>(world.maria.user.as_bytes()).await.unwrap();
+    secrets.extend(sessions.iter().map(|session| session.record.0.clone()));
+    let seals = profile.all::<SeenSeal>(b"").await.unwrap();
+    secrets.extend(seals.iter().filter_map(|seal| Some(seal.archive_key.as_ref()?.0.clone())));
+    assert!(secrets.len() > 12, "{}", secrets.len());
+
+    let folder = world.ana.path.parent().unwrap();
+    let (runs_before, header) = (runs(folder), profile.store.header().await.unwrap().unwrap());
+    assert!(is_there(&runs_before, &header.salt), "the hunt sees the file");
+    for (number, secret) in secrets.iter().enumerate() {
+        assert!(!is_there(&runs_before, secret), "secret {number}");
+    }
+    std::fs::write(folder.join("marker"), secrets.concat()).unwrap();
+    let with_marker = runs(folder);
+    assert!(
+        secrets.iter().all(|secret| is_there(&with_marker, secret)),
+        "the hunt finds them where they are"
+    );
 }

@@ -8,18 +8,16 @@ use sigilo_seal::{
     ArchiveKey, IdentityPublicKey, KeyId, KeyPurpose, Member, Origin, Recipient, RecordSeal, XWingPublic,
     record_seal::{RecheckError, SealError},
 };
-use sigilo_wire::{
-    DeviceNumber, UserId,
-    seal::{Seal, SealProblem},
-};
+use sigilo_wire::{UserId, seal::SealProblem};
 
 use super::clinic_key;
 use crate::{
     Error, Result,
     engine::Engine,
+    message::SealVerdict,
     profile::{
         history_keys,
-        records::{Contact, ContactHistoryKey},
+        records::{Contact, ContactHistoryKey, SeenSeal, UncheckedSeal},
     },
 };
 
@@ -53,6 +51,8 @@ pub(super) enum Judgement {
     Good,
     /// A key is not known yet.
     Unchecked(String),
+    /// It is for somebody whom this device never saw take part, in a time it knows nothing of.
+    Unknowable(String),
     Bad(Flaw),
 }
 
@@ -81,20 +81,14 @@ impl From<Error> for Closed {
 }
 
 impl Engine {
-    /// Judges a seal that messages of `sender`'s `device` name, in a conversation with the members `shown`.
+    /// Judges a seal by the members that this device knows of its time.
     ///
     /// # Errors
     /// Transient ones, and what keeps the maker's keys from being known: then nothing is said of the seal.
-    pub(super) async fn judge(
-        &self,
-        seal: &Seal,
-        (sender, device): (UserId, DeviceNumber),
-        shown: &BTreeSet<UserId>,
-        keys: Keys,
-    ) -> Result<Judged> {
-        match self.open_seal(seal, sender, device, keys).await {
+    pub(super) async fn judge(&self, unchecked: &UncheckedSeal, keys: Keys) -> Result<Judged> {
+        match self.open_seal(unchecked, keys).await {
             Ok((record, archive)) => {
-                let judgement = self.recheck(&record, &archive, shown, keys).await?;
+                let judgement = self.recheck(&record, &archive, unchecked, keys).await?;
                 Ok(Judged { archive: Some(archive), judgement })
             }
             Err(Closed::Flawed(flaw)) => Ok(Judged { archive: None, judgement: Judgement::Bad(flaw) }),
@@ -105,11 +99,11 @@ impl Engine {
     /// Opens the copy for one of the user's history keys.
     async fn open_seal(
         &self,
-        seal: &Seal,
-        sender: UserId,
-        device: DeviceNumber,
+        unchecked: &UncheckedSeal,
         keys: Keys,
     ) -> std::result::Result<(RecordSeal, ArchiveKey), Closed> {
+        let UncheckedSeal { seal, sender, device, .. } = unchecked;
+        let (sender, device) = (*sender, *device);
         if (seal.sender_id, seal.device_id) != (sender, device) {
             return Err(Flaw { problem: None, text: "it is another device's".into() }.into());
         }
@@ -119,7 +113,11 @@ impl Engine {
         self.check_maker(&record, sender, keys).await?;
         let own_keys = history_keys::all(&self.profile).await?;
         let own = own_keys.iter().find(|own| record.key_ids().any(|id| id == own.key_id));
-        let own = own.ok_or_else(|| Flaw::of(SealProblem::MissingCopy, "it has no copy for this account"))?;
+        let own = own.ok_or_else(|| Flaw {
+            // Seals from before may be for history keys that an earlier identity of the user's had.
+            problem: Some(SealProblem::MissingCopy).filter(|_| !unchecked.unseen),
+            text: "it has no copy for this account".into(),
+        })?;
         let archive = record
             .open_copy(own.key_id, &own.secret)
             .map_err(|error| Flaw::of(SealProblem::Unopenable, error))?;
@@ -166,13 +164,16 @@ impl Engine {
         &self,
         record: &RecordSeal,
         archive: &ArchiveKey,
-        shown: &BTreeSet<UserId>,
+        unchecked: &UncheckedSeal,
         keys: Keys,
     ) -> Result<Judgement> {
         let mut recipients = Vec::new();
         for member in &record.members {
             match self.member_key(member, keys).await? {
                 Ok(key) => recipients.push(Recipient::history(key)),
+                Err(Judgement::Unchecked(_)) if is_stranger(unchecked, member.user) => {
+                    return Ok(stranger(member.user));
+                }
                 Err(judgement) => return Ok(judgement),
             }
         }
@@ -197,8 +198,11 @@ impl Engine {
             return Ok(Judgement::Bad(Flaw::of(problem_of(&wrong), wrong)));
         }
         let sealed: BTreeSet<_> = record.members.iter().map(|member| member.user).collect();
-        Ok(match sealed.symmetric_difference(shown).next() {
+        let shown: BTreeSet<_> = unchecked.shown_members.iter().copied().collect();
+        let others = sealed.symmetric_difference(&shown).find(|user| !unchecked.departed.contains(user));
+        Ok(match others {
             None => Judgement::Good,
+            Some(user) if is_stranger(unchecked, *user) => stranger(*user),
             Some(user) => {
                 let text = format!("its members are others: {user}");
                 Judgement::Bad(Flaw::of(SealProblem::WrongMembers, text))
@@ -259,13 +263,43 @@ impl Engine {
         }
     }
 
-    /// Somebody as known, or fetched; an identity that waits for confirmation is no obstacle to reading.
+    /// Somebody as known, or fetched; an identity that waits for confirmation is no obstacle to reading. Of people the
+    /// user has nothing to do with any more the server gives no keys: what others sealed for them counts then.
     pub(crate) async fn known_or_fetched(&self, user: UserId) -> Result<Contact> {
-        match self.profile.get::<Contact>(user.as_bytes()).await? {
-            Some(contact) => Ok(contact),
-            None => self.contact(user).await,
+        if let Some(contact) = self.profile.get::<Contact>(user.as_bytes()).await? {
+            return Ok(contact);
+        }
+        match self.contact(user).await {
+            Err(Error::Server { status: status @ (403 | 404), body, retry_after }) => {
+                let refusal = Error::Server { status, body, retry_after };
+                self.vouched(user).await?.ok_or(refusal)
+            }
+            other => other,
         }
     }
+
+    /// Somebody by the identity key under which another participant, whose signature was checked, made a seal for them.
+    pub(super) async fn vouched(&self, user: UserId) -> Result<Option<Contact>> {
+        let seals = self.profile.all::<SeenSeal>(b"").await?;
+        let opened = seals.iter().filter(|seal| seal.sender != user && seal.archive_key.is_some());
+        let good = opened.filter(|seal| !matches!(seal.verdict, SealVerdict::Bad(_)));
+        let key = good.flat_map(|seal| &seal.members).find(|member| member.user_id == user);
+        let Some(key) = key else { return Ok(None) };
+        let identity = IdentityPublicKey::parse(key.identity_key.as_slice())
+            .map_err(|error| Error::contact(user, error))?;
+        let contact = Contact::first_seen(user, identity, self.env.now());
+        self.profile.put(&contact).await?;
+        Ok(Some(contact))
+    }
+}
+
+/// Whether a member of a seal from before this device knew the conversation is nobody it ever saw there.
+fn is_stranger(unchecked: &UncheckedSeal, user: UserId) -> bool {
+    unchecked.unseen && !unchecked.shown_members.contains(&user)
+}
+
+fn stranger(user: UserId) -> Judgement {
+    Judgement::Unknowable(format!("it is also for {user}, who does not take part any more"))
 }
 
 /// The gravest of what a recheck found.

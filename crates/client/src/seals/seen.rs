@@ -3,9 +3,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use sigilo_seal::KeyId;
 use sigilo_wire::{
     ConversationId, DeviceNumber, ErrorCode, SealId, UserId,
-    seal::{ReportSeal, Seal},
+    message::Message,
+    seal::{ReportSeal, Seal, SealCopy},
 };
 
 use super::check::{Flaw, Judged, Judgement, Keys};
@@ -15,9 +17,10 @@ use crate::{
     event::{ClientEvent, TimelineNote},
     message::SealVerdict,
     profile::{
-        Record as _, Step,
+        Record as _, Step, history_keys,
         records::{Contact, SealReport, SecretBytes, SeenSeal, StoredMessage, UncheckedSeal, seen_seal_key},
     },
+    receive::Way,
 };
 
 /// Seals of a conversation are searched this many pages back.
@@ -36,13 +39,14 @@ impl Engine {
         seal_id: SealId,
         sender: UserId,
         device: DeviceNumber,
+        way: Way,
     ) -> Result<SeenSeal> {
         let key = seen_seal_key(conversation, seal_id, sender, device);
         if let Some(seen) = self.profile.get(&key).await? {
             return Ok(seen);
         }
         let problem = match self.find_seal(conversation, seal_id).await {
-            Ok(Some(seal)) => match self.take_seal(&seal, sender, device, Keys::Fetched).await {
+            Ok(Some(seal)) => match self.take_seal(&seal, (sender, device), Keys::Fetched, way).await {
                 Err(error) if !error.is_for_later() => error.to_string(),
                 taken => return taken,
             },
@@ -62,20 +66,19 @@ impl Engine {
         })
     }
 
-    /// Opens and rechecks a seal, and remembers the verdict.
+    /// Opens and rechecks a seal that messages of this device name, and remembers the verdict.
     ///
     /// # Errors
     /// Transient ones, and what keeps it from being judged at all.
     pub(crate) async fn take_seal(
         &self,
         seal: &Seal,
-        sender: UserId,
-        device: DeviceNumber,
+        (sender, device): (UserId, DeviceNumber),
         keys: Keys,
+        way: Way,
     ) -> Result<SeenSeal> {
-        let shown_members = self.conversation(seal.conversation_id).await?.shown_members;
-        let unchecked = UncheckedSeal { seal: seal.clone(), sender, device, shown_members };
-        let judged = self.judge_again(&unchecked, keys).await?;
+        let unchecked = self.members_of_its_time(seal, sender, device, way).await?;
+        let judged = self.judge(&unchecked, keys).await?;
         let step = self.profile.step();
         let (seen, note) = remember(&step, unchecked, judged)?;
         step.commit().await?;
@@ -83,9 +86,40 @@ impl Engine {
         Ok(seen)
     }
 
-    async fn judge_again(&self, unchecked: &UncheckedSeal, keys: Keys) -> Result<Judged> {
-        let shown: BTreeSet<UserId> = unchecked.shown_members.iter().copied().collect();
-        self.judge(&unchecked.seal, (unchecked.sender, unchecked.device), &shown, keys).await
+    /// Whom a seal must be for, and whom it may be for, as far as the user has seen people come and go. A seal of the
+    /// history that is older than this device's knowledge of the conversation is measured by when the present
+    /// members joined.
+    async fn members_of_its_time(
+        &self,
+        seal: &Seal,
+        sender: UserId,
+        device: DeviceNumber,
+        way: Way,
+    ) -> Result<UncheckedSeal> {
+        let conversation = self.conversation(seal.conversation_id).await?;
+        let made = seal.seal.created_at;
+        let unseen = way == Way::History && conversation.known_since.is_some_and(|since| made < since);
+        let (mut came, mut departed) = (BTreeSet::new(), BTreeSet::new());
+        for entry in self.timeline(seal.conversation_id).await?.into_iter().filter(|entry| entry.at >= made) {
+            match entry.note {
+                TimelineNote::Joined(user) => came.insert(user),
+                TimelineNote::Left(user) => departed.insert(user),
+                _ => continue,
+            };
+        }
+        if unseen {
+            let participants = &conversation.conversation.participants;
+            came.extend(participants.iter().filter(|p| p.joined_at > made).map(|p| p.user_id));
+        }
+        let shown = conversation.shown_members.into_iter();
+        Ok(UncheckedSeal {
+            seal: seal.clone(),
+            sender,
+            device,
+            shown_members: shown.filter(|user| !came.contains(user)).collect(),
+            departed: departed.into_iter().collect(),
+            unseen,
+        })
     }
 
     async fn tell_of_seal(&self, seen: &SeenSeal, note: Option<TimelineNote>) -> Result<()> {
@@ -101,7 +135,7 @@ impl Engine {
     pub(crate) async fn recheck_seals(&self) -> Result<()> {
         for unchecked in self.profile.all::<UncheckedSeal>(b"").await? {
             self.refresh_due_members(&unchecked.seal).await?;
-            let judged = match self.judge_again(&unchecked, Keys::Known).await {
+            let judged = match self.judge(&unchecked, Keys::Known).await {
                 Ok(Judged { judgement: Judgement::Unchecked(_), .. }) => continue,
                 Ok(judged) => judged,
                 Err(error @ Error::Profile(_)) => return Err(error),
@@ -162,13 +196,13 @@ impl Engine {
     }
 
     async fn find_seal(&self, conversation: ConversationId, seal_id: SealId) -> Result<Option<Seal>> {
-        let wanted = |seal: &Seal| seal.conversation_id == conversation && seal.seal.seal_id == seal_id;
         let mut cursor = None;
         for _ in 0..MAX_PAGES {
             let page = match self.api.seals(conversation, cursor.as_deref()).await {
                 Err(error) if error.code() == Some(ErrorCode::NotFound) => return Ok(None),
                 other => other?,
             };
+            let wanted = |seal: &Seal| seal.conversation_id == conversation && seal.seal.seal_id == seal_id;
             if let Some(seal) = page.results.into_iter().find(wanted) {
                 return Ok(Some(seal));
             }
@@ -178,6 +212,56 @@ impl Engine {
             }
         }
         Ok(None)
+    }
+
+    /// Takes the seals that messages of the history name and this device has not seen, reading on from `cursor`, newest
+    /// first; and those it comes by on the way, because older messages will name them. Gives where it stopped. One
+    /// that is not found before the end is left to [`Engine::seen_seal`].
+    pub(crate) async fn take_seals(
+        &self,
+        conversation: ConversationId,
+        messages: &[Message],
+        cursor: Option<String>,
+    ) -> Result<Option<String>> {
+        let mut wanted = BTreeSet::new();
+        for message in messages {
+            let (seal, sender) = (message.seal_id, &message.sender);
+            let key = seen_seal_key(conversation, seal, sender.user_id, sender.device_id);
+            if self.profile.get::<SeenSeal>(&key).await?.is_none() {
+                wanted.insert((seal, sender.user_id, sender.device_id));
+            }
+        }
+        let mut at = cursor;
+        while !wanted.is_empty() {
+            let page = self.api.seals(conversation, at.as_deref()).await?;
+            for seal in page.results.iter().filter(|seal| seal.conversation_id == conversation) {
+                self.take_in_passing(seal).await?;
+                wanted.remove(&(seal.seal.seal_id, seal.sender_id, seal.device_id));
+            }
+            match page.next_cursor.filter(|_| page.has_more) {
+                Some(next) if !wanted.is_empty() => at = Some(next),
+                _ => break,
+            }
+        }
+        Ok(at)
+    }
+
+    /// Takes a seal that is new to this device and has a copy for it; the others are those of other times.
+    async fn take_in_passing(&self, seal: &Seal) -> Result<()> {
+        let by = (seal.sender_id, seal.device_id);
+        let key = seen_seal_key(seal.conversation_id, seal.seal.seal_id, by.0, by.1);
+        if self.profile.get::<SeenSeal>(&key).await?.is_some() {
+            return Ok(());
+        }
+        let own = history_keys::all(&self.profile).await?;
+        let for_us = |copy: &SealCopy| own.iter().any(|own| KeyId::from(copy.key_id) == own.key_id);
+        if !seal.seal.copies.iter().any(for_us) {
+            return Ok(());
+        }
+        match self.take_seal(seal, by, Keys::Fetched, Way::History).await {
+            Err(error) if error.is_for_later() => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -190,10 +274,14 @@ fn remember(
 ) -> Result<(SeenSeal, Option<TimelineNote>)> {
     let (conversation, seal_id) = (unchecked.seal.conversation_id, unchecked.seal.seal.seal_id);
     let (sender, device) = (unchecked.sender, unchecked.device);
-    let mut note = None;
+    let (mut note, mut waits) = (None, false);
     let verdict = match judged.judgement {
         Judgement::Good => SealVerdict::Good,
-        Judgement::Unchecked(problem) => SealVerdict::Unchecked(problem),
+        Judgement::Unchecked(problem) => {
+            waits = true;
+            SealVerdict::Unchecked(problem)
+        }
+        Judgement::Unknowable(problem) => SealVerdict::Unchecked(problem),
         Judgement::Bad(Flaw { problem, text }) => {
             if let Some(problem) = problem {
                 step.put(&SealReport { conversation, seal_id, problem })?;
@@ -212,7 +300,7 @@ fn remember(
         verdict,
     };
     step.put(&seen)?;
-    if matches!(seen.verdict, SealVerdict::Unchecked(_)) {
+    if waits {
         step.put(&unchecked)?;
     } else {
         step.delete::<UncheckedSeal>(&seen_seal_key(conversation, seal_id, sender, device));

@@ -7,11 +7,13 @@ use sigilo_wire::{
 };
 
 use super::{check::Keys, *};
+use crate::event::TimelineNote;
 use crate::{
     profile::{
         Record as _,
         records::{ClinicKey, ContactHistoryKey, SealReport, UncheckedSeal},
     },
+    receive::Way,
     testing::{Party, World, rng},
 };
 
@@ -56,7 +58,7 @@ fn resigned(world: &World, seal: &Seal, change: impl FnOnce(&mut Seal)) -> Seal 
 }
 
 async fn taken(world: &World, seal: &Seal) -> SeenSeal {
-    world.maria.engine.take_seal(seal, world.ana.user, DEVICE, Keys::Known).await.unwrap()
+    world.maria.engine.take_seal(seal, (world.ana.user, DEVICE), Keys::Known, Way::Live).await.unwrap()
 }
 
 async fn reports(world: &World) -> Vec<SealProblem> {
@@ -83,7 +85,8 @@ async fn a_seal_without_a_good_copy_for_the_officers_is_bad() {
     // A key the root may have named since: judged when the clinic's keys can be fetched, not before.
     let stranger: XWingPublic = XWingSecret::from_seed([66; 32]).public();
     let for_stranger = made(&world, &world.ana, |list| list[0] = Recipient::history(stranger)).await;
-    let later = world.maria.engine.take_seal(&for_stranger, world.ana.user, DEVICE, Keys::Fetched).await;
+    let later =
+        world.maria.engine.take_seal(&for_stranger, (world.ana.user, DEVICE), Keys::Fetched, Way::Live).await;
     assert!(later.is_err_and(|error| error.is_for_later()));
     // The officers' copy is named as theirs, but made for a key they do not have.
     let stolen = resigned(&world, &for_stranger, |seal| {
@@ -223,11 +226,11 @@ async fn a_seal_that_could_not_be_judged_is_judged_when_the_key_is_known() {
         }
         let event = world.write(true, "hola").await;
         world.maria.engine.receive(event).await.unwrap();
-        let shown = world.maria.engine.history(world.conversation, 1).await.unwrap().remove(0);
+        let shown = world.maria.engine.history(world.conversation, None, 1).await.unwrap().remove(0);
         assert!(matches!(shown.seal, SealVerdict::Unchecked(_)), "{:?}", shown.seal);
         assert!(shown.is_verified(), "it opens all the same");
         world.maria.engine.upkeep().await.unwrap();
-        let shown = world.maria.engine.history(world.conversation, 1).await.unwrap().remove(0);
+        let shown = world.maria.engine.history(world.conversation, None, 1).await.unwrap().remove(0);
         assert!(matches!(shown.seal, SealVerdict::Unchecked(_)), "nothing new is known");
 
         // Meanwhile the conversation has other members: the seal is judged by those of its time.
@@ -236,14 +239,19 @@ async fn a_seal_that_could_not_be_judged_is_judged_when_the_key_is_known() {
         maria.put(&conversation).await.unwrap();
         maria.put(&name).await.unwrap();
         world.maria.engine.upkeep().await.unwrap();
-        let shown = world.maria.engine.history(world.conversation, 1).await.unwrap().remove(0);
+        let shown = world.maria.engine.history(world.conversation, None, 1).await.unwrap().remove(0);
         assert_eq!(shown.seal == SealVerdict::Good, good, "{:?}", shown.seal);
         assert_eq!(matches!(shown.seal, SealVerdict::Bad(_)), !good, "{:?}", shown.seal);
         assert!(maria.all::<UncheckedSeal>(b"").await.unwrap().is_empty());
         let expected: &[SealProblem] = if good { &[] } else { &[SealProblem::BadCopy] };
         assert_eq!(reports(&world).await, expected);
-        let seen =
-            world.maria.engine.seen_seal(world.conversation, seal.seal.seal_id, world.ana.user, DEVICE);
+        let seen = world.maria.engine.seen_seal(
+            world.conversation,
+            seal.seal.seal_id,
+            world.ana.user,
+            DEVICE,
+            Way::Live,
+        );
         assert_eq!(seen.await.unwrap().verdict, shown.seal);
     }
 }
@@ -262,4 +270,93 @@ async fn a_seal_of_an_identity_used_before_is_neither_good_nor_bad() {
     assert!(matches!(seen.verdict, SealVerdict::Unchecked(_)), "{:?}", seen.verdict);
     assert!(seen.archive_key.is_some(), "what is under it opens");
     assert!(reports(&world).await.is_empty(), "nobody is accused");
+}
+
+#[tokio::test]
+async fn a_seal_from_before_this_device_knows_strangers_and_accuses_nobody() {
+    let world = World::new().await;
+    let (maria, eva) = (&world.maria.engine, sigilo_wire::UserId::from_bytes([44; 16]));
+    let identity = sigilo_seal::IdentitySecret::from_bytes([45; 32]).public();
+    let history = XWingSecret::from_seed([46; 32]).public();
+    let seal = made_for(
+        &world,
+        &world.ana,
+        |members| {
+            members.push(Member {
+                user: eva,
+                identity_key: identity,
+                history_key_id: history.history_key_id(),
+            });
+            members.sort_by_key(|member| member.user);
+        },
+        |recipients| recipients.push(Recipient::history(history.clone())),
+    )
+    .await;
+    let known =
+        ContactHistoryKey { user: eva, key_id: history.history_key_id(), public_key: history.clone() };
+    let stranger = crate::profile::records::Contact::first_seen(eva, identity, crate::testing::NOW);
+    let by = (world.ana.user, DEVICE);
+    // Live, and in the time this device knows, it is for somebody who does not take part.
+    for (way, since) in [(Way::Live, 60), (Way::History, 0)] {
+        let mut conversation = maria.conversation(world.conversation).await.unwrap();
+        let later = seal.seal.created_at + std::time::Duration::from_secs(since);
+        conversation.known_since = Some(later);
+        let step = maria.profile.step();
+        step.put(&conversation).unwrap();
+        step.put(&known).unwrap();
+        step.put(&stranger).unwrap();
+        step.commit().await.unwrap();
+        let seen = maria.take_seal(&seal, by, Keys::Known, way).await.unwrap();
+        assert!(matches!(seen.verdict, SealVerdict::Bad(_)), "{:?}", seen.verdict);
+        assert!(maria.vouched(eva).await.unwrap().is_none(), "a bad seal speaks for nobody");
+        let step = maria.profile.step();
+        step.delete::<SealReport>(
+            &[seal.conversation_id.as_bytes().as_slice(), seal.seal.seal_id.as_bytes()].concat(),
+        );
+        step.commit().await.unwrap();
+    }
+    let mut conversation = maria.conversation(world.conversation).await.unwrap();
+    conversation.known_since = Some(seal.seal.created_at + std::time::Duration::from_secs(60));
+    maria.profile.put(&conversation).await.unwrap();
+    let seen = maria.take_seal(&seal, by, Keys::Known, Way::History).await.unwrap();
+    assert!(matches!(seen.verdict, SealVerdict::Unchecked(_)), "{:?}", seen.verdict);
+    assert!(reports(&world).await.is_empty());
+    assert!(maria.profile.all::<UncheckedSeal>(b"").await.unwrap().is_empty(), "it will never be known");
+    assert_eq!(maria.vouched(eva).await.unwrap().unwrap().identity, identity);
+    // Whoever takes part now must be in it all the same.
+    let without = made_for(
+        &world,
+        &world.ana,
+        |members| members.retain(|member| member.user != world.ana.user),
+        |recipients| {
+            recipients
+                .retain(|r| r.key_id() != world.ana.contact.history_key.clone().unwrap().history_key_id())
+        },
+    )
+    .await;
+    let seen = maria.take_seal(&without, by, Keys::Known, Way::History).await.unwrap();
+    assert!(matches!(seen.verdict, SealVerdict::Bad(_)), "{:?}", seen.verdict);
+}
+
+#[tokio::test]
+async fn a_seal_is_measured_by_those_who_were_seen_at_its_time() {
+    use crate::profile::records::TimelineEntry;
+
+    let world = World::new().await;
+    let (maria, by) = (&world.maria.engine, (world.ana.user, DEVICE));
+    let seal = made(&world, &world.ana, |_| {}).await;
+    // Since the seal was made, its maker has left.
+    let mut conversation = maria.conversation(world.conversation).await.unwrap();
+    conversation.shown_members.retain(|member| *member == world.maria.user);
+    maria.profile.put(&conversation).await.unwrap();
+    let seen = maria.take_seal(&seal, by, Keys::Known, Way::Live).await.unwrap();
+    assert!(matches!(seen.verdict, SealVerdict::Bad(_)), "nobody saw her leave: {:?}", seen.verdict);
+    let left = |after: u64| TimelineEntry {
+        conversation: world.conversation,
+        at: seal.seal.created_at + std::time::Duration::from_secs(after),
+        note: TimelineNote::Left(world.ana.user),
+    };
+    maria.profile.put(&left(60)).await.unwrap();
+    let seen = maria.take_seal(&seal, by, Keys::Known, Way::Live).await.unwrap();
+    assert_eq!(seen.verdict, SealVerdict::Good);
 }
