@@ -29,6 +29,7 @@ use crate::{
         Profile,
         records::{Account, ConversationRecord, Cursor, ONLY},
     },
+    search::Search,
     socket::{Socket, SocketEvent},
 };
 
@@ -48,6 +49,7 @@ pub(crate) struct Engine {
     pub(crate) profile: Rc<Profile>,
     pub(crate) api: Rc<Api>,
     pub(crate) listeners: Listeners,
+    pub(crate) search: Search,
     account: RefCell<Option<Rc<Account>>>,
     socket: RefCell<Option<Rc<Socket>>>,
     socket_events: mpsc::UnboundedSender<SocketEvent>,
@@ -71,6 +73,7 @@ impl Engine {
             profile,
             api,
             listeners: Listeners::default(),
+            search: Search::default(),
             account: RefCell::new(account.map(Rc::new)),
             socket: RefCell::new(None),
             socket_events,

@@ -70,6 +70,7 @@ impl Engine {
             self.erase_now(&step, &mut stored).await?;
             step.commit().await?;
             self.profile.scrub().await?;
+            self.index_message(&MessageKey::of(&stored.message)).await;
         }
         Ok(stored)
     }
@@ -95,6 +96,7 @@ impl Engine {
             step.commit().await?;
             self.profile.scrub().await?;
             for message in erased {
+                self.index_message(&MessageKey::of(&message)).await;
                 self.tell(ClientEvent::Expired {
                     conversation: message.conversation_id,
                     message: message.id,

@@ -61,6 +61,7 @@ mod revisions;
 mod safety;
 mod sealer;
 mod seals;
+mod search;
 mod sessions;
 mod socket;
 #[cfg(test)]
@@ -84,3 +85,4 @@ pub use profile::Unlock;
 pub use restore::RestoreProgress;
 pub use safety::{SafetyNumber, safety_number};
 pub use sealer::{Sealer, Unsealed};
+pub use search::{SearchHit, SearchQuery, SearchResults};

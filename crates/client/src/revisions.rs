@@ -143,11 +143,13 @@ impl Engine {
         Ok(end.map_or(0, |end| end.since(self.env.now()).as_secs().max(1)))
     }
 
-    /// What follows a message that is on disk: a delete leaves nothing of what was said in the file.
+    /// What follows a message that is on disk: a delete leaves nothing of what was said in the file, and the index of
+    /// the search knows what is said now.
     pub(crate) async fn after_keeping(&self, message: &Message) -> Result<()> {
         if message.message_type == MessageKind::Delete {
             self.profile.scrub().await?;
         }
+        self.index_message(&MessageKey::of(message)).await;
         Ok(())
     }
 
