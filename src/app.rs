@@ -13,6 +13,7 @@ use crate::{
     config::Config,
     conversations::Snapshots,
     policy::{InForce, Policy},
+    presence::{self, Board},
     relay::{self, ReceiptKeys, hub::Hub, writer::Writer},
     rng::SharedEntropy,
     shutdown::{Shutdown, Tracker},
@@ -50,6 +51,8 @@ pub struct App {
     pub snapshots: Snapshots,
     /// The sockets of this process.
     pub hub: Arc<Hub>,
+    /// Who is there, as far as this process knows.
+    pub presence: Arc<Board>,
     /// The way to the relay's writer.
     pub writer: Writer,
     /// What the writer remembers between batches.
@@ -106,6 +109,7 @@ impl App {
             policy,
             snapshots: Snapshots::default(),
             hub: Arc::default(),
+            presence: Arc::default(),
             writer,
             relay_memory: relay::Memory::default(),
             receipt_keys: ReceiptKeys::default(),
@@ -114,6 +118,7 @@ impl App {
             tasks: Mutex::default(),
         });
         app.keep(tokio::spawn(relay::writer::run(Arc::clone(&app), inbox)));
+        app.keep(tokio::spawn(presence::keep_noting(Arc::clone(&app))));
         Ok(app)
     }
 

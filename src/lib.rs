@@ -21,6 +21,7 @@ pub mod mfa;
 pub mod outbox;
 pub mod people;
 pub mod policy;
+pub mod presence;
 pub mod relationships;
 pub mod relay;
 pub mod rng;

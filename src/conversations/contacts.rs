@@ -7,7 +7,7 @@ use sigilo_wire::{
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
 use super::{
-    not_a_cursor, page_limit,
+    company, not_a_cursor, page_limit,
     store::{self, CandidateQuery, CandidateRow},
 };
 use crate::{
@@ -57,6 +57,7 @@ pub async fn contacts(
     };
     let mut tx = app.db.read("contacts").await?;
     let care = store::care_of(&mut tx, ctx.tenant, *grant.resource(), ctx.now).await?;
+    let shown = company::shown(app, &mut tx, caller.id).await?;
     let (mut found, mut looked_at, mut stopped_at) = (Vec::new(), 0, None);
     'pages: loop {
         let query = CandidateQuery {
@@ -90,6 +91,9 @@ pub async fn contacts(
     }
     let more_found = found.len() > filter.page_size;
     found.truncate(filter.page_size);
+    for contact in &mut found {
+        contact.presence = shown.get(&contact.user_id).copied();
+    }
     let next = if more_found { found.last().map(|contact: &Contact| contact.user_id) } else { stopped_at };
     let next_cursor = next.map(|user| user.to_string());
     Ok(ContactList { results: found, has_more: next_cursor.is_some(), next_cursor })
@@ -139,7 +143,8 @@ fn contact(
         }
     }
     let (user_id, role, speciality) = (target.id, target.role, row.speciality);
-    Ok((!types.is_empty()).then_some(Contact { user_id, name: full_name, role, speciality, types, why }))
+    let contact = Contact { user_id, name: full_name, role, speciality, types, why, presence: None };
+    Ok((!contact.types.is_empty()).then_some(contact))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use sigilo_wire::{
 };
 
 use super::{
+    company,
     snapshot::Facts,
     store::{self, ConversationRow, ParticipantRow},
 };
@@ -33,8 +34,17 @@ pub async fn get(app: &App, ctx: &Ctx, grant: Grant<ReadConversation>) -> Result
     let mut tx = app.db.read("conversation_get").await?;
     let mut conversation = shown(app, &mut tx, ctx, *grant.resource()).await?;
     let facts = Facts::load(&mut tx, ctx, *grant.resource()).await?;
+    let caller = ctx.caller()?.user_id;
+    let permissions = permissions(app, ctx, facts.of(caller)?)?;
+    // Whom one may not write to, one does not watch either.
+    if permissions.send.allowed {
+        let shown = company::shown(app, &mut tx, caller).await?;
+        for participant in &mut conversation.participants {
+            participant.presence = shown.get(&participant.user_id).copied();
+        }
+    }
     drop(tx);
-    conversation.permissions = Some(permissions(app, ctx, facts.of(ctx.caller()?.user_id)?)?);
+    conversation.permissions = Some(permissions);
     with_last_messages(app, ctx, vec![conversation]).await?.pop().ok_or(Error::NotFound)
 }
 
@@ -133,6 +143,7 @@ fn participant(app: &App, row: ParticipantRow) -> Result<Participant> {
         role: row.role.parse().map_err(Error::Internal)?,
         joined_at: row.joined_at,
         can_leave: row.can_leave,
+        presence: None,
     })
 }
 

@@ -7,6 +7,7 @@
 //! refuses grants made on an older version. Members who join or leave move the version themselves.
 
 mod authorize;
+mod company;
 mod contacts;
 mod create;
 mod details;
@@ -22,6 +23,8 @@ mod update;
 pub(crate) use authorize::audit_denied_send;
 pub(crate) use authorize::start_facts;
 pub use authorize::{authorize_read, authorize_report_seal, authorize_seal, authorize_send, authorize_start};
+pub use company::authorize_typing;
+pub(crate) use company::{Companion, company};
 pub use contacts::{ContactFilter, contacts};
 pub use create::{Created, create};
 pub use details::get;

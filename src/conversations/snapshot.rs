@@ -18,6 +18,7 @@ use sigilo_wire::{
     ConversationId, DeviceId, DeviceNumber, Role, TenantId, Timestamp, UserId,
     account::DeviceKind,
     conversation::{ConversationStatus, ConversationType, ParticipantRole},
+    presence::Privacy,
 };
 
 use super::store::{self, FactRow, MemberRow};
@@ -70,6 +71,8 @@ pub(crate) struct Member {
     pub(crate) identity_key: Option<IdentityPublicKey>,
     /// The id of the newest manifest's history key.
     pub(crate) history_key_id: Option<Vec<u8>>,
+    /// What they let others notice.
+    pub(crate) privacy: Privacy,
     /// The messaging devices of the newest manifest.
     pub(crate) devices: Vec<Device>,
 }
@@ -278,6 +281,11 @@ fn member(crypter: &Crypter, row: &MemberRow) -> Result<Member> {
         // Keys are checked before they are stored.
         identity_key: row.identity_key.as_deref().and_then(|key| IdentityPublicKey::parse(key).ok()),
         history_key_id: row.history_key_id.clone(),
+        privacy: Privacy {
+            show_typing: row.show_typing,
+            show_presence: row.show_presence,
+            show_last_seen: row.show_last_seen,
+        },
         devices: Vec::new(),
     })
 }
@@ -306,6 +314,23 @@ impl Snapshots {
     /// The kept snapshot of a conversation of the caller's clinic, if there is one that time has not ended.
     pub(super) fn get(&self, ctx: &Ctx, id: ConversationId) -> Option<Arc<Snapshot>> {
         self.0.get(&id).filter(|kept| kept.facts.tenant == ctx.tenant && ctx.now < kept.until)
+    }
+
+    /// The kept snapshot, if it is of this version of the facts or a later one; otherwise a new one.
+    ///
+    /// # Errors
+    /// As [`Snapshots::refresh`].
+    pub(super) async fn of_version(
+        &self,
+        app: &App,
+        ctx: &Ctx,
+        id: ConversationId,
+        version: i64,
+    ) -> Result<Arc<Snapshot>> {
+        match self.get(ctx, id).filter(|kept| kept.facts_version() >= version) {
+            Some(kept) => Ok(kept),
+            None => self.refresh(app, ctx, id).await,
+        }
     }
 
     /// Reads the snapshot anew and keeps it.

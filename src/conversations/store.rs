@@ -1,5 +1,6 @@
 //! The rows of conversations, participants and record seals.
 
+pub(crate) mod company;
 pub(crate) mod members;
 
 use std::collections::HashSet;
@@ -27,8 +28,8 @@ statements! {
         WHERE c.conversation_id = $1 AND c.tenant_id = $2";
     /// Who takes part, with the keys a seal must be for and the devices a message must be for. Those of a suspended
     /// account get no messages; its history key stays in the seals, for the day it is resumed.
-    MEMBERS = "SELECT u.user_id, u.full_name_enc, u.identity_key, u.history_key_id, d.device_id, d.device_number,
-        d.registration_id, k.signed_pre_key_at FROM participants p JOIN users u ON u.user_id = p.user_id
+    MEMBERS = "SELECT u.user_id, u.full_name_enc, u.identity_key, u.history_key_id, u.show_typing, u.show_presence,
+        u.show_last_seen, d.device_id, d.device_number, d.registration_id, k.signed_pre_key_at FROM participants p JOIN users u ON u.user_id = p.user_id
         LEFT JOIN devices d ON d.user_id = u.user_id AND u.status = 'active' AND d.kind = 'messaging' AND d.in_manifest
             AND d.revoked_at IS NULL
         LEFT JOIN device_keys k ON k.device_id = d.device_id
@@ -157,6 +158,9 @@ pub(super) struct MemberRow {
     pub full_name_enc: Vec<u8>,
     pub identity_key: Option<Vec<u8>>,
     pub history_key_id: Option<Vec<u8>>,
+    pub show_typing: bool,
+    pub show_presence: bool,
+    pub show_last_seen: bool,
     pub device_id: Option<DeviceId>,
     pub device_number: Option<DeviceNumber>,
     pub registration_id: Option<i64>,

@@ -9,6 +9,7 @@ use crate::{
     audit::Act,
     auth, conversations,
     policy::{Grant, ManageOwnAccount},
+    presence,
 };
 
 /// The caller's account and the device of the token.
@@ -20,6 +21,7 @@ pub async fn get_me(app: &App, ctx: &Ctx, grant: Grant<ManageOwnAccount>) -> Res
     let device = auth::current_device(app, ctx).await?;
     let mut tx = app.db.read("me").await?;
     let row = store::user(&mut tx, ctx.tenant, user).await?.ok_or(Error::NotFound)?;
+    let privacy = presence::privacy(&mut tx, user).await?;
     let open = |column, sealed: &[u8]| app.crypter.decrypt_text(user_place(&user, column), sealed);
     Ok(Me {
         user_id: user,
@@ -29,6 +31,7 @@ pub async fn get_me(app: &App, ctx: &Ctx, grant: Grant<ManageOwnAccount>) -> Res
         email: row.email_enc.as_deref().map(|sealed| open("email_enc", sealed)).transpose()?,
         locale: row.locale,
         time_zone: row.time_zone,
+        privacy,
         device,
     })
 }
@@ -57,13 +60,23 @@ pub async fn update_me(
         super::check_time_zone(zone)?;
         fields.push("time_zone");
     }
+    if !update.privacy.is_empty() {
+        fields.push("privacy");
+    }
     let key = app.clinic_key(ctx, ctx.tenant).await?;
     let mut tx = app.db.begin("me_update").await?;
     if let Some(name) = &update.full_name {
         let place = user_place(&user, "full_name_enc");
         let sealed = app.crypter.encrypt(place, name.trim().as_bytes(), &*app.entropy)?;
         store::set_name(&mut tx, user, &sealed).await?;
-        // Messages show their sender's name.
+    }
+    let shown = presence::privacy(&mut tx, user).await?;
+    let shows = update.privacy.of(shown);
+    if shows != shown {
+        presence::set_privacy(&mut tx, user, shows).await?;
+    }
+    // Messages show their sender's name, and what people show decides who hears of them.
+    if update.full_name.is_some() || shows != shown {
         conversations::facts_changed_of(&mut tx, user).await?;
     }
     if let Some(locale) = &update.locale {
@@ -76,6 +89,7 @@ pub async fn update_me(
         Act::done("update_account").object("fields", fields.join(",")).about(role, user).by(grant.basis());
     app.audit(&mut tx, ctx, &key, act).await?;
     tx.commit().await?;
+    presence::settings_changed(app, ctx, shown, shows).await?;
     get_me(app, ctx, grant).await
 }
 

@@ -12,7 +12,8 @@ use super::{
     Action, AddParticipant, ArrangeConversation, CloseConversation, Fact, FetchKeys, Joining,
     LeaveConversation, Leaving, ListContacts, ListConversations, ManageClinic, ManageOwnAccount,
     ManagePeople, ManageRelationships, Object, PublishKeys, PublishSeal, Question, ReadConversation,
-    RemoveParticipant, ReportSeal, SearchMessages, SendMessage, SendResource, StartConversation, Subject,
+    RemoveParticipant, ReportSeal, SearchMessages, SendMessage, SendResource, ShowPresence,
+    StartConversation, Subject,
 };
 use crate::{Actor, Ctx, Error, Result};
 use sigilo_wire::ErrorCode;
@@ -390,7 +391,7 @@ macro_rules! own {
     )* };
 }
 
-own!(PublishKeys, ManageOwnAccount, ListConversations, ListContacts, SearchMessages);
+own!(PublishKeys, ManageOwnAccount, ShowPresence, ListConversations, ListContacts, SearchMessages);
 
 macro_rules! managing {
     ($($action:ident),*) => { $(

@@ -59,6 +59,8 @@ actions! {
     PublishKeys("publish_keys", UserId, Forbidden);
     /// Read and change the own account and devices.
     ManageOwnAccount("manage_own_account", UserId, Forbidden);
+    /// Let others notice that one is there, and notice who else is.
+    ShowPresence("show_presence", UserId, Forbidden);
     /// List the own conversations.
     ListConversations("list_conversations", UserId, Forbidden);
     /// Search the messages of the own conversations by what the server sees of them.

@@ -4,12 +4,15 @@
 //! A connection is named by its device and path: a second one of the same name replaces the first.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use sigilo_wire::{ConversationId, DeviceId, Timestamp, TokenFamilyId};
+use sigilo_wire::{ConversationId, DeviceId, Timestamp, TokenFamilyId, event::ServerFrame};
 use tokio::sync::Notify;
 
 use super::deliver::QueuedFrame;
@@ -57,6 +60,18 @@ const EXPIRY_NOTICE: Duration = Duration::from_secs(60);
 /// The most events kept for a socket that has not looked yet; beyond that it reads them from its queue.
 const KEPT_EVENTS: usize = 32;
 
+/// The most signals kept for a socket that has not looked yet; the oldest go first.
+const KEPT_SIGNALS: usize = 64;
+
+/// Which of a device's sockets are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sockets {
+    /// All of them.
+    All,
+    /// Those that asked to hear who is there.
+    Watching,
+}
+
 /// The connections of this process.
 #[derive(Debug, Default)]
 pub struct Hub {
@@ -68,6 +83,7 @@ pub struct Hub {
 struct Slot {
     family: TokenFamilyId,
     path: Option<ConversationId>,
+    watching: AtomicBool,
     wake: Notify,
     news: Mutex<News>,
     token: Mutex<Token>,
@@ -92,6 +108,8 @@ pub struct News {
     pub events: Vec<QueuedFrame>,
     /// Whether the token is about to expire.
     pub expiring: bool,
+    /// What is told once and kept nowhere, the newest of its kind only.
+    pub signals: VecDeque<Arc<ServerFrame>>,
 }
 
 /// One socket's registration; it leaves the hub when dropped.
@@ -117,6 +135,16 @@ impl Registration {
     /// Notes that the client has shown a new token of the same family.
     pub fn renew(&self, expires_at: Timestamp) {
         *self.slot.token() = Token { expires_at, told: false };
+    }
+
+    /// From now on the socket hears who is there.
+    pub fn watch(&self) {
+        self.slot.watching.store(true, Ordering::Relaxed);
+    }
+
+    /// Hands this socket what is told once, if it is of these conversations.
+    pub fn signal(&self, within: &[ConversationId], frame: &Arc<ServerFrame>) {
+        self.slot.signal(within, Sockets::All, frame);
     }
 }
 
@@ -144,6 +172,21 @@ impl Slot {
         self.wake.notify_one();
     }
 
+    fn signal(&self, within: &[ConversationId], sockets: Sockets, frame: &Arc<ServerFrame>) {
+        let on_path = self.path.is_none_or(|path| within.contains(&path));
+        if !on_path || (sockets == Sockets::Watching && !self.watching.load(Ordering::Relaxed)) {
+            return;
+        }
+        let about = |frame: &ServerFrame| (frame.r#type, frame.sender_id, frame.conversation_id);
+        self.tell(|news| {
+            news.signals.retain(|older| about(older) != about(frame));
+            if news.signals.len() >= KEPT_SIGNALS {
+                news.signals.pop_front();
+            }
+            news.signals.push_back(Arc::clone(frame));
+        });
+    }
+
     fn close(&self, reason: CloseReason) {
         self.tell(|news| _ = news.close.get_or_insert(reason));
     }
@@ -166,7 +209,8 @@ impl Hub {
         path: Option<ConversationId>,
     ) -> Registration {
         let token = Mutex::new(Token { expires_at, told: false });
-        let slot = Arc::new(Slot { family, path, wake: Notify::new(), news: Mutex::default(), token });
+        let (watching, wake, news) = (AtomicBool::new(false), Notify::new(), Mutex::default());
+        let slot = Arc::new(Slot { family, path, watching, wake, news, token });
         let mut devices = self.write();
         let slots = devices.entry(device).or_insert_with(|| Vec::with_capacity(1));
         slots.retain(|older| {
@@ -202,6 +246,21 @@ impl Hub {
                     news.events.push(event());
                 }
             });
+        }
+    }
+
+    /// Hands a device's sockets what is told once and kept nowhere: those of its own path, and those of one of these
+    /// conversations.
+    pub fn signal(
+        &self,
+        device: DeviceId,
+        within: &[ConversationId],
+        sockets: Sockets,
+        frame: &Arc<ServerFrame>,
+    ) {
+        let connected = self.read();
+        for slot in connected.get(&device).into_iter().flatten() {
+            slot.signal(within, sockets, frame);
         }
     }
 
@@ -354,6 +413,43 @@ mod tests {
         assert!(mine.news().expiring, "said once for each token");
         hub.check_expiry(at(2_000));
         assert_eq!(mine.news().close, Some(CloseReason::Unauthenticated));
+    }
+
+    #[test]
+    fn a_signal_reaches_its_conversations_sockets_and_only_the_newest_is_kept() {
+        let hub = Arc::new(Hub::default());
+        let (here, elsewhere) = (ConversationId::from_bytes([9; 16]), ConversationId::from_bytes([8; 16]));
+        let all = hub.register(device(1), token(1), None);
+        let one = hub.register(device(1), token(1), Some(here));
+        let other = hub.register(device(1), token(1), Some(elsewhere));
+        let signal = |who: u8, said: &str| {
+            Arc::new(ServerFrame {
+                r#type: EventType::UserStatus,
+                data: serde_json::json!(said),
+                timestamp: Timestamp::from_micros(0),
+                conversation_id: None,
+                sender_id: Some(sigilo_wire::UserId::from_bytes([who; 16])),
+                event_id: None,
+                request_id: None,
+            })
+        };
+        let said = |news: News| news.signals.iter().map(|frame| frame.data.clone()).collect::<Vec<_>>();
+        hub.signal(device(1), &[here], Sockets::Watching, &signal(1, "nobody watches"));
+        assert_eq!(said(all.news()), [""; 0]);
+        all.watch();
+        hub.signal(device(1), &[here], Sockets::Watching, &signal(1, "watched"));
+        assert_eq!((said(all.news()), said(one.news())), (vec!["watched".into()], vec![]));
+        for n in 0..3 {
+            hub.signal(device(1), &[here], Sockets::All, &signal(1, &n.to_string()));
+        }
+        hub.signal(device(1), &[here], Sockets::All, &signal(2, "another"));
+        assert_eq!(said(all.news()), ["2", "another"]);
+        assert_eq!(said(one.news()), ["2", "another"]);
+        assert_eq!(said(other.news()), [""; 0]);
+        for who in 0..=255 {
+            hub.signal(device(1), &[here], Sockets::All, &signal(who, "many"));
+        }
+        assert_eq!(said(all.news()).len(), KEPT_SIGNALS);
     }
 
     #[test]

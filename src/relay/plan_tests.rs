@@ -36,6 +36,7 @@ fn device(user: UserId, n: u8) -> Device {
 
 fn member(user: UserId, devices: &[u8]) -> Member {
     Member {
+        privacy: Default::default(),
         user,
         full_name: String::new(),
         identity_key: None,

@@ -1,8 +1,8 @@
 //! Every statement of the program, for the test that prepares each on each engine.
 
 use crate::{
-    audit, auth, cli, conversations, idempotency, keys, marks, mfa, outbox, people, relationships, relay,
-    storage,
+    audit, auth, cli, conversations, idempotency, keys, marks, mfa, outbox, people, presence, relationships,
+    relay, storage,
 };
 
 /// Names and texts of one store file.
@@ -17,6 +17,7 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
         cli::demo::store::ALL,
         cli::bench::store::ALL,
         conversations::store::ALL,
+        conversations::store::company::ALL,
         conversations::store::members::ALL,
         idempotency::store::ALL,
         keys::store::ALL,
@@ -25,6 +26,7 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
         outbox::store::ALL,
         relationships::store::ALL,
         people::store::ALL,
+        presence::store::ALL,
         relay::store::ALL,
         relay::store::read::ALL,
         storage::dialect::ALL,

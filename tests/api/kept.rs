@@ -105,6 +105,30 @@ async fn messages_show_the_name_their_sender_has_now() {
 }
 
 #[tokio::test]
+async fn who_hides_their_typing_is_not_told_of_from_then_on() {
+    both_engines(async |server| {
+        let warm = Warm::create(server, None).await;
+        let mut ana = Socket::open(server, &warm.ana).await;
+        while ana.next().await["type"] != "queue_empty" {}
+        let mut maria = Socket::open(server, &warm.maria).await;
+        while maria.next().await["type"] != "queue_empty" {}
+        let typing = json!({"type": "typing", "request_id": "t", "conversation_id": warm.conversation, "data": {"typing": true}});
+        ana.send(&typing).await;
+        ana.expect("result").await;
+        maria.expect("typing_indicator").await;
+        let me = json!({"privacy": {"show_typing": false}});
+        server.put("/api/me/", Some(&warm.maria.token), &me).await.expect(200);
+        server.clock.advance(Duration::from_secs(10));
+        ana.send(&typing).await;
+        ana.expect("result").await;
+        let message = warm.text(server, "second");
+        warm.ana.post(server, warm.conversation, &message).await.expect(201);
+        maria.expect("new_message").await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_new_identity_signs_from_the_moment_it_is_there() {
     both_engines(async |server| {
         let mut warm = Warm::create(server, None).await;

@@ -15,6 +15,7 @@ mod groups;
 mod lifecycle;
 mod lost_answers;
 mod people;
+mod presence;
 mod recovery;
 mod restore;
 mod seals;

@@ -25,6 +25,7 @@ use crate::{
     api::Api,
     env::Env,
     event::{ClientEvent, Listeners, TimelineNote},
+    presence::Presence,
     profile::{
         Profile,
         records::{Account, ConversationRecord, Cursor, ONLY},
@@ -50,6 +51,7 @@ pub(crate) struct Engine {
     pub(crate) api: Rc<Api>,
     pub(crate) listeners: Listeners,
     pub(crate) search: Search,
+    pub(crate) presence: Presence,
     account: RefCell<Option<Rc<Account>>>,
     socket: RefCell<Option<Rc<Socket>>>,
     socket_events: mpsc::UnboundedSender<SocketEvent>,
@@ -74,6 +76,7 @@ impl Engine {
             api,
             listeners: Listeners::default(),
             search: Search::default(),
+            presence: Presence::default(),
             account: RefCell::new(account.map(Rc::new)),
             socket: RefCell::new(None),
             socket_events,
@@ -203,6 +206,7 @@ impl Engine {
         match event {
             SocketEvent::Up => {
                 self.tell(ClientEvent::Connected);
+                self.show_status();
                 self.flush_soon();
                 self.upkeep_soon();
             }
@@ -287,6 +291,8 @@ impl Engine {
             EventType::IdentityChanged | EventType::ManifestChanged => self.keys_changed(frame).await,
             EventType::KeysLow => self.top_up_keys().await,
             EventType::RotationDue => self.rotate_keys().await,
+            EventType::TypingIndicator => self.is_typing(frame),
+            EventType::UserStatus => self.status_of(frame),
             EventType::QueueTruncated => {
                 self.restore_later().await?;
                 self.tell(ClientEvent::QueueTruncated);

@@ -1,7 +1,9 @@
 //! What a user interface is told as it happens.
 
 use serde::{Deserialize, Serialize};
-use sigilo_wire::{ClientMessageId, ConversationId, ErrorBody, MessageId, Timestamp, UserId};
+use sigilo_wire::{
+    ClientMessageId, ConversationId, ErrorBody, MessageId, Timestamp, UserId, presence::PresenceStatus,
+};
 use tokio::sync::mpsc;
 
 use crate::message::ShownMessage;
@@ -61,6 +63,24 @@ pub enum ClientEvent {
         up_to: i64,
         /// When.
         at: Timestamp,
+    },
+    /// Somebody is typing: for six seconds, unless it is said again or they send.
+    Typing {
+        /// Where.
+        conversation: ConversationId,
+        /// Who.
+        user: UserId,
+        /// Whether, or whether they have stopped.
+        typing: bool,
+    },
+    /// Somebody is there, or not any more. What was known of everybody ends with [`ClientEvent::Disconnected`].
+    Status {
+        /// Who.
+        user: UserId,
+        /// How they are.
+        status: PresenceStatus,
+        /// Of somebody who has just left, where they show it.
+        last_seen_at: Option<Timestamp>,
     },
     /// The server refused a message for good.
     Refused {

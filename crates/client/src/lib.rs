@@ -54,6 +54,7 @@ mod marks;
 mod membership;
 mod message;
 mod outbox;
+mod presence;
 mod profile;
 mod receive;
 mod restore;

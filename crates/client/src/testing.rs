@@ -460,6 +460,7 @@ fn conversation_record(id: ConversationId, parties: &[&Party]) -> ConversationRe
                 role: ParticipantRole::Participant,
                 joined_at: NOW,
                 can_leave: true,
+                presence: None,
             }
         })
         .collect();

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceId, DeviceNumber, Role, TenantId, Timestamp, UserId, message::words};
+use crate::{
+    DeviceId, DeviceNumber, Role, TenantId, Timestamp, UserId,
+    message::words,
+    presence::{Privacy, PrivacyChange},
+};
 
 words! {
     /// What a device may do.
@@ -170,6 +174,9 @@ pub struct Me {
     pub locale: Option<String>,
     /// An IANA time zone.
     pub time_zone: Option<String>,
+    /// What others may notice of them.
+    #[serde(default)]
+    pub privacy: Privacy,
     /// The device the token is bound to.
     pub device: Device,
 }
@@ -188,6 +195,9 @@ pub struct UpdateMe {
     /// An IANA time zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
+    /// What others may notice.
+    #[serde(default)]
+    pub privacy: PrivacyChange,
 }
 
 impl std::fmt::Debug for Activate {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     AppointmentId, ConversationId, Role, Timestamp, UserId,
     message::{Message, Priority, words},
+    presence::Presence,
 };
 
 words! {
@@ -97,6 +98,9 @@ pub struct Participant {
     /// Whether they may leave; whoever started it may not.
     #[serde(default = "yes")]
     pub can_leave: bool,
+    /// Whether they are there; only where one conversation was asked for, and the caller may know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence: Option<Presence>,
 }
 
 const fn yes() -> bool {
@@ -250,6 +254,9 @@ pub struct Contact {
     pub types: Vec<ConversationType>,
     /// The policies that allow the first of them.
     pub why: Vec<String>,
+    /// Whether they are there; where the two share an open conversation, and the caller may know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence: Option<Presence>,
 }
 
 /// GET /api/chat/contacts/

@@ -7,6 +7,7 @@ use crate::{
     Base64, ConversationId, Timestamp, UserId,
     mark::ReadUpTo,
     message::{EnvelopeType, Message, MessageKind, SendMessage, words},
+    presence::{SetStatus, Typing},
 };
 
 words! {
@@ -36,6 +37,10 @@ words! {
         RotationDue = "rotation_due",
         /// Older events were dropped after 30 days; restore by history.
         QueueTruncated = "queue_truncated",
+        /// Somebody is typing, or has stopped. Not kept.
+        TypingIndicator = "typing_indicator",
+        /// Somebody is there, or not any more. Not kept.
+        UserStatus = "user_status",
         /// All that waited has been sent.
         QueueEmpty = "queue_empty",
         /// The token expires soon: send an `auth` frame.
@@ -222,6 +227,25 @@ pub enum ClientFrame {
         conversation_id: Option<ConversationId>,
         /// How far.
         data: ReadUpTo,
+    },
+    /// Lets the others of a conversation know that the user is typing.
+    Typing {
+        /// Answered with this; without one, only a refusal is answered.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<String>,
+        /// Which conversation; may be left out on a conversation's own socket.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        conversation_id: Option<ConversationId>,
+        /// Whether.
+        data: Typing,
+    },
+    /// Says that the user is there. A socket that never does so neither shows its user nor hears of others.
+    Status {
+        /// Answered with this; without one, only a refusal is answered.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<String>,
+        /// How.
+        data: SetStatus,
     },
 }
 

@@ -16,6 +16,7 @@ pub mod mark;
 pub mod message;
 pub mod mfa;
 pub mod phi;
+pub mod presence;
 pub mod role;
 pub mod seal;
 pub mod time;

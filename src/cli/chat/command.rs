@@ -1,5 +1,7 @@
 //! What a person types.
 
+use sigilo_wire::presence::{PresenceStatus, PrivacyChange};
+
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
@@ -35,6 +37,12 @@ pub(super) enum Command {
     MfaDisable,
     /// A code that proves who is typing.
     Prove(String),
+    /// The person is typing.
+    Typing,
+    /// How the person is.
+    Status(PresenceStatus),
+    /// What others may notice, and what to change of it.
+    Privacy(PrivacyChange),
     /// Who am I, and which root is pinned.
     Me,
     /// What can be typed.
@@ -63,6 +71,9 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
         "your authenticator app: how it stands, enrol one, confirm it by its code, end it",
     ),
     ("/prove", "CODE", "prove that it is you, by a code of the app; without one, come back with --login"),
+    ("/typing", "", "let the others know that you are typing; a terminal does so by itself"),
+    ("/status", "online, away or busy", "how you are shown to those you write to"),
+    ("/privacy", "[WHAT on|off]", "what others notice of you, and you of them: typing, presence, last-seen"),
     ("/me", "", "your account, and the clinic's root key to compare with the card at reception"),
     ("/help", "", "this list"),
     ("/quit", "", "leave"),
@@ -108,11 +119,42 @@ pub(super) fn parse(line: &str) -> Option<Command> {
             code => Command::MfaConfirm(code.to_owned()),
         },
         "prove" => needed(Command::Prove),
+        "typing" => Command::Typing,
+        "status" => match argument.parse() {
+            Ok(status) if status != PresenceStatus::Offline => Command::Status(status),
+            _ => Command::Wrong("/status needs online, away or busy".to_owned()),
+        },
+        "privacy" => privacy(argument),
         "me" => Command::Me,
         "help" => Command::Help,
         "quit" | "exit" => Command::Quit,
         other => Command::Wrong(format!("there is no /{other}: /help shows what there is")),
     })
+}
+
+/// Such as `last-seen off`; nothing changes nothing.
+fn privacy(argument: &str) -> Command {
+    let mut change = PrivacyChange::default();
+    let wrong = || {
+        let how = "/privacy needs typing, presence or last-seen, then on or off";
+        Command::Wrong(how.to_owned())
+    };
+    if argument.is_empty() {
+        return Command::Privacy(change);
+    }
+    let Some((what, value)) = argument.split_once(char::is_whitespace) else { return wrong() };
+    let value = match value.trim() {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => return wrong(),
+    };
+    match what {
+        "typing" => change.show_typing = value,
+        "presence" => change.show_presence = value,
+        "last-seen" => change.show_last_seen = value,
+        _ => return wrong(),
+    }
+    Command::Privacy(change)
 }
 
 #[cfg(test)]
@@ -135,17 +177,31 @@ mod tests {
             ("/mfa 123 456", Some(Command::MfaConfirm("123 456".into()))),
             ("/prove 123456", Some(Command::Prove("123456".into()))),
             ("/history 5", Some(Command::History(5))),
+            ("/status away", Some(Command::Status(PresenceStatus::Away))),
+            ("/privacy", Some(Command::Privacy(PrivacyChange::default()))),
+            (
+                "/privacy last-seen off",
+                Some(Command::Privacy(PrivacyChange { show_last_seen: Some(false), ..Default::default() })),
+            ),
             ("/quit", Some(Command::Quit)),
         ] {
             assert_eq!(parse(line), expected, "{line}");
         }
-        assert!(matches!(parse("/dance"), Some(Command::Wrong(_))));
+        for wrong in ["/dance", "/status offline", "/status", "/privacy typing", "/privacy name off"] {
+            assert!(matches!(parse(wrong), Some(Command::Wrong(_))), "{wrong}");
+        }
     }
 
     #[test]
     fn every_command_of_the_help_is_understood() {
         for (name, argument, _) in HELP {
-            let line = if argument.is_empty() { (*name).to_owned() } else { format!("{name} 1") };
+            let example = match *name {
+                _ if argument.is_empty() => "",
+                "/status" => "busy",
+                "/privacy" => "typing off",
+                _ => "1",
+            };
+            let line = format!("{name} {example}");
             assert!(!matches!(parse(&line), Some(Command::Wrong(_)) | None), "{line}");
         }
     }

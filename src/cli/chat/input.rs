@@ -3,9 +3,10 @@
 use std::io::IsTerminal as _;
 
 use rustyline::{
-    Context, Editor, Helper, Highlighter, Hinter, Validator,
+    Context, Editor, Helper, Highlighter, Validator,
     completion::{Completer, Pair},
     error::ReadlineError,
+    hint::Hinter,
     history::MemHistory,
 };
 use tokio::{
@@ -19,9 +20,22 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// Completes the names of commands. What was typed is not kept in a file: it is the conversation.
-#[derive(Helper, Hinter, Highlighter, Validator)]
-struct Names;
+/// Completes the names of commands, and notices typing. What was typed is not kept in a file: it is the conversation.
+#[derive(Helper, Highlighter, Validator)]
+struct Names(mpsc::UnboundedSender<Command>);
+
+impl Hinter for Names {
+    type Hint = String;
+
+    /// Asked at every key; hints at nothing.
+    fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
+        if !line.is_empty() && !line.starts_with('/') {
+            // Whoever is gone needs not be told.
+            let _ = self.0.send(Command::Typing);
+        }
+        None
+    }
+}
 
 impl Completer for Names {
     type Candidate = Pair;
@@ -65,7 +79,7 @@ pub(super) fn start(json: bool) -> Result<(Screen, mpsc::UnboundedReceiver<Comma
 fn prompt(sender: mpsc::UnboundedSender<Command>) -> Result<Screen> {
     let mut editor: Editor<Names, MemHistory> =
         Editor::with_history(rustyline::Config::default(), MemHistory::new()).map_err(Error::internal)?;
-    editor.set_helper(Some(Names));
+    editor.set_helper(Some(Names(sender.clone())));
     let printer = editor.create_external_printer().map_err(Error::internal)?;
     std::thread::spawn(move || {
         loop {

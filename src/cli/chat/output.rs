@@ -8,8 +8,11 @@ use sigilo_client::{
 };
 use sigilo_seal::RootFingerprint;
 use sigilo_wire::{
-    ClientMessageId, ConversationId, MessageId, Role, Timestamp, UserId, conversation::Contact,
-    message::DeliveryStatus, mfa::MfaStatus,
+    ClientMessageId, ConversationId, MessageId, Role, Timestamp, UserId,
+    conversation::Contact,
+    message::DeliveryStatus,
+    mfa::MfaStatus,
+    presence::{PresenceStatus, Privacy},
 };
 
 /// One thing to show.
@@ -74,6 +77,12 @@ pub(super) enum Output {
     Enrolment { secret: String, uri: String },
     /// Codes in place of the app's.
     RecoveryCodes { codes: Vec<String> },
+    /// Somebody is typing, or has stopped.
+    Typing { conversation_id: ConversationId, user_id: UserId, name: String, typing: bool },
+    /// How somebody is.
+    Status { user_id: UserId, name: String, status: PresenceStatus, last_seen_at: Option<Timestamp> },
+    /// What others may notice.
+    Privacy(Privacy),
     /// Who is typing is proven.
     Proven { until: Timestamp },
     /// Something worth knowing.

@@ -152,6 +152,15 @@ impl Screen {
                 lines(codes.iter().map(|code| format!("  {}", self.set(Style::Strong, code)))),
                 self.set(Style::Warning, "Write these down now: each works once in place of the app, and they are not shown again."),
             ),
+            Output::Typing { typing: false, .. } => String::new(),
+            Output::Typing { name, .. } => self.set(Style::Faint, &format!("  {name} is typing …")),
+            Output::Status { name, status, .. } => self.set(Style::Faint, &format!("· {name} is {status}")),
+            Output::Privacy(privacy) => {
+                let shown = |shows: bool| if shows { "shown" } else { "hidden" };
+                let (typing, presence, seen) = (privacy.show_typing, privacy.show_presence, privacy.show_last_seen);
+                let (typing, presence, seen) = (shown(typing), shown(presence), shown(seen));
+                self.set(Style::Faint, &format!("· typing: {typing}; presence: {presence}; last-seen: {seen}. What you hide you do not see of others either."))
+            }
             Output::Proven { until } => self.set(Style::Good, &format!("✓ proven until {until}")),
             Output::Note { text } => self.set(Style::Faint, &format!("· {text}")),
             Output::Help => lines(HELP.iter().map(|(name, argument, meaning)| {

@@ -1,12 +1,15 @@
 //! The chat itself: commands and events, in the order they come.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use sigilo_client::{
     Client, ClientEvent, Error as ClientError, Proof, ReceiptVerdict, SendState, TimelineNote, review,
 };
-use sigilo_wire::{ClientMessageId, ConversationId, UserId, conversation::Conversation, mfa::Enrolment};
-use tokio::sync::mpsc;
+use sigilo_wire::{
+    ClientMessageId, ConversationId, UserId, conversation::Conversation, mfa::Enrolment,
+    presence::PresenceStatus,
+};
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     command::Command,
@@ -14,6 +17,9 @@ use super::{
     screen::Screen,
 };
 use crate::{Error, Result, cli::Outcome};
+
+/// How long somebody is typing who does not say so again.
+const TYPING: Duration = Duration::from_secs(6);
 
 struct Session {
     client: Client,
@@ -30,6 +36,8 @@ struct Session {
     offline: bool,
     /// Why each message waits, as last said.
     waiting: HashMap<ClientMessageId, String>,
+    /// Who was said to be typing where, and when they last did.
+    typing: HashMap<(ConversationId, UserId), Instant>,
 }
 
 /// Runs until the input ends or the person leaves.
@@ -52,7 +60,9 @@ pub(super) async fn run(
         people: Vec::new(),
         offline: false,
         waiting: HashMap::new(),
+        typing: HashMap::new(),
     };
+    session.client.set_status(PresenceStatus::Online).await.map_err(Error::internal)?;
     session.client.connect().await.map_err(Error::internal)?;
     if let Err(error) = session.list().await {
         session.screen.show(&Output::error(&error));
@@ -82,7 +92,8 @@ impl Session {
     }
 
     async fn act(&mut self, command: Command) -> Result<(), ClientError> {
-        let held = self.held.take();
+        // At every key somebody is typing; a text that is held back is dropped by what comes of it.
+        let held = if command == Command::Typing { None } else { self.held.take() };
         match command {
             Command::Say(text) => self.say_or_ask(text).await?,
             Command::Send => self.say(held.ok_or(ClientError::Content("no text was held back"))?).await?,
@@ -147,6 +158,16 @@ impl Session {
             Command::Prove(code) => {
                 let until = self.client.prove(Proof::Code(code)).await?;
                 self.screen.show(&Output::Proven { until });
+            }
+            Command::Typing => {
+                if let Some(open) = self.open {
+                    self.client.typing(open, true).await?;
+                }
+            }
+            Command::Status(status) => self.client.set_status(status).await?,
+            Command::Privacy(change) => {
+                let shown = self.client.set_privacy(change).await?;
+                self.screen.show(&Output::Privacy(shown));
             }
             Command::Me => {
                 let (me, root) = (self.client.me().await?, self.client.root_fingerprint().await?);
@@ -233,6 +254,7 @@ impl Session {
             ClientEvent::CaughtUp => Output::CaughtUp,
             ClientEvent::Message(message) | ClientEvent::Accepted(message) => {
                 self.remember(message.sender, &message.sender_name);
+                self.typing.remove(&(message.conversation_id, message.sender));
                 self.waiting.remove(&message.client_message_id);
                 Output::Message(Box::new(MessageLine::of(&message, true)))
             }
@@ -255,6 +277,12 @@ impl Session {
             ClientEvent::Waiting { client_message_id, reason, .. } => {
                 return self.show_waiting(client_message_id, reason);
             }
+            ClientEvent::Typing { conversation, user, typing } => {
+                return self.show_typing(conversation, user, typing);
+            }
+            ClientEvent::Status { user, status, last_seen_at } => {
+                Output::Status { user_id: user, name: self.name(user), status, last_seen_at }
+            }
             ClientEvent::IdentityChanged { user } => {
                 Output::IdentityChanged { user_id: user, name: self.name(user) }
             }
@@ -272,6 +300,18 @@ impl Session {
             _ => return,
         };
         self.screen.show(&output);
+    }
+
+    /// Says that somebody is typing, once for as long as they do; of the open conversation only to people.
+    fn show_typing(&mut self, conversation_id: ConversationId, user_id: UserId, typing: bool) {
+        let place = (conversation_id, user_id);
+        let since =
+            if typing { self.typing.insert(place, Instant::now()) } else { self.typing.remove(&place) };
+        let news = typing && since.is_none_or(|since| since.elapsed() > TYPING);
+        if !self.screen.asks() || (news && self.open == Some(conversation_id)) {
+            let name = self.name(user_id);
+            self.screen.show(&Output::Typing { conversation_id, user_id, name, typing });
+        }
     }
 
     fn timeline(&self, note: &TimelineNote) -> String {

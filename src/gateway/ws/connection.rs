@@ -16,6 +16,7 @@ use sigilo_wire::{
     event::{ClientFrame, EventType},
     mark::{ReadPosition, ReadUpTo},
     message::{Accepted, SendMessage},
+    presence::PresenceStatus,
 };
 use tokio::time::{Instant, Interval, MissedTickBehavior, error::Elapsed, interval_at, timeout};
 
@@ -27,6 +28,8 @@ use crate::{
     conversations,
     gateway::language::Language,
     marks::{self, Reach},
+    policy::{self, ShowPresence},
+    presence::{self, Pace, Seat},
     relay::{
         self, MAX_SEND_REQUEST,
         deliver::{self, Acknowledgement, QueuedFrame},
@@ -71,6 +74,10 @@ struct Connection {
     caught_up: bool,
     heard_since_ping: bool,
     sends: FuturesUnordered<Sending>,
+    /// How often it may tell others something.
+    pace: Pace,
+    /// Its place among those who are there, once it has said so.
+    seat: Option<Seat>,
 }
 
 /// Serves a socket until it ends.
@@ -83,6 +90,7 @@ pub(super) async fn run(
 ) {
     let _under_way = app.sockets.guard();
     metrics::gauge!("sigilo_sockets").increment(1.0);
+    let pace = Pace::new(app.clock.now());
     let mut connection = Connection {
         app,
         session,
@@ -95,12 +103,17 @@ pub(super) async fn run(
         caught_up: false,
         heard_since_ping: true,
         sends: FuturesUnordered::new(),
+        pace,
+        seat: None,
     };
     let end = match connection.serve(&registration).await {
         Ok(never) => match never {},
         Err(end) => end,
     };
     drop(registration);
+    if let Some(seat) = connection.seat.take() {
+        presence::leave(&connection.app, &connection.ctx(), seat).await;
+    }
     Box::pin(connection.farewell(end)).await;
     metrics::gauge!("sigilo_sockets").decrement(1.0);
 }
@@ -149,6 +162,9 @@ impl Connection {
             let data = json!({"expires_at": self.session.expires_at});
             let now = self.app.clock.now();
             self.send(&frames::transient(EventType::SessionExpiring, data, now, None)).await?;
+        }
+        for signal in news.signals {
+            self.send(&*signal).await?;
         }
         self.behind |= news.look;
         for event in news.events {
@@ -246,7 +262,45 @@ impl Connection {
                 let read = self.read(Ctx { request, ..self.ctx() }, conversation_id, data).await;
                 self.answer(request, request_id, read).await
             }
+            Ok(ClientFrame::Typing { request_id, conversation_id, data }) => {
+                let told = self.typing(Ctx { request, ..self.ctx() }, conversation_id, data.typing).await;
+                self.answer_if_asked(request, request_id, told).await
+            }
+            Ok(ClientFrame::Status { request_id, data }) => {
+                let told = self.status(Ctx { request, ..self.ctx() }, data.status, registration).await;
+                self.answer_if_asked(request, request_id, told).await
+            }
             Err(error) => self.answer(request, request_id, Err::<(), _>(error)).await,
+        }
+    }
+
+    /// Lets the others of a conversation know that the user is typing. What comes too fast is dropped.
+    async fn typing(&mut self, ctx: Ctx, named: Option<ConversationId>, typing: bool) -> Result<()> {
+        let conversation = self.named_or_own(named)?;
+        if !self.pace.typing(conversation, typing, ctx.now) {
+            return Ok(());
+        }
+        let (grant, snapshot) = conversations::authorize_typing(&self.app, &ctx, conversation).await?;
+        presence::typing(&self.app, &ctx, &grant, &snapshot, typing)
+    }
+
+    /// Takes how the user is, and from the first time on hears of others.
+    async fn status(&mut self, ctx: Ctx, status: PresenceStatus, registration: &Registration) -> Result<()> {
+        self.pace.status(ctx.now)?;
+        let grant = policy::own::<ShowPresence>(&self.app, &ctx)?;
+        presence::arrive(&self.app, &ctx, &grant, (registration, &mut self.seat), status).await
+    }
+
+    /// The answer to a frame whose success need not be said.
+    async fn answer_if_asked(
+        &mut self,
+        request: RequestId,
+        request_id: Option<String>,
+        result: Result<()>,
+    ) -> Result<(), End> {
+        match result {
+            Ok(()) if request_id.is_none() => Ok(()),
+            result => self.answer(request, request_id, result.map(|()| json!({}))).await,
         }
     }
 

@@ -7,6 +7,7 @@ use sigilo_wire::{
     event::{ClientFrame, EventType, ServerFrame},
     mark::ReadUpTo,
     message::SendMessage,
+    presence::{SetStatus, Typing},
 };
 
 use crate::{
@@ -24,7 +25,7 @@ pub(super) struct Received {
 
 /// The longest `request_id` that is repeated in an answer.
 const MAX_REQUEST_ID: usize = 100;
-const KNOWN: [&str; 4] = ["ack", "auth", "read", "send_message"];
+const KNOWN: [&str; 6] = ["ack", "auth", "read", "send_message", "status", "typing"];
 
 // One structure a type, read from the text itself: an error then names the very field, as over HTTP.
 
@@ -69,6 +70,28 @@ struct Read {
     data: ReadUpTo,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IsTyping {
+    #[serde(rename = "type")]
+    _type: IgnoredAny,
+    #[serde(default)]
+    request_id: Option<String>,
+    #[serde(default)]
+    conversation_id: Option<ConversationId>,
+    data: Typing,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Status {
+    #[serde(rename = "type")]
+    _type: IgnoredAny,
+    #[serde(default)]
+    request_id: Option<String>,
+    data: SetStatus,
+}
+
 /// What every frame has.
 #[derive(Deserialize)]
 struct Head {
@@ -103,6 +126,13 @@ fn parse_typed(r#type: &str, text: &[u8]) -> Result<ClientFrame> {
             conversation_id: read.conversation_id,
             data: read.data,
         }),
+        "typing" => strict::json::<IsTyping>(text).map(|typing| ClientFrame::Typing {
+            request_id: typing.request_id,
+            conversation_id: typing.conversation_id,
+            data: typing.data,
+        }),
+        "status" => strict::json::<Status>(text)
+            .map(|status| ClientFrame::Status { request_id: status.request_id, data: status.data }),
         other => Err(Error::invalid(ErrorCode::UnknownFrame, json!({"type": other, "known": KNOWN}))),
     }
 }
@@ -149,6 +179,8 @@ mod tests {
             (r#"{"type":"ack","event_ids":[],"more":1}"#, ErrorCode::UnknownField, None),
             (r#"{"type":"send_message","request_id":"8","data":{}}"#, ErrorCode::InvalidField, Some("8")),
             (r#"{"type":"read","request_id":"9","data":{"until":1}}"#, ErrorCode::UnknownField, Some("9")),
+            (r#"{"type":"typing","data":{"text":"h"}}"#, ErrorCode::UnknownField, None),
+            (r#"{"type":"status","data":{"status":"asleep"}}"#, ErrorCode::InvalidField, None),
             (r#"{"event_ids":[]}"#, ErrorCode::InvalidField, None),
         ] {
             let received = parse(text);

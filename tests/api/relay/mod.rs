@@ -3,6 +3,7 @@
 mod deliver;
 mod expiry;
 mod marks;
+mod presence;
 mod revise;
 mod search;
 mod send;

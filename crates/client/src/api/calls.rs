@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde::de::IgnoredAny;
 use sigilo_wire::{
     ConversationId, DeviceNumber, SealId, UserId,
-    account::{ChangePassword, Login, Me, ResetPassword, Tokens},
+    account::{ChangePassword, Login, Me, ResetPassword, Tokens, UpdateMe},
     conversation::{ContactList, Conversation, ConversationList, CreateConversation},
     event::EventList,
     keys::{CheckKeys, Clinic, KeyBundles, KeyCounts, PutIdentity, PutKeys, SignedManifest, UserManifest},
@@ -74,6 +74,10 @@ impl Api {
 
     pub(crate) async fn me(&self) -> Result<Me> {
         self.get("/api/me/").await
+    }
+
+    pub(crate) async fn update_me(&self, request: &UpdateMe) -> Result<Me> {
+        self.send(Method::PUT, "/api/me/", request).await
     }
 
     pub(crate) async fn clinic(&self) -> Result<Clinic> {
