@@ -1,6 +1,12 @@
 //! The ordinary course of things, and who is refused.
 
-use sigilo_client::{ClientEvent, Error, NewConversation, ReceiptVerdict};
+use std::time::Duration;
+
+use sigilo::clock::Clock as _;
+use sigilo_client::{
+    ClientEvent, Error, NewConversation, OpenOptions, ReceiptVerdict, SendOptions, SendState,
+};
+use sigilo_seal::Content;
 use sigilo_wire::{ErrorCode, message::DeliveryStatus};
 
 use crate::{
@@ -94,6 +100,62 @@ async fn a_device_without_a_socket_reads_its_events_and_shows_each_once() {
         maria.connected().await;
         assert_eq!(maria.client.history(conversation, 10).await.unwrap().len(), 1);
         ana.end().await;
+        maria.end().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduled_message_goes_out_at_its_time_behind_what_was_sent_meanwhile() {
+    both_engines(async |server| {
+        let world = World::new(server).await;
+        let (mut ana, mut maria) = (world.ana().await, world.maria().await);
+        let conversation =
+            ana.client.start_conversation(maria.user, NewConversation::default()).await.unwrap().id;
+        let later = async |client: &sigilo_client::Client, text: &str, minutes: u64| {
+            let at = server.clock.now() + Duration::from_secs(60 * minutes);
+            let options = SendOptions { scheduled_for: Some(at), ..SendOptions::default() };
+            let sent = client.send(conversation, Content::text(text), options).await.unwrap();
+            assert!(matches!(sent.state, SendState::Scheduled { at: when } if when == at), "{sent:?}");
+            (sent.client_message_id, at)
+        };
+        let (_, at) = later(&ana.client, "en ayunas, por favor", 10).await;
+        let (cancelled, _) = later(&ana.client, "se cancela", 5).await;
+        let too_far = SendOptions {
+            scheduled_for: Some(server.clock.now() + Duration::from_secs(31 * 24 * 3600)),
+            ..SendOptions::default()
+        };
+        let refused = ana.client.send(conversation, Content::text("x"), too_far).await;
+        assert!(matches!(refused, Err(Error::Content(_))), "{refused:?}");
+        maria.connected().await;
+        ana.connected().await;
+        ana.client.send_text(conversation, "ahora").await.unwrap();
+        assert_eq!(maria.next_text().await, "ahora");
+        ana.client.discard(cancelled).await.unwrap();
+        assert_eq!(ana.client.history(conversation, 10).await.unwrap().len(), 2);
+        // The server has not heard of it.
+        let count = async || {
+            let row = sigilo::fetch_one!(
+                &mut server.app.db.read("test").await.unwrap(),
+                (i64,),
+                "SELECT COUNT(*) FROM messages"
+            );
+            row.unwrap().0
+        };
+        assert_eq!(count().await, 1);
+
+        // It survives the end of the program, and goes out once its time has come.
+        let saved = ana.end().await;
+        server.clock.advance(Duration::from_secs(11 * 60));
+        let options = OpenOptions { environment: world.environment() };
+        let again = sigilo_client::Client::open(&saved, crate::people::key(), options).await.unwrap();
+        assert_eq!(maria.next_text().await, "en ayunas, por favor");
+        let history = again.history(conversation, 10).await.unwrap();
+        let texts: Vec<_> = history.iter().filter_map(sigilo_client::ShownMessage::text).collect();
+        assert_eq!(texts, ["ahora", "en ayunas, por favor"]);
+        assert_eq!(history[1].sent_at, at, "its claim is its time, not that of its writing");
+        assert_eq!(count().await, 2);
+        again.shutdown().await.unwrap();
         maria.end().await;
     })
     .await;

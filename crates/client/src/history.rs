@@ -191,6 +191,7 @@ impl Engine {
             reactions: Vec::new(),
             policies: message.receipt.policies,
             problem,
+            scheduled_for: None,
         })
     }
 
@@ -234,6 +235,7 @@ impl Engine {
             reactions: Vec::new(),
             policies: Vec::new(),
             problem: item.problem,
+            scheduled_for: draft.scheduled_for,
         })
     }
 }

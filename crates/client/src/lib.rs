@@ -81,7 +81,7 @@ pub use message::{
     ChainVerdict, NotAuthenticReason, Reactions, ReceiptVerdict, SealVerdict, ShownMessage, Verification,
     Version,
 };
-pub use outbox::{MAX_TEXT_CHARS, SendOptions, SendState, Sent};
+pub use outbox::{MAX_SCHEDULE, MAX_TEXT_CHARS, SendOptions, SendState, Sent};
 pub use profile::Unlock;
 pub use restore::RestoreProgress;
 pub use safety::{SafetyNumber, safety_number};

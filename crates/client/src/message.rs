@@ -214,6 +214,8 @@ pub struct ShownMessage {
     pub policies: Vec<String>,
     /// Why it still waits, or why it failed.
     pub problem: Option<String>,
+    /// When it is sent, while it waits for its time.
+    pub scheduled_for: Option<Timestamp>,
 }
 
 /// More apart than this, both times of a message are shown: 5 minutes.

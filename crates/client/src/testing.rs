@@ -387,6 +387,7 @@ impl Party {
             deliver: message::Deliver::Now,
             expires_in_s,
             created_at: self.engine.env.now(),
+            scheduled_for: None,
         };
         let mut item = OutboxItem {
             draft,

@@ -1,6 +1,11 @@
 //! What a person types.
 
-use sigilo_wire::presence::{PresenceStatus, PrivacyChange};
+use std::time::Duration;
+
+use sigilo_wire::{
+    Timestamp,
+    presence::{PresenceStatus, PrivacyChange},
+};
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +14,12 @@ pub(super) enum Command {
     Say(String),
     /// Send the text that was held back.
     Send,
+    /// Text for the open conversation, at a later time.
+    Schedule(When, String),
+    /// What is scheduled in the open conversation.
+    Scheduled,
+    /// Forget a scheduled message, by its place among them.
+    Unschedule(usize),
     /// Who can be written to.
     Contacts,
     /// Start, or open, the conversation with a person.
@@ -53,6 +64,15 @@ pub(super) enum Command {
     Wrong(String),
 }
 
+/// A time to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    /// This instant.
+    At(Timestamp),
+    /// So long from now.
+    In(Duration),
+}
+
 /// Names and meanings, for help and completion.
 pub(super) const HELP: &[(&str, &str, &str)] = &[
     ("/contacts", "", "who you can write to"),
@@ -60,6 +80,12 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
     ("/conversations", "", "your conversations"),
     ("/open", "NUMBER or NAME", "open one of them"),
     ("/send", "", "send the text you were just warned about"),
+    (
+        "/schedule",
+        "[WHEN TEXT]",
+        "send it later from this device: in 30m, 2h or 1d, or at 2026-12-24T08:00:00Z; alone, lists what is scheduled",
+    ),
+    ("/unschedule", "NUMBER", "do not send one of them"),
     ("/history", "[COUNT]", "its last messages"),
     ("/restore", "", "read older messages from the server, through the record seals"),
     ("/verify", "NAME", "the safety number, to compare by voice or in person"),
@@ -100,6 +126,11 @@ pub(super) fn parse(line: &str) -> Option<Command> {
     };
     Some(match name {
         "send" => Command::Send,
+        "schedule" => schedule(argument),
+        "unschedule" => match argument.parse() {
+            Ok(number) => Command::Unschedule(number),
+            Err(_) => Command::Wrong("/unschedule needs a number of /schedule's list".to_owned()),
+        },
         "contacts" => Command::Contacts,
         "start" => needed(Command::Start),
         "conversations" | "list" => Command::Conversations,
@@ -130,6 +161,38 @@ pub(super) fn parse(line: &str) -> Option<Command> {
         "quit" | "exit" => Command::Quit,
         other => Command::Wrong(format!("there is no /{other}: /help shows what there is")),
     })
+}
+
+/// Such as `2h Come fasting`; nothing asks what there is.
+fn schedule(argument: &str) -> Command {
+    let Some((when, text)) = argument.split_once(char::is_whitespace) else {
+        return if argument.is_empty() { Command::Scheduled } else { schedule_how() };
+    };
+    match parse_when(when) {
+        Some(when) => Command::Schedule(when, text.trim().to_owned()),
+        None => schedule_how(),
+    }
+}
+
+fn schedule_how() -> Command {
+    Command::Wrong(
+        "/schedule needs a time such as 30m, 2h, 1d or 2026-12-24T08:00:00Z, then a text".to_owned(),
+    )
+}
+
+fn parse_when(text: &str) -> Option<When> {
+    if let Ok(at) = text.parse() {
+        return Some(When::At(at));
+    }
+    let (count, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let minutes = match unit {
+        "m" => 1,
+        "h" => 60,
+        "d" => 24 * 60,
+        _ => return None,
+    };
+    let count: u64 = count.parse().ok()?;
+    count.checked_mul(minutes * 60).map(|seconds| When::In(Duration::from_secs(seconds)))
 }
 
 /// Such as `last-seen off`; nothing changes nothing.
@@ -177,6 +240,16 @@ mod tests {
             ("/mfa 123 456", Some(Command::MfaConfirm("123 456".into()))),
             ("/prove 123456", Some(Command::Prove("123456".into()))),
             ("/history 5", Some(Command::History(5))),
+            ("/schedule", Some(Command::Scheduled)),
+            (
+                "/schedule 2h en ayunas",
+                Some(Command::Schedule(When::In(Duration::from_secs(7200)), "en ayunas".into())),
+            ),
+            (
+                "/schedule 1970-01-01T00:00:01Z x",
+                Some(Command::Schedule(When::At(Timestamp::from_micros(1_000_000)), "x".into())),
+            ),
+            ("/unschedule 2", Some(Command::Unschedule(2))),
             ("/status away", Some(Command::Status(PresenceStatus::Away))),
             ("/privacy", Some(Command::Privacy(PrivacyChange::default()))),
             (
@@ -187,7 +260,15 @@ mod tests {
         ] {
             assert_eq!(parse(line), expected, "{line}");
         }
-        for wrong in ["/dance", "/status offline", "/status", "/privacy typing", "/privacy name off"] {
+        for wrong in [
+            "/schedule mañana x",
+            "/schedule 99999999999999999999d x",
+            "/dance",
+            "/status offline",
+            "/status",
+            "/privacy typing",
+            "/privacy name off",
+        ] {
             assert!(matches!(parse(wrong), Some(Command::Wrong(_))), "{wrong}");
         }
     }
@@ -198,6 +279,7 @@ mod tests {
             let example = match *name {
                 _ if argument.is_empty() => "",
                 "/status" => "busy",
+                "/schedule" => "2h later",
                 "/privacy" => "typing off",
                 _ => "1",
             };

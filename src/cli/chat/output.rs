@@ -43,6 +43,10 @@ pub(super) enum Output {
     Expired { message_id: MessageId, client_message_id: ClientMessageId },
     /// A message waits.
     Waiting { client_message_id: ClientMessageId, reason: String },
+    /// A message is sent at its time, unless it is taken back.
+    Scheduled { client_message_id: ClientMessageId, at: Timestamp },
+    /// What is scheduled in the open conversation, in the order of its numbers.
+    ScheduledList { results: Vec<MessageLine> },
     /// A message was refused for good.
     Refused {
         client_message_id: ClientMessageId,
@@ -119,6 +123,7 @@ pub(super) struct MessageLine {
     pub problem: Option<String>,
     pub expires_at: Option<Timestamp>,
     pub expired: bool,
+    pub scheduled_for: Option<Timestamp>,
     /// What the local filters find in a text of ours. Empty for the messages of others.
     pub findings: Vec<Finding>,
     /// Whether it came just now, rather than from the history.
@@ -159,6 +164,7 @@ impl MessageLine {
             problem: message.problem.clone(),
             expires_at: message.expires_at,
             expired: message.expired,
+            scheduled_for: message.scheduled_for,
             findings: message.text().filter(|_| message.mine).map(sigilo_client::review).unwrap_or_default(),
             live,
         }

@@ -94,6 +94,14 @@ impl Screen {
             // What a terminal has shown cannot be taken back.
             Output::Expired { .. } => String::new(),
             Output::Waiting { reason, .. } => self.set(Style::Warning, &format!("  … waits: {reason}")),
+            Output::Scheduled { at, .. } => self.set(Style::Faint, &format!("  … goes out at {at}, from this device: it has to be on then")),
+            Output::ScheduledList { results } if results.is_empty() => {
+                self.set(Style::Faint, "Nothing is scheduled here: /schedule WHEN TEXT.")
+            }
+            Output::ScheduledList { results } => lines(results.iter().enumerate().map(|(place, message)| {
+                let at = message.scheduled_for.unwrap_or(message.sent_at).to_string();
+                format!("  {}. {} {}", place + 1, self.set(Style::Faint, &at), message.text.as_deref().unwrap_or_default())
+            })),
             Output::Refused { reason, policies, .. } => self.problem(reason, policies),
             Output::Contacts { results } if results.is_empty() => {
                 self.set(Style::Faint, "Nobody yet: the clinic's rules allow a conversation once there is an appointment.")

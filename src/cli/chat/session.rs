@@ -3,8 +3,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use sigilo_client::{
-    Client, ClientEvent, Error as ClientError, Proof, ReceiptVerdict, SendState, TimelineNote, review,
+    Client, ClientEvent, Error as ClientError, Proof, ReceiptVerdict, SendOptions, SendState, ShownMessage,
+    TimelineNote, review,
 };
+use sigilo_seal::Content;
 use sigilo_wire::{
     ClientMessageId, ConversationId, UserId, conversation::Conversation, mfa::Enrolment,
     presence::PresenceStatus,
@@ -12,11 +14,15 @@ use sigilo_wire::{
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    command::Command,
+    command::{Command, When},
     output::{ConversationLine, MessageLine, Output},
     screen::Screen,
 };
-use crate::{Error, Result, cli::Outcome};
+use crate::{
+    Error, Result,
+    cli::Outcome,
+    clock::{Clock as _, SystemClock},
+};
 
 /// How long somebody is typing who does not say so again.
 const TYPING: Duration = Duration::from_secs(6);
@@ -97,6 +103,19 @@ impl Session {
         match command {
             Command::Say(text) => self.say_or_ask(text).await?,
             Command::Send => self.say(held.ok_or(ClientError::Content("no text was held back"))?).await?,
+            Command::Schedule(when, text) => self.schedule(when, text).await?,
+            Command::Scheduled => {
+                let scheduled = self.scheduled().await?;
+                let results = scheduled.iter().map(|message| MessageLine::of(message, false)).collect();
+                self.screen.show(&Output::ScheduledList { results });
+            }
+            Command::Unschedule(number) => {
+                let scheduled = self.scheduled().await?;
+                let message = number.checked_sub(1).and_then(|place| scheduled.get(place));
+                let message = message.ok_or(ClientError::Unknown("this message"))?;
+                self.client.discard(message.client_message_id).await?;
+                self.screen.show(&Output::Note { text: "it is not sent".to_owned() });
+            }
             Command::Contacts => {
                 let results = self.client.contacts().await?;
                 for contact in &results {
@@ -192,12 +211,35 @@ impl Session {
     }
 
     async fn say(&mut self, text: String) -> Result<(), ClientError> {
-        let sent = self.client.send_text(self.opened()?, text).await?;
+        self.send(text, SendOptions::default()).await
+    }
+
+    async fn schedule(&mut self, when: When, text: String) -> Result<(), ClientError> {
+        let at = match when {
+            When::At(at) => at,
+            When::In(time) => SystemClock.now() + time,
+        };
+        self.send(text, SendOptions { scheduled_for: Some(at), ..SendOptions::default() }).await
+    }
+
+    async fn send(&mut self, text: String, options: SendOptions) -> Result<(), ClientError> {
+        let sent = self.client.send(self.opened()?, Content::text(text), options).await?;
         // An accepted message comes as an event; one that waits says why here.
-        if let SendState::Queued { reason } = sent.state {
-            self.show_waiting(sent.client_message_id, reason);
+        let client_message_id = sent.client_message_id;
+        match sent.state {
+            SendState::Accepted(_) => {}
+            SendState::Queued { reason } => self.show_waiting(client_message_id, reason),
+            SendState::Scheduled { at } => self.screen.show(&Output::Scheduled { client_message_id, at }),
         }
         Ok(())
+    }
+
+    /// What waits for its time in the open conversation.
+    async fn scheduled(&self) -> Result<Vec<ShownMessage>, ClientError> {
+        let mut messages = self.client.history(self.opened()?, 1).await?;
+        messages.retain(|message| message.scheduled_for.is_some());
+        messages.sort_by_key(|message| message.scheduled_for);
+        Ok(messages)
     }
 
     /// Says why a message waits, unless that was the last thing said of it.

@@ -67,7 +67,7 @@ impl Engine {
         let content = Content::parse(draft.kind.as_str(), &draft.content.0).map_err(Error::internal)?;
         Ok(Unsealed {
             client_message_id: draft.client_message_id,
-            sent_at: self.claim(draft.created_at),
+            sent_at: self.claim(draft.scheduled_for.unwrap_or(draft.created_at).max(draft.created_at)),
             content,
             kind: draft.kind,
             priority: draft.priority,

@@ -36,6 +36,10 @@ use crate::{
 
 /// The SDK's limit on the text of a message, in characters.
 pub const MAX_TEXT_CHARS: usize = 5_000;
+/// A message is scheduled at most this far ahead.
+pub const MAX_SCHEDULE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Scheduled messages are looked for at least this often: a device that slept, or whose clock was set, finds out.
+const SCHEDULE_LOOK: Duration = Duration::from_secs(60);
 /// First wait before a send is tried again; doubled each time.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The longest wait before a send is tried again.
@@ -56,6 +60,9 @@ pub struct SendOptions {
     pub reply_to: Option<Commitment>,
     /// The message it is about: for edits, deletes and reactions.
     pub target: Option<Commitment>,
+    /// When this device sends it, at most [`MAX_SCHEDULE`] ahead; without, or when it is past, now. Until then it is
+    /// on this device only; a device that is off at that time sends it when it is back.
+    pub scheduled_for: Option<Timestamp>,
 }
 
 /// What the user wrote, as it is kept.
@@ -73,6 +80,15 @@ pub(crate) struct Draft {
     pub(crate) deliver: Deliver,
     pub(crate) expires_in_s: u64,
     pub(crate) created_at: Timestamp,
+    #[serde(default)]
+    pub(crate) scheduled_for: Option<Timestamp>,
+}
+
+impl Draft {
+    /// When it is sent, if that is still to come.
+    fn due(&self, now: Timestamp) -> Option<Timestamp> {
+        self.scheduled_for.filter(|at| *at > now)
+    }
 }
 
 /// How far a message came when `send` returned. Later news comes as events.
@@ -84,6 +100,11 @@ pub enum SendState {
     Queued {
         /// Why it waits, for people.
         reason: String,
+    },
+    /// It is on this device, and sent at its time.
+    Scheduled {
+        /// When.
+        at: Timestamp,
     },
 }
 
@@ -102,7 +123,7 @@ impl Sent {
     pub fn accepted(&self) -> Option<&ShownMessage> {
         match &self.state {
             SendState::Accepted(message) => Some(message),
-            SendState::Queued { .. } => None,
+            SendState::Queued { .. } | SendState::Scheduled { .. } => None,
         }
     }
 }
@@ -121,6 +142,9 @@ impl Engine {
         let kind = check(&content, &options)?;
         let expires_in_s = self.expiry_of_edit(kind, &options).await?;
         let now = self.env.now();
+        if options.scheduled_for.is_some_and(|at| at > now + MAX_SCHEDULE) {
+            return Err(Error::Content("it is scheduled more than 30 days ahead"));
+        }
         let client_message_id = ClientMessageId::new(now, self.env.bytes());
         let draft = Draft {
             client_message_id,
@@ -134,7 +158,9 @@ impl Engine {
             deliver: options.deliver,
             expires_in_s,
             created_at: now,
+            scheduled_for: options.scheduled_for,
         };
+        let due = draft.due(now);
         let position = self.next_outbox_position().await?;
         let item = OutboxItem {
             draft,
@@ -147,6 +173,9 @@ impl Engine {
         };
         self.profile.put(&item).await?;
         let mut outcome = self.flush().await?;
+        if let Some(at) = due {
+            return Ok(Sent { client_message_id, state: SendState::Scheduled { at } });
+        }
         match outcome.results.remove(&client_message_id) {
             Some(Ok(message)) => Ok(Sent { client_message_id, state: SendState::Accepted(message) }),
             Some(Err(Stop::Refused(error))) => Err(error),
@@ -167,13 +196,19 @@ impl Engine {
         Ok(after.max(self.env.now().micros()))
     }
 
-    /// Sends what waits, oldest first; a conversation whose first message waits is left alone.
+    /// Sends what waits, oldest first; a conversation whose first message waits is left alone. Scheduled messages hold
+    /// up nobody: one is sealed when its time has come, and so takes its place behind what was sent meanwhile.
     pub(crate) async fn flush(&self) -> Result<Flushed> {
         let mut flushed = Flushed::default();
         let mut waiting = HashSet::new();
+        let now = self.env.now();
         for item in self.profile.all::<OutboxItem>(b"").await? {
             let conversation = item.draft.conversation;
             if item.refused || waiting.contains(&conversation) {
+                continue;
+            }
+            if let Some(due) = item.draft.due(now) {
+                self.flush_in(due.since(now).min(SCHEDULE_LOOK));
                 continue;
             }
             let id = item.draft.client_message_id;
