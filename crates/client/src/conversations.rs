@@ -89,7 +89,10 @@ impl Engine {
     }
 
     /// Keeps a conversation; members that are new or gone are shown first.
-    pub(crate) async fn adopt_conversation(&self, mut conversation: Conversation) -> Result<ConversationRecord> {
+    pub(crate) async fn adopt_conversation(
+        &self,
+        mut conversation: Conversation,
+    ) -> Result<ConversationRecord> {
         // Who is there now is of no use later.
         for participant in &mut conversation.participants {
             participant.presence = None;

@@ -112,7 +112,7 @@ pub(super) async fn run(
     };
     drop(registration);
     if let Some(seat) = connection.seat.take() {
-        presence::leave(&connection.app, &connection.ctx(), seat).await;
+        Box::pin(presence::leave(&connection.app, &connection.ctx(), seat)).await;
     }
     Box::pin(connection.farewell(end)).await;
     metrics::gauge!("sigilo_sockets").decrement(1.0);
