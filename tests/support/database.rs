@@ -2,9 +2,16 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sigilo::config::Config;
+use sigilo::{
+    config::Config,
+    storage::{
+        Db,
+        gate::{self, Store},
+    },
+};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 /// An engine the server runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,19 +30,41 @@ pub struct Database {
 impl Database {
     /// Makes empty ones.
     pub async fn create(engine: Engine) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::SeqCst).to_string();
+        Self::make(engine, &number, None).await
+    }
+
+    /// Makes migrated ones: copies of one pair that this process has migrated.
+    pub async fn migrated(engine: Engine) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        static SQLITE: OnceCell<Model> = OnceCell::const_new();
+        static POSTGRES: OnceCell<Model> = OnceCell::const_new();
+        let model = match engine {
+            Engine::Sqlite => &SQLITE,
+            Engine::Postgres => &POSTGRES,
+        };
+        let model = model.get_or_init(|| Model::make(engine)).await;
+        let number = NEXT.fetch_add(1, Ordering::SeqCst);
+        Self::make(engine, &format!("copy_{number}"), Some(model)).await
+    }
+
+    async fn make(engine: Engine, name: &str, model: Option<&Model>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut names = Vec::new();
         if engine == Engine::Postgres {
-            static NEXT: AtomicU32 = AtomicU32::new(0);
-            let number = NEXT.fetch_add(1, Ordering::SeqCst);
-            for store in ["main", "keys"] {
-                names.push(format!("sigilo_test_{}_{number}_{store}", std::process::id()));
-            }
             let mut connection = connect().await;
-            for name in &names {
+            for (place, store) in ["main", "keys"].into_iter().enumerate() {
+                let name = format!("sigilo_test_{}_{name}_{store}", std::process::id());
+                let template = model.map(|model| format!(" TEMPLATE {}", model.names[place])).unwrap_or_default();
                 // Left over when an earlier run with the same process id failed.
                 run(&mut connection, format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
-                run(&mut connection, format!("CREATE DATABASE {name}")).await;
+                run(&mut connection, format!("CREATE DATABASE {name}{template}")).await;
+                names.push(name);
+            }
+        } else if let Some(model) = model {
+            for (file, content) in &model.files {
+                std::fs::write(folder.path().join(file), content).unwrap();
             }
         }
         Self { engine, folder, names }
@@ -62,6 +91,37 @@ impl Database {
         for name in &self.names {
             run(&mut connection, format!("DROP DATABASE {name} WITH (FORCE)")).await;
         }
+    }
+}
+
+/// Migrated databases to copy.
+struct Model {
+    /// On SQLite: the files.
+    files: Vec<(&'static str, Vec<u8>)>,
+    /// On PostgreSQL: the databases. They stay until the server for tests goes.
+    names: Vec<String>,
+}
+
+impl Model {
+    async fn make(engine: Engine) -> Self {
+        let made = Database::make(engine, "model", None).await;
+        let config = made.config();
+        let stores = [
+            (config.database_url().unwrap(), Store::Main),
+            (config.keystore_url().unwrap(), Store::Keys),
+        ];
+        for (url, store) in stores {
+            let db = Db::open(&url).await.unwrap();
+            gate::migrate(&db, store).await.unwrap();
+            db.close().await;
+        }
+        let files = match engine {
+            Engine::Sqlite => ["sigilo.db", "keystore.db"]
+                .map(|file| (file, std::fs::read(made.folder.path().join(file)).unwrap()))
+                .to_vec(),
+            Engine::Postgres => Vec::new(),
+        };
+        Self { files, names: made.names }
     }
 }
 

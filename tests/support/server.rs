@@ -53,7 +53,7 @@ impl TestServer {
 
     /// Starts one with other settings.
     pub async fn start_with(engine: Engine, settings: &impl Fn(&mut Config)) -> Self {
-        let database = Database::create(engine).await;
+        let database = Database::migrated(engine).await;
         let mut config = database.config();
         settings(&mut config);
         Self::on(database, config, Arc::new(TestClock::default())).await
