@@ -58,7 +58,7 @@ async fn a_text_with_an_identifier_is_sent_when_the_person_says_so() {
 }
 
 /// What the chat says to these lines, until it ends.
-async fn chat(profile: &Path, options: &[&str], lines: &str) -> String {
+pub async fn chat(profile: &Path, options: &[&str], lines: &str) -> String {
     let mut child = Command::new(env!("CARGO_BIN_EXE_sigilo"))
         .args(["chat", "--profile"])
         .arg(profile)

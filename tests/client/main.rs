@@ -19,3 +19,4 @@ mod presence;
 mod recovery;
 mod restore;
 mod seals;
+mod talking;

@@ -7,6 +7,8 @@ use sigilo_wire::{
     presence::{PresenceStatus, PrivacyChange},
 };
 
+use super::talk::{self, Talk};
+
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
@@ -30,8 +32,10 @@ pub(super) enum Command {
     Open(String),
     /// The last messages of the open conversation.
     History(u32),
-    /// Read older messages from the server.
+    /// Read the history from the server.
     Restore,
+    /// Something with messages or members.
+    Talk(Talk),
     /// The safety number with a person.
     Verify(String),
     /// It was compared and is equal.
@@ -87,7 +91,7 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
     ),
     ("/unschedule", "NUMBER", "do not send one of them"),
     ("/history", "[COUNT]", "its last messages"),
-    ("/restore", "", "read older messages from the server, through the record seals"),
+    ("/restore", "", "read the history of all conversations from the server, through the record seals"),
     ("/verify", "NAME", "the safety number, to compare by voice or in person"),
     ("/confirm", "NAME", "you compared it and it is equal"),
     ("/receipt", "NUMBER", "check the server's receipt of a message"),
@@ -159,7 +163,8 @@ pub(super) fn parse(line: &str) -> Option<Command> {
         "me" => Command::Me,
         "help" => Command::Help,
         "quit" | "exit" => Command::Quit,
-        other => Command::Wrong(format!("there is no /{other}: /help shows what there is")),
+        other => talk::parse(other, argument)
+            .unwrap_or_else(|| Command::Wrong(format!("there is no /{other}: /help shows what there is"))),
     })
 }
 

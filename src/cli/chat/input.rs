@@ -17,6 +17,7 @@ use tokio::{
 use super::{
     command::{self, Command, HELP},
     screen::Screen,
+    talk,
 };
 use crate::{Error, Result};
 
@@ -49,6 +50,7 @@ impl Completer for Names {
         let typed = line.get(..position).unwrap_or(line);
         let found = HELP
             .iter()
+            .chain(talk::HELP)
             .filter(|(name, ..)| typed.starts_with('/') && name.starts_with(typed))
             .map(|(name, ..)| Pair { display: (*name).to_owned(), replacement: format!("{name} ") })
             .collect();

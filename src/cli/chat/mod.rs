@@ -5,6 +5,7 @@ mod input;
 mod output;
 mod screen;
 mod session;
+mod talk;
 
 use std::path::{Path, PathBuf};
 
@@ -49,6 +50,10 @@ pub struct Chat {
     /// A file with the account's password, for the activation and the login [default: SIGILO_PASSWORD, or asked].
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
+    /// First reads the history of all conversations from the server: for a device that has the keys and no messages.
+    /// A reading that was cut, or is needed because the server dropped events, goes on without being asked for.
+    #[arg(long)]
+    restore: bool,
     /// Commands as lines on stdin, events as lines of JSON on stdout.
     #[arg(long)]
     json: bool,
@@ -75,8 +80,15 @@ impl Chat {
             client.shutdown().await.map_err(Error::internal)?;
             return self.cannot_open(&error);
         }
+        let due = self.restore || client.restore_due().await.map_err(Error::internal)?;
+        if due
+            && !self.json
+            && let Err(error) = session::restore_first(&client).await
+        {
+            Screen::plain(false).show(&output::Output::error(&error));
+        }
         let (screen, commands) = input::start(self.json)?;
-        session::run(client, screen, commands).await
+        session::run(client, screen, commands, due && self.json).await
     }
 
     fn file(&self) -> PathBuf {

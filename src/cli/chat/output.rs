@@ -1,16 +1,19 @@
 //! What the chat says: to people as lines, to programs as JSON.
 
+use std::ops::Range;
+
 use serde::Serialize;
 use serde_json::Value;
 use sigilo_client::{
-    ChainVerdict, Error as ClientError, Finding, Me, ReceiptVerdict, SafetyNumber, SealVerdict, ShownMessage,
-    Verification,
+    ChainVerdict, Error as ClientError, Finding, Me, Reactions, ReceiptVerdict, RestoreProgress,
+    SafetyNumber, SealVerdict, ShownMessage, Verification,
 };
-use sigilo_seal::RootFingerprint;
+use sigilo_seal::{ContentBody, RootFingerprint};
 use sigilo_wire::{
     ClientMessageId, ConversationId, MessageId, Role, Timestamp, UserId,
-    conversation::Contact,
-    message::DeliveryStatus,
+    conversation::{Contact, ConversationSettings, Participant, ParticipantRole},
+    mark::ReadPosition,
+    message::{DeliveryStatus, Priority},
     mfa::MfaStatus,
     presence::{PresenceStatus, Privacy},
 };
@@ -64,7 +67,21 @@ pub(super) enum Output {
     /// The last messages.
     History { results: Vec<MessageLine> },
     /// Older messages were read.
-    Restored { messages: usize },
+    Restored { messages: u64 },
+    /// How far the reading of the history has come.
+    Restoring { conversations_done: usize, conversations: usize, messages_done: u64, messages: u64 },
+    /// A message as it is after an edit, a delete or a reaction.
+    Revised(Box<MessageLine>),
+    /// Somebody has read up to a message.
+    ReadBy { user_id: UserId, name: String, up_to: i64 },
+    /// What we have read.
+    Read { position: ReadPosition },
+    /// Who takes part.
+    Participants { conversation_id: ConversationId, results: Vec<ParticipantLine> },
+    /// Our own settings of a conversation.
+    Settings { settings: ConversationSettings },
+    /// What a search found; not complete when older messages are not in the index.
+    Found { results: Vec<FoundLine>, complete: bool },
     /// The safety number with a person.
     SafetyNumber { user_id: UserId, name: String, digits: String, verified: bool, changed: bool },
     /// A person's identity is confirmed.
@@ -112,6 +129,16 @@ pub(super) struct MessageLine {
     pub mine: bool,
     pub text: Option<String>,
     pub kind: String,
+    pub priority: Priority,
+    pub urgent: bool,
+    pub forwarded: bool,
+    /// The place of the message it answers.
+    pub reply_to_seq: Option<i64>,
+    /// The place of the message it is about.
+    pub target_seq: Option<i64>,
+    pub edited_at: Option<Timestamp>,
+    pub deleted_at: Option<Timestamp>,
+    pub reactions: Vec<Reactions>,
     pub sent_at: Timestamp,
     pub received_at: Option<Timestamp>,
     pub verification: Verification,
@@ -138,6 +165,39 @@ pub(super) struct ConversationLine {
     pub with: Vec<String>,
     pub kind: String,
     pub total_messages: i64,
+    pub title: Option<String>,
+    pub description: String,
+    pub tags: Vec<String>,
+    pub unread: i64,
+    pub muted: bool,
+    pub closed: bool,
+}
+
+/// Somebody who takes part, as a line.
+#[derive(Debug, Serialize)]
+pub(super) struct ParticipantLine {
+    pub user_id: UserId,
+    pub name: String,
+    pub user_type: Role,
+    pub role: ParticipantRole,
+}
+
+impl From<Participant> for ParticipantLine {
+    fn from(participant: Participant) -> Self {
+        let Participant { user_id, full_name: name, user_type, role, .. } = participant;
+        Self { user_id, name, user_type, role }
+    }
+}
+
+/// A message that was found, as a line.
+#[derive(Debug, Serialize)]
+pub(super) struct FoundLine {
+    pub message: Box<MessageLine>,
+    /// What its conversation is called.
+    pub conversation: String,
+    pub snippet: String,
+    /// The words in the snippet, in bytes.
+    pub matches: Vec<Range<usize>>,
 }
 
 impl MessageLine {
@@ -151,8 +211,16 @@ impl MessageLine {
             sender_name: message.sender_name.clone(),
             sender_role: message.sender_role,
             mine: message.mine,
-            text: message.text().map(str::to_owned),
+            text: words(message),
             kind: message.kind.to_string(),
+            priority: message.priority,
+            urgent: message.urgent,
+            forwarded: message.content.as_ref().is_some_and(|content| content.forwarded),
+            reply_to_seq: message.reply_to_seq,
+            target_seq: message.target_seq,
+            edited_at: message.edited_at,
+            deleted_at: message.deleted_at,
+            reactions: message.reactions.clone(),
             sent_at: message.sent_at,
             received_at: message.received_at,
             verification: message.verification.clone(),
@@ -171,6 +239,31 @@ impl MessageLine {
     }
 }
 
+/// The words of a message, or what it says without them.
+fn words(message: &ShownMessage) -> Option<String> {
+    if let Some(text) = message.text() {
+        return Some(text.to_owned());
+    }
+    match &message.content.as_ref()?.body {
+        ContentBody::Reaction(reaction) if reaction.remove => Some(format!("no more {}", reaction.emoji)),
+        ContentBody::Reaction(reaction) => Some(reaction.emoji.clone()),
+        ContentBody::Profile(profile) => Some(profile.title.clone()),
+        ContentBody::Location(place) => {
+            let label = place.label.as_deref().unwrap_or("a place");
+            Some(format!("{label} ({}, {})", place.latitude, place.longitude))
+        }
+        ContentBody::Appointment(appointment) => {
+            let text = appointment.text.as_deref().unwrap_or("an appointment");
+            Some(format!("{text}: {}", appointment.starts_at))
+        }
+        ContentBody::Prescription(prescription) => {
+            let medications = prescription.medications.iter();
+            Some(medications.map(|m| format!("{}: {}", m.name, m.dosage)).collect::<Vec<_>>().join("; "))
+        }
+        _ => None,
+    }
+}
+
 impl Output {
     pub(super) fn ready(me: &Me, root: &RootFingerprint) -> Self {
         Self::Ready {
@@ -180,6 +273,11 @@ impl Output {
             root: crate::audit::hex(&root.0),
             root_card: crate::people::RootCard::groups_of(root),
         }
+    }
+
+    pub(super) fn restoring(progress: &RestoreProgress) -> Self {
+        let RestoreProgress { conversations_done, conversations, messages_done, messages, .. } = *progress;
+        Self::Restoring { conversations_done, conversations, messages_done, messages }
     }
 
     pub(super) fn error(error: &ClientError) -> Self {

@@ -7,11 +7,12 @@ use std::{
 
 use rustyline::ExternalPrinter;
 use sigilo_client::{ChainVerdict, ReceiptVerdict, SealVerdict, Verification};
-use sigilo_wire::message::DeliveryStatus;
+use sigilo_wire::message::{DeliveryStatus, Priority};
 
 use super::{
     command::HELP,
-    output::{ConversationLine, MessageLine, Output},
+    output::{ConversationLine, FoundLine, MessageLine, Output},
+    talk,
 };
 use crate::cli::qr;
 
@@ -117,7 +118,40 @@ impl Screen {
             Output::Conversations { results } => lines(results.iter().map(|line| self.conversation(line))),
             Output::Opened(line) => format!("{} {}", self.set(Style::Faint, "─── "), self.conversation(line)),
             Output::History { results } => lines(results.iter().map(|message| self.message(message))),
-            Output::Restored { messages } => self.set(Style::Faint, &format!("· read {messages} messages from the server")),
+            Output::Restored { messages } => {
+                self.set(Style::Faint, &format!("· the history is here: {messages} messages were new"))
+            }
+            Output::Restoring { conversations_done, conversations, messages_done, messages } => self.set(
+                Style::Faint,
+                &format!("· history: {messages_done} of {messages} messages, {conversations_done} of {conversations} conversations"),
+            ),
+            // The edit, delete or reaction has a line of its own; what a terminal has shown stays.
+            Output::Revised(_) => String::new(),
+            Output::ReadBy { name, up_to, .. } => {
+                self.set(Style::Faint, &format!("  ✓✓ {name} has read up to #{up_to}"))
+            }
+            Output::Read { position } => {
+                self.set(Style::Faint, &format!("· read up to #{}; {} unread", position.up_to, position.unread_count))
+            }
+            Output::Participants { results, .. } => lines(results.iter().map(|person| {
+                let about = self.set(Style::Faint, &format!("{}, {}", person.user_type, person.role));
+                format!("  {} {about}", self.set(Style::Strong, &person.name))
+            })),
+            Output::Settings { settings } => {
+                let wakes = if settings.notifications_enabled { "wakes you" } else { "muted" };
+                let where_it_is = if settings.archived { "put away" } else { "in the list" };
+                self.set(Style::Faint, &format!("· this conversation: {wakes}, {where_it_is}"))
+            }
+            Output::Found { results, complete } => {
+                let mut found: Vec<String> = results.iter().map(|found| self.found(found)).collect();
+                if results.is_empty() {
+                    found.push(self.set(Style::Faint, "nothing was found on this device"));
+                }
+                if !complete {
+                    found.push(self.set(Style::Warning, "older messages were not searched"));
+                }
+                found.join("\n")
+            }
             Output::SafetyNumber { name, digits, verified, changed, .. } => {
                 let state = match (verified, changed) {
                     (_, true) => self.set(Style::Warning, "NEW KEY: compare again, then /confirm"),
@@ -171,7 +205,7 @@ impl Screen {
             }
             Output::Proven { until } => self.set(Style::Good, &format!("✓ proven until {until}")),
             Output::Note { text } => self.set(Style::Faint, &format!("· {text}")),
-            Output::Help => lines(HELP.iter().map(|(name, argument, meaning)| {
+            Output::Help => lines(HELP.iter().chain(talk::HELP).map(|(name, argument, meaning)| {
                 format!("  {:<28} {}", format!("{name} {argument}"), self.set(Style::Faint, meaning))
             })),
             Output::Error { message, policies, details, .. } => {
@@ -189,8 +223,39 @@ impl Screen {
     }
 
     fn conversation(&self, line: &ConversationLine) -> String {
-        let about = self.set(Style::Faint, &format!("{}, {} messages", line.kind, line.total_messages));
-        format!("{}. {} {about}", line.number, self.set(Style::Strong, &line.with.join(", ")))
+        let mut about = vec![line.kind.clone(), format!("{} messages", line.total_messages)];
+        if line.unread > 0 {
+            about.push(format!("{} unread", line.unread));
+        }
+        about.extend(line.muted.then(|| "muted".to_owned()));
+        about.extend(line.closed.then(|| "closed".to_owned()));
+        about.extend(Some(line.description.clone()).filter(|text| !text.is_empty()));
+        about.extend(line.tags.iter().map(|tag| format!("#{tag}")));
+        let with = line.with.join(", ");
+        let name = match &line.title {
+            Some(title) => format!("{title} ({with})"),
+            None => with,
+        };
+        let about = self.set(Style::Faint, &about.join(", "));
+        format!("{}. {} {about}", line.number, self.set(Style::Strong, &name))
+    }
+
+    fn found(&self, found: &FoundLine) -> String {
+        let mut snippet = String::new();
+        let mut at = 0;
+        for word in &found.matches {
+            snippet.push_str(found.snippet.get(at..word.start).unwrap_or_default());
+            snippet.push_str(&self.set(Style::Strong, found.snippet.get(word.clone()).unwrap_or_default()));
+            at = word.end;
+        }
+        snippet.push_str(found.snippet.get(at..).unwrap_or_default());
+        let message = &found.message;
+        let number = message.conversation_seq.map(|seq| format!("#{seq}")).unwrap_or_default();
+        let at = message.received_at.unwrap_or(message.sent_at).to_string();
+        let day = at.get(..10).unwrap_or_default();
+        let about = self
+            .set(Style::Faint, &format!("{day} {} {number} {}:", found.conversation, message.sender_name));
+        format!("  {about} {snippet}")
     }
 
     fn message(&self, message: &MessageLine) -> String {
@@ -209,16 +274,16 @@ impl Screen {
             (true, DeliveryStatus::Sent) if message.message_id.is_some() => " ✓",
             (true, _) => " …",
         };
-        let text = message.text.as_deref().unwrap_or(match message.kind.as_str() {
-            _ if message.expired => "(expired)",
-            "text" => "",
-            kind => kind,
-        });
+        let text = said(message);
         let mut line = format!(
             "{time} {} {name}: {text}{}",
             self.set(Style::Faint, &number),
             self.set(Style::Faint, mark)
         );
+        for given in &message.reactions {
+            let count = given.users.len();
+            line.push_str(&self.set(Style::Faint, &format!(" {}{count}", given.emoji)));
+        }
         for warning in warnings(message) {
             line.push_str(&format!("\n      {}", self.set(Style::Warning, &warning)));
         }
@@ -237,6 +302,38 @@ impl Screen {
         };
         format!("\x1b[{code}m{text}\x1b[0m")
     }
+}
+
+/// What a message says, in one line.
+fn said(message: &MessageLine) -> String {
+    let text = message.text.as_deref().unwrap_or_default();
+    let target = message.target_seq.map_or_else(|| "a message".to_owned(), |seq| format!("#{seq}"));
+    let mut said = match message.kind.as_str() {
+        _ if message.expired => "(expired)".to_owned(),
+        _ if message.deleted_at.is_some() => "(deleted)".to_owned(),
+        "edit" => format!("✎ {target}: {text}"),
+        "delete" => format!("✗ deleted {target}"),
+        "reaction" => format!("{text} to {target}"),
+        "profile" => format!("calls this conversation «{text}»"),
+        "text" => text.to_owned(),
+        kind if text.is_empty() => kind.to_owned(),
+        _ => text.to_owned(),
+    };
+    if message.forwarded {
+        said = format!("↪ forwarded: {said}");
+    }
+    if let Some(answered) = message.reply_to_seq {
+        said = format!("↩ #{answered}: {said}");
+    }
+    match message.priority {
+        _ if message.urgent => said = format!("‼ URGENT {said}"),
+        Priority::High | Priority::Urgent => said = format!("! {said}"),
+        Priority::Low | Priority::Normal => {}
+    }
+    if message.edited_at.is_some() {
+        said.push_str(" (edited)");
+    }
+    said
 }
 
 /// What a reader has to know about a message besides its text.

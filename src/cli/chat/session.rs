@@ -1,18 +1,27 @@
 //! The chat itself: commands and events, in the order they come.
 
-use std::{collections::HashMap, time::Duration};
+mod dates;
+mod restoring;
+mod talking;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use sigilo_client::{
-    Client, ClientEvent, Error as ClientError, Proof, ReceiptVerdict, SendOptions, SendState, ShownMessage,
+    Client, ClientEvent, Error as ClientError, Proof, ReceiptVerdict, SendOptions, ShownMessage,
     TimelineNote, review,
 };
-use sigilo_seal::Content;
+use sigilo_seal::{Content, content::Profile};
 use sigilo_wire::{
     ClientMessageId, ConversationId, UserId, conversation::Conversation, mfa::Enrolment,
     presence::PresenceStatus,
 };
 use tokio::{sync::mpsc, time::Instant};
 
+use self::restoring::Restoring;
+pub(super) use self::restoring::restore_first;
 use super::{
     command::{Command, When},
     output::{ConversationLine, MessageLine, Output},
@@ -33,9 +42,14 @@ struct Session {
     me: UserId,
     /// The conversations last listed, in their order.
     listed: Vec<Conversation>,
+    /// What they are called.
+    titles: BTreeMap<ConversationId, Profile>,
     open: Option<ConversationId>,
-    /// A text that waits for `/send`, because of what the local filters found in it.
-    held: Option<String>,
+    /// The place of the oldest message shown of the open one.
+    oldest_shown: Option<i64>,
+    restoring: Restoring,
+    /// What waits for `/send`, because of what the local filters found in its text.
+    held: Option<Command>,
     /// People met so far, for names.
     people: Vec<(UserId, String)>,
     /// Whether it was said that there is no connection. Every attempt that fails is an event.
@@ -51,17 +65,22 @@ pub(super) async fn run(
     client: Client,
     screen: Screen,
     mut commands: mpsc::UnboundedReceiver<Command>,
+    restore: bool,
 ) -> Result<Outcome> {
     let me = client.me().await.map_err(Error::internal)?;
     let root = client.root_fingerprint().await.map_err(Error::internal)?;
     let mut events = client.events().await.map_err(Error::internal)?;
     screen.show(&Output::ready(&me, &root));
+    let (restoring, mut news) = Restoring::new();
     let mut session = Session {
         client,
         screen,
         me: me.user,
         listed: Vec::new(),
+        titles: BTreeMap::new(),
         open: None,
+        oldest_shown: None,
+        restoring,
         held: None,
         people: Vec::new(),
         offline: false,
@@ -73,6 +92,9 @@ pub(super) async fn run(
     if let Err(error) = session.list().await {
         session.screen.show(&Output::error(&error));
     }
+    if restore {
+        session.restore();
+    }
     loop {
         tokio::select! {
             command = commands.recv() => match command {
@@ -83,6 +105,7 @@ pub(super) async fn run(
                 Some(event) => session.tell(event).await,
                 None => break,
             },
+            Some(news) = news.recv() => session.tell_restoring(news).await,
         }
     }
     session.screen.show(&Output::Bye);
@@ -101,8 +124,21 @@ impl Session {
         // At every key somebody is typing; a text that is held back is dropped by what comes of it.
         let held = if command == Command::Typing { None } else { self.held.take() };
         match command {
-            Command::Say(text) => self.say_or_ask(text).await?,
-            Command::Send => self.say(held.ok_or(ClientError::Content("no text was held back"))?).await?,
+            Command::Say(text) if self.asks_about(&text) => self.held = Some(Command::Say(text)),
+            Command::Talk(talk) if talk.text().is_some_and(|text| self.asks_about(text)) => {
+                self.held = Some(Command::Talk(talk));
+            }
+            Command::Schedule(when, text) if self.asks_about(&text) => {
+                self.held = Some(Command::Schedule(when, text));
+            }
+            Command::Say(text) => self.say(text).await?,
+            Command::Talk(talk) => self.talk(talk).await?,
+            Command::Send => match held {
+                Some(Command::Say(text)) => self.say(text).await?,
+                Some(Command::Talk(talk)) => self.talk(talk).await?,
+                Some(Command::Schedule(when, text)) => self.schedule(when, text).await?,
+                _ => return Err(ClientError::Content("no text was held back")),
+            },
             Command::Schedule(when, text) => self.schedule(when, text).await?,
             Command::Scheduled => {
                 let scheduled = self.scheduled().await?;
@@ -141,11 +177,7 @@ impl Session {
                 self.show_opened(id).await?;
             }
             Command::History(count) => self.show_history(count).await?,
-            Command::Restore => {
-                let open = self.opened()?;
-                let messages = self.client.fetch_history(open, usize::MAX).await?;
-                self.screen.show(&Output::Restored { messages });
-            }
+            Command::Restore => self.restore(),
             Command::Verify(name) => {
                 let user = self.person(&name).await?;
                 let number = self.client.safety_number(user).await?;
@@ -199,15 +231,15 @@ impl Session {
         Ok(())
     }
 
-    /// Programs are not asked: they read what was found in the message's line.
-    async fn say_or_ask(&mut self, text: String) -> Result<(), ClientError> {
-        let findings = if self.screen.asks() { review(&text) } else { Vec::new() };
-        if findings.is_empty() {
-            return self.say(text).await;
+    /// Whether the person is asked before a text is sent. Programs are not: they read what was found in the message's
+    /// line.
+    fn asks_about(&self, text: &str) -> bool {
+        let findings = if self.screen.asks() { review(text) } else { Vec::new() };
+        let found = !findings.is_empty();
+        if found {
+            self.screen.show(&Output::Held { findings });
         }
-        self.held = Some(text);
-        self.screen.show(&Output::Held { findings });
-        Ok(())
+        found
     }
 
     async fn say(&mut self, text: String) -> Result<(), ClientError> {
@@ -224,14 +256,7 @@ impl Session {
 
     async fn send(&mut self, text: String, options: SendOptions) -> Result<(), ClientError> {
         let sent = self.client.send(self.opened()?, Content::text(text), options).await?;
-        // An accepted message comes as an event; one that waits says why here.
-        let client_message_id = sent.client_message_id;
-        match sent.state {
-            SendState::Accepted(_) => {}
-            SendState::Queued { reason } => self.show_waiting(client_message_id, reason),
-            SendState::Scheduled { at } => self.screen.show(&Output::Scheduled { client_message_id, at }),
-        }
-        Ok(())
+        self.show_sent(sent)
     }
 
     /// What waits for its time in the open conversation.
@@ -254,22 +279,26 @@ impl Session {
         if let Some(line) = self.lines().into_iter().find(|line| line.conversation_id == id) {
             self.screen.show(&Output::Opened(line));
         }
-        self.show_history(10).await
+        self.show_history(10).await?;
+        // Programs say themselves what was read.
+        if self.screen.asks()
+            && let Err(error) = self.client.mark_read(id, None).await
+        {
+            tracing::debug!(%error, "the messages stay unread");
+        }
+        Ok(())
     }
 
-    async fn show_history(&self, count: u32) -> Result<(), ClientError> {
+    async fn show_history(&mut self, count: u32) -> Result<(), ClientError> {
         let messages = self.client.history(self.opened()?, count).await?;
+        self.oldest_shown = talking::oldest(&messages);
         let results = messages.iter().map(|message| MessageLine::of(message, false)).collect();
         self.screen.show(&Output::History { results });
         Ok(())
     }
 
     async fn show_receipt(&self, number: i64) -> Result<(), ClientError> {
-        let messages = self.client.history(self.opened()?, u32::MAX).await?;
-        let message = messages
-            .iter()
-            .find(|message| message.conversation_seq == Some(number))
-            .ok_or(ClientError::Unknown("this message"))?;
+        let message = self.numbered(number).await?;
         let message_id = message.message_id.ok_or(ClientError::Unknown("this message"))?;
         let verdict = self.client.receipt(message_id).await?;
         let policies =
@@ -335,9 +364,16 @@ impl Session {
                 }
                 return;
             }
-            ClientEvent::QueueTruncated => Output::Note {
-                text: "messages older than 30 days are no longer waiting: /restore reads them".to_owned(),
-            },
+            ClientEvent::QueueTruncated => {
+                self.restore();
+                Output::Note {
+                    text: "messages of more than 30 days ago no longer wait: reading them".to_owned(),
+                }
+            }
+            ClientEvent::Revised(message) => Output::Revised(Box::new(MessageLine::of(&message, true))),
+            ClientEvent::Read { user, up_to, .. } if user != self.me => {
+                Output::ReadBy { user_id: user, name: self.name(user), up_to }
+            }
             ClientEvent::Warning { reason } => Output::Note { text: reason },
             _ => return,
         };
@@ -372,6 +408,7 @@ impl Session {
 
     async fn list(&mut self) -> Result<(), ClientError> {
         self.listed = self.client.conversations().await?;
+        self.titles = self.client.descriptions().await?;
         let people: Vec<(UserId, String)> = self
             .listed
             .iter()
@@ -399,6 +436,16 @@ impl Session {
                 with: with(conversation),
                 kind: conversation.r#type.to_string(),
                 total_messages: conversation.total_messages,
+                title: self.title(conversation.id),
+                description: self
+                    .titles
+                    .get(&conversation.id)
+                    .map(|p| p.description.clone())
+                    .unwrap_or_default(),
+                tags: self.titles.get(&conversation.id).map(|p| p.tags.clone()).unwrap_or_default(),
+                unread: conversation.unread_count,
+                muted: !conversation.settings.notifications_enabled,
+                closed: conversation.closed_at.is_some(),
             })
             .collect()
     }
@@ -407,9 +454,20 @@ impl Session {
         let lines = self.lines();
         let by_number =
             which.parse::<usize>().ok().and_then(|number| lines.iter().find(|line| line.number == number));
+        let is_title =
+            |line: &&ConversationLine| line.title.as_ref().is_some_and(|title| matches(title, which));
         by_number
+            .or_else(|| lines.iter().find(is_title))
             .or_else(|| lines.iter().find(|line| line.with.iter().any(|name| matches(name, which))))
             .map(|line| line.conversation_id)
+    }
+
+    fn title(&self, id: ConversationId) -> Option<String> {
+        self.titles.get(&id).map(|profile| profile.title.clone()).filter(|title| !title.is_empty())
+    }
+
+    fn note(&self, text: &str) {
+        self.screen.show(&Output::Note { text: text.to_owned() });
     }
 
     fn opened(&self) -> Result<ConversationId, ClientError> {
