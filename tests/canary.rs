@@ -1,10 +1,14 @@
 //! The hunt for plaintext: a patient and a doctor write to each other through the SDK, in this process; then the
-//! server's process, its database, journal, keys and logs are searched for every line, in every spelling.
+//! server's process, its database, journal, keys and logs are searched for every line, in every spelling. So is what
+//! the clients keep on disk, for the lines and for everything else that says who they are.
 //!
 //! What they say is the validation set of MTS-Dialog (CC BY 4.0) when it lies in `../shared/data/mts-dialog`:
 //! lines spread over all its dialogues, or every line with `SIGILO_LONG_TESTS=1`.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+#[path = "canary/disk.rs"]
+mod disk;
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +22,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sigilo::cli::demo::hunt::{Hit, Hunt, Report};
-use sigilo_client::{ActivateOptions, Client, ClientEvent, Events, NewConversation, Unlock};
+use sigilo_client::{ActivateOptions, Client, ClientEvent, Events, NewConversation};
 use sigilo_wire::{ConversationId, UserId};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
@@ -37,7 +41,7 @@ const MARKER: &str = "canary-marker-in-the-servers-environment";
 
 const APPOINTMENTS: &str = "\
 appointment_id,status,patient_id,patient_name,clinician_id,clinician_name,clinician_speciality
-A-1,booked,P-ana,Ana López,D-maria,Dra. María Martínez,Cardiología
+A-1,booked,P-ana,Ana López Hernández,D-maria,Dra. María Martínez,Cardiología
 ";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,6 +53,7 @@ async fn no_word_of_a_conversation_is_anywhere_on_the_server() {
     let mut ana = Person::activate(profiles.path(), "ana", &ana).await;
     let mut maria = Person::activate(profiles.path(), "maria", &maria).await;
     let conversation = converse(&mut ana, &mut maria, &lines).await;
+    disk::call_and_search(&[&ana, &maria], conversation, &lines).await;
     // The last thing in the journal, so that it is there whatever was written back before.
     server.create_clinic(SECOND_CLINIC, "segunda", "second.json");
 
@@ -66,10 +71,13 @@ async fn no_word_of_a_conversation_is_anywhere_on_the_server() {
     // Both have all of it, so it did go through the server.
     for person in [&ana, &maria] {
         let history = person.client.history(conversation, 10_000).await.unwrap();
-        assert_eq!(history.len(), lines.len());
+        assert_eq!(history.len(), lines.len() + 1, "the lines, and the title");
     }
+    disk::nothing_in(profiles.path(), &lines, "profiles of running clients");
     ana.client.shutdown().await.unwrap();
     maria.client.shutdown().await.unwrap();
+    disk::nothing_in(profiles.path(), &lines, "profiles of stopped clients");
+    disk::opens_with_its_passphrase_only(profiles.path(), conversation, lines.len()).await;
     server.stop().await;
     assert!(finds_in(&server.data().join("sigilo.db"), CLINIC), "the hunt does not see the database");
     let log = fs::read_to_string(server.log()).unwrap();
@@ -178,7 +186,7 @@ impl Person {
         let path = profiles.join(format!("{name}.profile"));
         let options = ActivateOptions::new(format!("password of {name}"));
         let invitation = invitation.parse().unwrap();
-        let client = Client::activate(path, Unlock::Key([7; 32]), invitation, options).await.unwrap();
+        let client = Client::activate(path, disk::PASSPHRASE, invitation, options).await.unwrap();
         let (events, user) = (client.events().await.unwrap(), client.me().await.unwrap().user);
         client.connect().await.unwrap();
         let mut person = Self { client, events, user };
