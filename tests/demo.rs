@@ -5,11 +5,15 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What the README promises of the demo.
-const PROMISED: [&str; 6] = [
+const PROMISED: [&str; 10] = [
     "the patient without an appointment is refused and told why",
     "the doctor reads what the patient wrote, live and verified",
     "a message sent while the doctor was away waits and arrives",
     "the server's receipt verifies under the clinic's root",
+    "a group and its title are made by its members alone",
+    "an edit is shown on its message, and the first text stays in the record",
+    "a reaction is shown on its message, and the server does not know which",
+    "what was said is found on the device, in whatever form of the word",
     "no word of the conversation is in database, journal, keys or logs",
     "no word of the conversation is in the server's memory",
 ];

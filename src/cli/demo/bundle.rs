@@ -1,4 +1,4 @@
-//! The FHIR R4 bundle of the demo's clinic: one doctor, two patients, one appointment.
+//! The FHIR R4 bundle of the demo's clinic: two doctors, two patients, one appointment.
 
 use serde_json::{Value, json};
 
@@ -25,6 +25,7 @@ pub(super) fn bundle() -> Value {
             person("Patient", "ana", "Ana", "López"),
             person("Patient", "luis", "Luis", "Pérez"),
             person("Practitioner", "maria", "María", "Martínez"),
+            person("Practitioner", "jorge", "Jorge", "Ramírez"),
             {
                 "fullUrl": "urn:appointment-1",
                 "resource": {

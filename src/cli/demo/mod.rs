@@ -9,6 +9,7 @@ mod narrator;
 mod stage;
 pub(crate) mod store;
 mod story;
+mod together;
 
 use std::path::PathBuf;
 

@@ -10,7 +10,7 @@ use super::{
     lines::{Dialogue, Line},
     narrator::Narrator,
     stage::{self, MARKER, Stage},
-    store,
+    store, together,
 };
 use crate::{Error, Result, audit::hex};
 
@@ -19,11 +19,12 @@ const SLUG: &str = "demo";
 /// How many lines are said live.
 const LIVE_LINES: usize = 5;
 
-/// Invitations of the three people.
+/// Invitations of the four people.
 struct Invitations {
     maria: String,
     ana: String,
     luis: String,
+    jorge: String,
 }
 
 /// Tells it.
@@ -36,9 +37,11 @@ pub(super) async fn tell(stage: &mut Stage, narrator: &mut Narrator, dialogue: &
     let mut maria = while_away(stage, narrator, dialogue, &mut ana, maria, &mut said).await?;
     check(narrator, &mut ana, &mut maria).await?;
     what_is_stored(stage, narrator, &said).await?;
+    let jorge = together::tell(stage, narrator, &invitations.jorge, &mut maria, &mut said).await?;
     hunt_memory(stage, narrator, &said)?;
     ana.leave().await?;
     maria.leave().await?;
+    jorge.leave().await?;
     let stopped = stage.stop_server().await?;
     hunt_files(stage, narrator, &said)?;
     holds(stopped, "the server did not stop cleanly")?;
@@ -46,7 +49,7 @@ pub(super) async fn tell(stage: &mut Stage, narrator: &mut Narrator, dialogue: &
     Ok(())
 }
 
-fn holds(condition: bool, otherwise: &str) -> Result<()> {
+pub(super) fn holds(condition: bool, otherwise: &str) -> Result<()> {
     if condition { Ok(()) } else { Err(Error::internal(otherwise)) }
 }
 
@@ -74,7 +77,8 @@ async fn open_clinic(stage: &mut Stage, narrator: &mut Narrator) -> Result<Invit
     let maria = invite(stage, &url, "doctor", "maria").await?;
     let ana = invite(stage, &url, "patient", "ana").await?;
     let luis = invite(stage, &url, "patient", "luis").await?;
-    Ok(Invitations { maria, ana, luis })
+    let jorge = invite(stage, &url, "doctor", "jorge").await?;
+    Ok(Invitations { maria, ana, luis, jorge })
 }
 
 async fn invite(stage: &Stage, url: &str, role: &str, who: &str) -> Result<String> {
