@@ -37,3 +37,42 @@ fn every_operation_is_described() {
     }
     assert!(poor.is_empty(), "{}", poor.join("\n"));
 }
+
+/// What a generator makes of the description must be what the server says.
+#[test]
+fn words_are_described_as_they_are_said() {
+    let document = serde_json::to_value(sigilo::gateway::http::document()).unwrap();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let words = |name: &str| {
+        let words = schemas[name]["enum"].as_array().unwrap().iter();
+        words.map(|word| word.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for code in sigilo_wire::ErrorCode::ALL {
+        assert!(words("ErrorCode").contains(&code.as_str().to_owned()), "{}", code.as_str());
+    }
+    for (name, schema) in schemas {
+        let said =
+            |word: &String| word.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_');
+        if schema["enum"].is_array() {
+            assert!(words(name).iter().all(said), "{name}: {:?}", words(name));
+        }
+    }
+}
+
+#[test]
+fn every_operation_names_the_answers_of_its_kind() {
+    let document = serde_json::to_value(sigilo::gateway::http::document()).unwrap();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let answers = operation["responses"].as_object().unwrap();
+            let mut due = vec!["503"];
+            due.extend(operation["security"].is_null().then_some("401"));
+            if operation["requestBody"].is_object() {
+                due.extend(["400", "413", "415"]);
+            }
+            for status in due {
+                assert!(answers.contains_key(status), "{method} {path} does not name {status}");
+            }
+        }
+    }
+}

@@ -56,7 +56,8 @@ impl Database {
             let mut connection = connect().await;
             for (place, store) in ["main", "keys"].into_iter().enumerate() {
                 let name = format!("sigilo_test_{}_{name}_{store}", std::process::id());
-                let template = model.map(|model| format!(" TEMPLATE {}", model.names[place])).unwrap_or_default();
+                let template =
+                    model.map(|model| format!(" TEMPLATE {}", model.names[place])).unwrap_or_default();
                 // Left over when an earlier run with the same process id failed.
                 run(&mut connection, format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
                 run(&mut connection, format!("CREATE DATABASE {name}{template}")).await;
@@ -106,10 +107,8 @@ impl Model {
     async fn make(engine: Engine) -> Self {
         let made = Database::make(engine, "model", None).await;
         let config = made.config();
-        let stores = [
-            (config.database_url().unwrap(), Store::Main),
-            (config.keystore_url().unwrap(), Store::Keys),
-        ];
+        let stores =
+            [(config.database_url().unwrap(), Store::Main), (config.keystore_url().unwrap(), Store::Keys)];
         for (url, store) in stores {
             let db = Db::open(&url).await.unwrap();
             gate::migrate(&db, store).await.unwrap();

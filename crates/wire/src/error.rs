@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::RequestId;
 
 macro_rules! codes {
-    ($($(#[$meta:meta])* $name:ident = $code:literal, $message:literal;)*) => {
+    ($($(#[$meta:meta])* $name:ident = $code:tt, $message:literal;)*) => {
         /// What went wrong, as a stable word. Clients decide by this, never by the message.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -45,12 +45,15 @@ fn areas() -> OpenApiRouter<SharedApp> {
 /// The API's description.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
-    areas().into_openapi()
+    let mut document = areas().into_openapi();
+    openapi::add_common_answers(&mut document);
+    document
 }
 
 /// The whole gateway.
 pub fn router(app: SharedApp) -> Router {
-    let (routes, document) = areas().split_for_parts();
+    let (routes, mut document) = areas().split_for_parts();
+    openapi::add_common_answers(&mut document);
     let inner = routes
         .merge(openapi::routes(&document))
         .merge(ws::routes())

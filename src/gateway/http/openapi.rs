@@ -11,7 +11,7 @@ use axum::{
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        OpenApi as Document,
+        ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -46,6 +46,37 @@ impl Modify for Bearer {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
         let components = document.components.get_or_insert_default();
         components.security_schemes.insert("bearer".to_owned(), SecurityScheme::Http(scheme).into());
+    }
+}
+
+/// Adds the answers that any operation of its kind may give, and that no handler gives itself: those of reading the
+/// request, the token, and a server that is away.
+pub(super) fn add_common_answers(document: &mut Document) {
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+        for operation in operations.into_iter().flatten() {
+            let has_body = operation.request_body.is_some();
+            let reads = has_body || operation.parameters.as_ref().is_some_and(|list| !list.is_empty());
+            let common = [
+                ("400", reads, "invalid_json, unknown_field, invalid_field: the details say where."),
+                ("401", operation.security.is_none(), "unauthenticated, token_expired, device_revoked"),
+                ("413", has_body, "too_large"),
+                ("415", has_body, "The body is not declared as JSON."),
+                ("503", true, "unavailable: try again after the time that Retry-After names."),
+            ];
+            for (status, _, description) in common.into_iter().filter(|(_, applies, _)| *applies) {
+                let answer = || {
+                    let schema = RefOr::Ref(Ref::from_schema_name("ErrorBody"));
+                    let content = ContentBuilder::new().schema(Some(schema)).build();
+                    ResponseBuilder::new()
+                        .description(description)
+                        .content("application/json", content)
+                        .build()
+                };
+                let answers = &mut operation.responses.responses;
+                answers.entry(status.to_owned()).or_insert_with(|| RefOr::T(answer()));
+            }
+        }
     }
 }
 
