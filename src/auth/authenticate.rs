@@ -22,7 +22,7 @@ pub struct Session {
 ///
 /// # Errors
 /// 401: `unauthenticated` for a token that is not ours, `token_expired`, `device_revoked` when the device was
-/// removed or logged out, or the account is not active; `unavailable`.
+/// removed or logged out, or the account is not active; `mfa_enrolment_required`; `unavailable`.
 pub async fn authenticate(
     app: &App,
     token: &str,
@@ -30,6 +30,19 @@ pub async fn authenticate(
     address: Option<IpAddr>,
 ) -> Result<Ctx> {
     authenticate_session(app, token, request, address).await.map(|session| session.ctx)
+}
+
+/// Who holds this access token, also when its account must enrol a second factor first: for what enrols it.
+///
+/// # Errors
+/// As [`authenticate`], but for `mfa_enrolment_required`.
+pub async fn authenticate_enrolling(
+    app: &App,
+    token: &str,
+    request: RequestId,
+    address: Option<IpAddr>,
+) -> Result<Ctx> {
+    known(app, token, request, address).await.map(|(session, _)| session.ctx)
 }
 
 /// Who holds this access token, and until when it is good.
@@ -42,6 +55,25 @@ pub async fn authenticate_session(
     request: RequestId,
     address: Option<IpAddr>,
 ) -> Result<Session> {
+    let (session, standing) = known(app, token, request, address).await?;
+    match app.known_devices.may_use_tokens(&app.policy, &session.ctx, &standing) {
+        Err(Error::Denied(_)) => {}
+        cleared => return cleared.map(|()| session),
+    }
+    // What is remembered may be older than an enrolment on another node: no refusal rests on it.
+    app.known_devices.forget(standing.device);
+    let (session, standing) = known(app, token, request, address).await?;
+    app.known_devices.may_use_tokens(&app.policy, &session.ctx, &standing)?;
+    Ok(session)
+}
+
+/// Who holds this access token, and where their device and account stand.
+async fn known(
+    app: &App,
+    token: &str,
+    request: RequestId,
+    address: Option<IpAddr>,
+) -> Result<(Session, Standing)> {
     let now = app.clock.now();
     let claims = app.tokens.verify(&app.db, &app.crypter, token, now).await?;
     let mut known = app.known_devices.get(&app.db, claims.did, now).await?;
@@ -56,11 +88,12 @@ pub async fn authenticate_session(
     if standing.family != Some(claims.fam) {
         return Err(Error::Unauthenticated(ErrorCode::DeviceRevoked));
     }
-    Ok(Session {
+    let session = Session {
         ctx: context(&standing, request, now, address),
         family: claims.fam,
         expires_at: Timestamp::from_micros(claims.exp.saturating_mul(1_000_000)),
-    })
+    };
+    Ok((session, standing))
 }
 
 /// Asks the database itself whether a session's tokens are still good. A socket asks once it is in the hub:

@@ -8,7 +8,13 @@ use sigilo_wire::{
 };
 
 use super::store;
-use crate::{Result, app::App, relay::hub::CloseReason, storage::Db};
+use crate::{
+    Ctx, Result,
+    app::App,
+    policy::{InForce, Person, UseTokens, facts::Tokens},
+    relay::hub::CloseReason,
+    storage::Db,
+};
 
 /// How old an answer may be: changes made on another node show after this.
 const FRESH: Duration = Duration::from_secs(1);
@@ -27,22 +33,33 @@ pub(super) struct Standing {
     /// The family whose tokens are good; `None` while the device is logged out or removed, or the account is
     /// not active.
     pub(super) family: Option<TokenFamilyId>,
+    /// Whether the account has a second factor.
+    pub(super) second_factor: bool,
+    /// Whether the clinic asks for one of the roles that need it.
+    pub(super) required: bool,
 }
+
+/// Whom the rules let use their tokens, by all that the decision knows.
+type Cleared = (UserId, DeviceKind, bool, bool);
 
 /// What this node knows of devices.
 #[derive(Debug)]
-pub struct KnownDevices(Cache<DeviceId, (Standing, Timestamp)>);
+pub struct KnownDevices {
+    devices: Cache<DeviceId, (Standing, Timestamp)>,
+    /// With the hash of the rules that said so.
+    cleared: Cache<Cleared, [u8; 32]>,
+}
 
 impl Default for KnownDevices {
     fn default() -> Self {
-        Self(Cache::new(CAPACITY))
+        Self { devices: Cache::new(CAPACITY), cleared: Cache::new(CAPACITY) }
     }
 }
 
 impl KnownDevices {
     /// Where a device stands, at most a second old.
     pub(super) async fn get(&self, db: &Db, device: DeviceId, now: Timestamp) -> Result<Option<Standing>> {
-        if let Some((standing, at)) = self.0.get(&device)
+        if let Some((standing, at)) = self.devices.get(&device)
             && now.since(at) < FRESH
         {
             return Ok(Some(standing));
@@ -50,19 +67,34 @@ impl KnownDevices {
         let mut tx = db.read("device_standing").await?;
         let standing = store::standing(&mut tx, device).await?;
         if let Some(standing) = standing {
-            self.0.insert(device, (standing, now));
+            self.devices.insert(device, (standing, now));
         }
         Ok(standing)
     }
 
     /// Forgets a device, after the commit that changed it.
     pub fn forget(&self, device: DeviceId) {
-        self.0.invalidate(&device);
+        self.devices.invalidate(&device);
     }
 
     /// Forgets every device, after a commit that changed an account.
     pub fn forget_all(&self) {
-        self.0.invalidate_all();
+        self.devices.invalidate_all();
+    }
+
+    /// Whether the rules let this one use their tokens. An allow is remembered for as long as the rules are the same;
+    /// a denial is not.
+    pub(super) fn may_use_tokens(&self, policy: &InForce, ctx: &Ctx, standing: &Standing) -> Result<()> {
+        let asked = (standing.user, standing.kind, standing.second_factor, standing.required);
+        let rules = policy.set_hash();
+        if self.cleared.get(&asked) == Some(rules) {
+            return Ok(());
+        }
+        let Standing { second_factor, required, .. } = *standing;
+        let facts = Tokens { caller: Person::caller(ctx)?, second_factor, required };
+        policy.decide::<UseTokens>(ctx, &facts)?;
+        self.cleared.insert(asked, rules);
+        Ok(())
     }
 }
 

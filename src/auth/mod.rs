@@ -31,7 +31,7 @@ mod watch;
 mod ws_ticket;
 
 pub use activate::activate;
-pub use authenticate::{Session, authenticate, authenticate_session, still_stands};
+pub use authenticate::{Session, authenticate, authenticate_enrolling, authenticate_session, still_stands};
 pub use change_password::change_password;
 pub(crate) use devices::{current_device, end_sessions};
 pub use devices::{list_devices, revoke_device};

@@ -6,7 +6,12 @@ use sigilo_wire::{
 use uuid::Uuid;
 
 use super::{STANDING_CHANGES_KEPT, known::Standing, sessions::NewRow};
-use crate::{Error, Result, execute, fetch_all, fetch_one, fetch_optional, statements, storage::Tx};
+use crate::{
+    Error, Result, execute, fetch_all, fetch_one, fetch_optional,
+    people::{SecondFactorRule, Settings},
+    statements,
+    storage::Tx,
+};
 
 statements! {
     TOKEN_KEYS = "SELECT key_id, public_key, private_key FROM token_keys WHERE retired_at IS NULL
@@ -63,10 +68,13 @@ statements! {
     INSERT_STANDING_CHANGE = "INSERT INTO standing_changes (seq, device_id, changed_at) VALUES ($1, $2, $3)";
     FORGET_STANDING_CHANGES = "DELETE FROM standing_changes WHERE changed_at < $1";
     STANDING_CHANGES = "SELECT c.seq, d.device_id, d.tenant_id, d.user_id, d.kind, d.device_number, d.revoked_at,
-        d.token_family, u.role, u.status FROM standing_changes c JOIN devices d ON d.device_id = c.device_id
-        JOIN users u ON u.user_id = d.user_id WHERE c.seq > $1 ORDER BY c.seq LIMIT $2";
+        d.token_family, u.role, u.status, t.settings, f.enrolled_at FROM standing_changes c
+        JOIN devices d ON d.device_id = c.device_id JOIN users u ON u.user_id = d.user_id
+        JOIN tenants t ON t.tenant_id = d.tenant_id LEFT JOIN second_factors f ON f.user_id = u.user_id WHERE c.seq > $1 ORDER BY c.seq LIMIT $2";
     STANDING = "SELECT d.device_id, d.tenant_id, d.user_id, d.kind, d.device_number, d.revoked_at, d.token_family,
-        u.role, u.status FROM devices d JOIN users u ON u.user_id = d.user_id WHERE d.device_id = $1";
+        u.role, u.status, t.settings, f.enrolled_at FROM devices d JOIN users u ON u.user_id = d.user_id
+        JOIN tenants t ON t.tenant_id = d.tenant_id LEFT JOIN second_factors f ON f.user_id = u.user_id
+        WHERE d.device_id = $1";
     DEVICES = "SELECT device_id, kind, device_number, name_enc, created_at, last_seen_at FROM devices
         WHERE user_id = $1 AND revoked_at IS NULL ORDER BY created_at, device_id";
     DEVICE = "SELECT device_id, kind, device_number, name_enc, created_at, last_seen_at FROM devices
@@ -154,6 +162,9 @@ struct StandingRow {
     token_family: Option<TokenFamilyId>,
     role: String,
     status: String,
+    settings: String,
+    /// Of a second factor in force.
+    enrolled_at: Option<Timestamp>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -353,6 +364,8 @@ impl StandingRow {
             kind: self.kind.parse().map_err(Error::internal)?,
             number: self.device_number,
             family: self.token_family.filter(|_| self.revoked_at.is_none() && self.status == "active"),
+            second_factor: self.enrolled_at.is_some(),
+            required: Settings::parse(&self.settings)?.second_factor == SecondFactorRule::Required,
         })
     }
 }

@@ -34,7 +34,7 @@ pub async fn issue_ws_ticket(app: &App, ctx: &Ctx, _grant: Grant<ManageOwnAccoun
 /// access token.
 ///
 /// # Errors
-/// 401: `unauthenticated` for a ticket that is unknown, used or expired, `device_revoked`.
+/// 401: `unauthenticated` for a ticket that is unknown, used or expired, `device_revoked`; `mfa_enrolment_required`.
 pub async fn take_ws_ticket(
     app: &App,
     ticket: &str,
@@ -52,9 +52,7 @@ pub async fn take_ws_ticket(
         return Err(unknown());
     }
     let family = standing.family.ok_or(Error::Unauthenticated(ErrorCode::DeviceRevoked))?;
-    Ok(Session {
-        ctx: context(&standing, request, now, address),
-        family,
-        expires_at: now + ACCESS_TOKEN_LIFE,
-    })
+    let ctx = context(&standing, request, now, address);
+    app.known_devices.may_use_tokens(&app.policy, &ctx, &standing)?;
+    Ok(Session { ctx, family, expires_at: now + ACCESS_TOKEN_LIFE })
 }

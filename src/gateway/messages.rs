@@ -60,6 +60,9 @@ const fn spanish(code: ErrorCode) -> &'static str {
         ErrorCode::StepUpRequired => {
             "Confirme que es usted: con un código de la aplicación de autenticación, o con la contraseña si la cuenta no la usa. Después inténtelo de nuevo."
         }
+        ErrorCode::MfaEnrolmentRequired => {
+            "Su función necesita una aplicación de autenticación. Dé de alta una; hasta entonces no es posible nada más."
+        }
         ErrorCode::NotFound => "Aquí no hay nada, o no es suyo.",
         ErrorCode::MethodNotAllowed => "Esta ruta no admite este método. Consulte /api/docs/.",
         ErrorCode::IdempotencyConflict => {

@@ -82,6 +82,8 @@ pub async fn confirm(
     let act = Act::done("confirm_mfa").object("user", user).about(role, user).by(grant.basis());
     app.audit(&mut tx, ctx, &key, act).await?;
     tx.commit().await?;
+    // What the account may do changes with this.
+    app.known_devices.forget(ctx.caller()?.device_id);
     Ok(RecoveryCodes { recovery_codes })
 }
 

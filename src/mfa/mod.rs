@@ -7,12 +7,15 @@
 //!   [`verify`] takes a code, or the password of an account without a second factor.
 //! - Wrong codes and passwords are counted in the database, all of an account together, before they are
 //!   compared: five in 15 minutes, then none is looked at. Nobody gains tries by asking from many places.
+//! - Some roles must have a second factor, unless the clinic says otherwise (`policies/second-factor-first.cedar`):
+//!   until they do, their tokens serve to enrol it, and for nothing else.
 
 mod attempts;
 mod code;
 mod disable;
 mod enroll;
 mod recovery;
+mod reset;
 mod status;
 mod step_up;
 pub(crate) mod store;
@@ -22,6 +25,7 @@ pub(crate) use attempts::Attempt;
 pub(crate) use code::{SecondFactor, second_factor};
 pub use disable::disable;
 pub use enroll::{confirm, enroll};
+pub use reset::{FactorReset, reset};
 pub use status::status;
 pub use step_up::verify;
 pub(crate) use step_up::{require_recent, verified_now};

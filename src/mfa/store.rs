@@ -1,12 +1,14 @@
 //! The rows of second factors, recovery codes, attempts, and proofs.
 
-use sigilo_wire::{DeviceId, TenantId, Timestamp, UserId};
+use sigilo_wire::{DeviceId, Role, TenantId, Timestamp, UserId};
 
 use crate::{Error, Result, execute, fetch_one, fetch_optional, statements, storage::Tx};
 
 statements! {
     CLINIC_NAME = "SELECT name FROM tenants WHERE tenant_id = $1";
 
+    /// Locks the person until the commit.
+    LOCK_PERSON = "UPDATE users SET status = status WHERE tenant_id = $1 AND user_id = $2 RETURNING role";
     ENROLLED_AT = "SELECT enrolled_at FROM second_factors WHERE user_id = $1 AND secret_enc IS NOT NULL";
     SECRET = "SELECT secret_enc FROM second_factors WHERE user_id = $1 AND secret_enc IS NOT NULL";
     /// Of two who show one code, the second finds its step taken.
@@ -40,6 +42,12 @@ statements! {
 
 pub(super) async fn clinic_name(tx: &mut Tx, tenant: TenantId) -> Result<String> {
     Ok(fetch_optional!(tx, (String,), CLINIC_NAME, tenant)?.ok_or(Error::NotFound)?.0)
+}
+
+/// The role of a person of the clinic, who is held until the commit.
+pub(super) async fn lock_person(tx: &mut Tx, tenant: TenantId, user: UserId) -> Result<Option<Role>> {
+    let found = fetch_optional!(tx, (String,), LOCK_PERSON, tenant, user)?;
+    found.map(|(role,)| role.parse().map_err(Error::internal)).transpose()
 }
 
 /// Since when logins of the account need a code.

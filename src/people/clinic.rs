@@ -4,6 +4,7 @@ use sigilo_seal::{Ed25519Secret, KeyPurpose};
 use sigilo_wire::{ErrorCode, TenantId, keys::Clinic};
 
 use super::{
+    SecondFactorRule, Settings,
     hours::Hours,
     key_files::{CertificationRequest, SERVER_PURPOSES, ServerKey},
     store::{self, NewTenant, TenantRow},
@@ -31,6 +32,8 @@ pub struct NewClinic {
     pub hours: Hours,
     /// The local emergency number.
     pub emergency_number: String,
+    /// Whether the roles that need a second factor must enrol one.
+    pub second_factor: SecondFactorRule,
 }
 
 /// The grant to create the clinic `ctx` is for, or to install its keys.
@@ -56,6 +59,7 @@ pub async fn create_clinic(
     check(new)?;
     let tenant = ctx.tenant;
     let hours = serde_json::to_string(&new.hours).map_err(Error::internal)?;
+    let settings = Settings { second_factor: new.second_factor }.to_text()?;
     let key = app.clinic_key(ctx, tenant).await?;
     let mut rng = EntropyRng(&*app.entropy);
     let secrets = SERVER_PURPOSES.map(|purpose| (purpose, Ed25519Secret::generate(&mut rng)));
@@ -66,6 +70,7 @@ pub async fn create_clinic(
         time_zone: &new.time_zone,
         hours: &hours,
         emergency_number: &new.emergency_number,
+        settings: &settings,
     };
     if !store::insert_tenant(&mut tx, tenant, &row, ctx.now).await? {
         let details = serde_json::json!({"field": "slug", "value": new.slug});
@@ -181,6 +186,7 @@ mod tests {
             time_zone: "America/Mexico_City".to_owned(),
             hours: super::super::every_day("08:00-22:00").unwrap(),
             emergency_number: "911".to_owned(),
+            second_factor: SecondFactorRule::default(),
         }
     }
 

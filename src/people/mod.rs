@@ -14,6 +14,7 @@ mod invite;
 mod key_files;
 mod me;
 mod root_card;
+mod settings;
 pub(crate) mod store;
 mod suspend;
 mod users;
@@ -28,6 +29,8 @@ pub use invite::{Invitation, Invitee, authorize_manage_people, invite};
 pub use key_files::{CertificationRequest, ClinicKeys, ServerKey};
 pub use me::{get_me, update_me};
 pub use root_card::RootCard;
+pub use settings::{SecondFactorRule, set_second_factor};
+pub(crate) use settings::{Settings, settings};
 pub use suspend::{StatusChange, resume_user, suspend_user};
 pub use users::{UserSummary, list_users};
 

@@ -7,7 +7,9 @@ use crate::{Error, Result, execute, fetch_all, fetch_optional, statements, stora
 
 statements! {
     INSERT_TENANT = "INSERT INTO tenants (tenant_id, slug, name, time_zone, hours, emergency_number, settings, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, '{}', $7) ON CONFLICT DO NOTHING";
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
+    SETTINGS = "SELECT settings FROM tenants WHERE tenant_id = $1";
+    SET_SETTINGS = "UPDATE tenants SET settings = $2 WHERE tenant_id = $1";
     INSERT_SEQUENCES = "INSERT INTO tenant_sequences (tenant_id, outbox_seq, audit_seq) VALUES ($1, 0, 0)";
     INSERT_SERVER_KEY = "INSERT INTO server_keys (tenant_id, purpose, public_key, private_key, created_at)
         VALUES ($1, $2, $3, $4, $5)";
@@ -94,6 +96,7 @@ pub(super) struct NewTenant<'a> {
     pub(super) time_zone: &'a str,
     pub(super) hours: &'a str,
     pub(super) emergency_number: &'a str,
+    pub(super) settings: &'a str,
 }
 
 /// False when the slug is taken.
@@ -103,8 +106,10 @@ pub(super) async fn insert_tenant(
     new: &NewTenant<'_>,
     now: Timestamp,
 ) -> Result<bool> {
-    let NewTenant { slug, name, time_zone, hours, emergency_number } = *new;
-    if execute!(tx, INSERT_TENANT, tenant, slug, name, time_zone, hours, emergency_number, now)? == 0 {
+    let NewTenant { slug, name, time_zone, hours, emergency_number, settings } = *new;
+    if execute!(tx, INSERT_TENANT, tenant, slug, name, time_zone, hours, emergency_number, settings, now)?
+        == 0
+    {
         return Ok(false);
     }
     execute!(tx, INSERT_SEQUENCES, tenant)?;
@@ -120,6 +125,15 @@ pub(super) async fn insert_server_key(
     now: Timestamp,
 ) -> Result<()> {
     execute!(tx, INSERT_SERVER_KEY, tenant, purpose.as_str(), public, private, now)?;
+    Ok(())
+}
+
+pub(super) async fn settings(tx: &mut Tx, tenant: TenantId) -> Result<Option<String>> {
+    Ok(fetch_optional!(tx, (String,), SETTINGS, tenant)?.map(|(settings,)| settings))
+}
+
+pub(super) async fn set_settings(tx: &mut Tx, tenant: TenantId, settings: &str) -> Result<()> {
+    execute!(tx, SET_SETTINGS, tenant, settings)?;
     Ok(())
 }
 

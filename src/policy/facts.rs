@@ -13,7 +13,7 @@ use super::{
     LeaveConversation, Leaving, ListContacts, ListConversations, ManageClinic, ManageOwnAccount,
     ManagePeople, ManageRelationships, Object, PublishKeys, PublishSeal, Question, ReadConversation,
     RemoveParticipant, ReportSeal, SearchMessages, SendMessage, SendResource, ShowPresence,
-    StartConversation, Subject,
+    StartConversation, Subject, UseTokens,
 };
 use crate::{Actor, Ctx, Error, Result};
 use sigilo_wire::ErrorCode;
@@ -187,6 +187,17 @@ impl OwnAccount {
         let caller = Person::caller(ctx)?;
         Ok(Self { caller, owner: caller })
     }
+}
+
+/// Facts of [`UseTokens`].
+#[derive(Clone, Copy, Debug)]
+pub struct Tokens {
+    /// The caller.
+    pub caller: Person,
+    /// Whether the account has a second factor.
+    pub second_factor: bool,
+    /// Whether the clinic asks for one of the roles that need it.
+    pub required: bool,
 }
 
 /// Facts of managing a clinic.
@@ -389,6 +400,24 @@ macro_rules! own {
             }
         }
     )* };
+}
+
+impl Decide for UseTokens {
+    type Facts = Tokens;
+
+    fn questions(ctx: &Ctx, facts: &Tokens) -> Result<Vec<Question<'static>>> {
+        let context = vec![
+            device(ctx)?,
+            ("second_factor", Fact::Bool(facts.second_factor)),
+            ("required", Fact::Bool(facts.required)),
+        ];
+        let (principal, resource) = (Subject::User(facts.caller), Object::User(facts.caller));
+        Ok(vec![Question { principal, action: Self::NAME, resource, context }])
+    }
+
+    fn resource(facts: &Tokens) -> UserId {
+        facts.caller.id
+    }
 }
 
 own!(PublishKeys, ManageOwnAccount, ShowPresence, ListConversations, ListContacts, SearchMessages);

@@ -59,6 +59,8 @@ actions! {
     PublishKeys("publish_keys", UserId, Forbidden);
     /// Read and change the own account and devices.
     ManageOwnAccount("manage_own_account", UserId, Forbidden);
+    /// Use an access token for anything but enrolling a second factor.
+    UseTokens("use_tokens", UserId, Forbidden);
     /// Let others notice that one is there, and notice who else is.
     ShowPresence("show_presence", UserId, Forbidden);
     /// List the own conversations.

@@ -21,6 +21,7 @@ rules! {
     "foreign-clinic",
     "suspended-account",
     "session-device",
+    "second-factor-first",
     "closed-conversation",
     "patients-apart",
     "admin-administrative-only",

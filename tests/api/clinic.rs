@@ -135,6 +135,7 @@ async fn a_slug_names_one_clinic() {
             time_zone: "Europe/Madrid".to_owned(),
             hours: people::every_day("08:00-22:00").unwrap(),
             emergency_number: "112".to_owned(),
+            second_factor: people::SecondFactorRule::Required,
         };
         let refused = people::create_clinic(&server.app, &ctx, grant, &new).await.unwrap_err();
         assert_eq!(code(&refused), "already_exists");

@@ -26,6 +26,7 @@ mod relationships;
 mod relay;
 mod seal_reports;
 mod seals;
+mod second_factor;
 mod standing;
 mod suspension;
 mod tokens;

@@ -1,13 +1,22 @@
 //! Activations whose answers are lost: nothing is done twice, and nobody is locked out.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use sigilo_client::{ActivateOptions, Client, Error, NewConversation};
-use sigilo_wire::Role;
+use futures_util::future::BoxFuture;
+use sigilo::{
+    clock::Clock as _,
+    people::{self, SecondFactorRule},
+};
+use sigilo_client::{ActivateOptions, Client, Error, NewConversation, SecondFactorSetup};
+use sigilo_wire::{Role, mfa::Enrolment};
+use totp_rs::{Builder, Secret};
 
 use crate::{
     people::{PATIENT, World, check, key},
-    support::{TestServer, both_engines, clinic::PASSWORD, proxy::Proxy},
+    support::{TestServer, both_engines, clinic::PASSWORD, clock::TestClock, proxy::Proxy},
 };
 
 const ACTIVATE: &str = "/api/auth/activate/";
@@ -99,6 +108,60 @@ async fn an_activation_cut_after_its_answer_goes_on_with_the_tokens_it_has() {
         assert_eq!(activation.proxy.passed(ACTIVATE).len(), 1);
         assert_eq!(client.me().await.unwrap().full_name, "Ana López");
         client.shutdown().await.unwrap();
+    })
+    .await;
+}
+
+/// An authenticator app whose user mistypes the first code.
+struct Clumsy {
+    clock: Arc<TestClock>,
+    shown: Arc<Mutex<Vec<String>>>,
+}
+
+impl SecondFactorSetup for Clumsy {
+    fn code<'a>(&'a mut self, enrolment: &'a Enrolment, wrong: bool) -> BoxFuture<'a, Option<String>> {
+        let secret = Secret::try_from_base32(&enrolment.secret).unwrap();
+        let app = Builder::new().with_secret(secret).build().unwrap();
+        let code = app.generate(u64::try_from(self.clock.now().seconds()).unwrap()).to_string();
+        let typed = if wrong { code } else { "not a code".to_owned() };
+        Box::pin(async { Some(typed) })
+    }
+
+    fn recovery_codes(&mut self, codes: Vec<String>) {
+        *self.shown.lock().unwrap() = codes;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_activation_enrols_the_second_factor_its_role_needs() {
+    both_engines(async |server| {
+        let world = World::new(server).await;
+        let ctx = sigilo::Ctx::operator(&server.app, world.clinic.id);
+        let grant = people::authorize_manage_clinic(&server.app, &ctx).unwrap();
+        people::set_second_factor(&server.app, &ctx, grant, SecondFactorRule::Required).await.unwrap();
+        let invitation = world.clinic.invite(server, Role::Doctor, "eva@example.org").await;
+        let path = world.folder.path().join("eva.profile");
+        let attempt = async |second_factor| {
+            let options = ActivateOptions {
+                second_factor,
+                environment: world.environment(),
+                ..ActivateOptions::new(PASSWORD)
+            };
+            Client::activate(&path, key(), invitation.uri(&server.url).parse().unwrap(), options).await
+        };
+        let stopped = attempt(None).await;
+        let Err(Error::Activation(what_to_do)) = &stopped else { panic!("{stopped:?}") };
+        assert!(what_to_do.contains("authenticator"), "{what_to_do}");
+        // Gone on with later than the proof of the activation lasts.
+        server.clock.advance(Duration::from_secs(11 * 60));
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let app = Clumsy { clock: Arc::clone(&server.clock), shown: Arc::clone(&shown) };
+        let eva = attempt(Some(Box::new(app))).await.unwrap();
+        assert_eq!(shown.lock().unwrap().len(), 10);
+        let status = eva.mfa_status().await.unwrap();
+        assert!(status.required && status.enrolled);
+        eva.contacts().await.unwrap();
+        eva.shutdown().await.unwrap();
     })
     .await;
 }

@@ -85,13 +85,15 @@ fn an_app_is_enrolled_and_a_forgotten_password_replaced_by_commands() {
 
     let password = [("SIGILO_PASSWORD", "correct horse battery")];
     let mut chat = Chat::start(here, &["--activate", uri], &password);
-    chat.until("ready");
-    chat.type_line("/mfa");
-    assert_eq!(chat.until("mfa")["enrolled"], false);
-    chat.type_line("/mfa on");
+    // A doctor needs an app before anything else: the activation asks for its code.
     let enrolment = chat.until("enrolment");
+    chat.type_line("000 000 0");
+    chat.until("note");
     chat.type_line(&format!("/mfa {}", code(enrolment["secret"].as_str().unwrap())));
     let recovery = chat.until("recovery_codes")["codes"].clone();
+    chat.until("ready");
+    chat.type_line("/mfa");
+    assert_eq!(chat.until("mfa")["enrolled"], true);
     assert_eq!(chat.end(), Some(0));
 
     let reset = ["admin", "user", "reset-password", "--clinic", "ejemplo"];
@@ -114,6 +116,13 @@ fn an_app_is_enrolled_and_a_forgotten_password_replaced_by_commands() {
     chat.type_line("/mfa off");
     assert_eq!(chat.until("mfa")["enrolled"], false);
     assert_eq!(chat.end(), Some(0));
+
+    // Nothing is left to take away, and the clinic may let its doctors do without.
+    let (status, factor) = ask(here, &["admin", "user", "reset-second-factor", "--clinic", "ejemplo", user]);
+    assert_eq!((status, &factor["changed"]), (0, &false.into()), "{factor}");
+    let set = ["admin", "clinic", "set", "--clinic", "ejemplo", "--second-factor"];
+    let (status, optional) = ask(here, &[&set[..], &["optional"]].concat());
+    assert_eq!((status, &optional["second_factor"]), (0, &"optional".into()), "{optional}");
 
     // The old password is of no use, and the code was good once.
     environment[1].1 = "correct horse battery";

@@ -58,6 +58,7 @@ impl Clinic {
             time_zone: "America/Mexico_City".to_owned(),
             hours: people::every_day("00:00-24:00").unwrap(),
             emergency_number: "911".to_owned(),
+            second_factor: people::SecondFactorRule::Optional,
         };
         people::create_clinic(&server.app, &ctx, grant, &new).await.unwrap()
     }

@@ -7,11 +7,13 @@
 //! for a day the server gives tokens of the device it made. After that the invitation is used up and the account is
 //! there: the activation goes on by logging in, with the account's e-mail address.
 
+use futures_util::future::BoxFuture;
 use sigilo_seal::{IdentitySecret, Manifest, ManifestDevice, RootFingerprint, XWingSecret, key_check};
 use sigilo_wire::{
     Base64Array, DeviceId, ErrorCode,
     account::{Activate, Device, DeviceKind, Login, NewDevice, Tokens},
     keys::{CheckKeys, PutIdentity, PutKeys, SignedManifest},
+    mfa::{ConfirmMfa, Enrolment, VerifyMfa},
 };
 
 use crate::{
@@ -35,8 +37,21 @@ const OTHER_PASSWORD: &str =
 const USED_UP: &str = "an earlier attempt has used up the invitation, and its answer was lost. Activate again with \
                        the account's e-mail address, or ask the clinic for a new invitation";
 
+const NOT_ENROLLED: &str = "the clinic requires a second factor of your role: activate again, with an authenticator app \
+                            at hand, and enrol it";
+
 /// libsignal's registration ids are 1..=16380.
 const REGISTRATION_IDS: u32 = 16_380;
+
+/// How a user enrols an authenticator app while the device is activated.
+pub trait SecondFactorSetup: Send {
+    /// Shows the app's secret and gives the code the app makes of it; after a wrong one again, with `wrong`. `None` when
+    /// the user gives up.
+    fn code<'a>(&'a mut self, enrolment: &'a Enrolment, wrong: bool) -> BoxFuture<'a, Option<String>>;
+
+    /// Shows the codes that work once each in place of the app's. They are not shown again.
+    fn recovery_codes(&mut self, codes: Vec<String>);
+}
 
 /// What the activation needs besides the invitation.
 pub(crate) struct Admission {
@@ -44,6 +59,7 @@ pub(crate) struct Admission {
     pub(crate) password: String,
     pub(crate) email: Option<String>,
     pub(crate) device_name: String,
+    pub(crate) second_factor: Option<Box<dyn SecondFactorSetup>>,
 }
 
 impl Admission {
@@ -99,12 +115,17 @@ pub(crate) async fn settle(profile: &std::rc::Rc<Profile>, invitation: &Invitati
 
 impl Engine {
     /// Goes through the stages that are left.
-    pub(crate) async fn activate(&self, admission: &Admission) -> Result<()> {
+    pub(crate) async fn activate(&self, admission: &mut Admission) -> Result<()> {
         loop {
             let home: Home = self.profile.get(ONLY).await?.ok_or(Error::NotActivated)?;
             match home.stage {
                 Stage::Invited => self.admit(home, admission).await?,
-                Stage::Admitted => self.make_keys(home).await?,
+                Stage::Admitted => {
+                    // First whose server it is.
+                    self.refresh_clinic().await?;
+                    self.enrol_if_required(admission).await?;
+                    self.make_keys(home).await?;
+                }
                 Stage::KeysMade => self.publish_identity(home).await?,
                 Stage::IdentityPublished => self.publish_pre_keys(home).await?,
                 Stage::PreKeysPublished => self.publish_manifest(home).await?,
@@ -194,9 +215,37 @@ impl Engine {
         Ok(())
     }
 
-    /// Checks the clinic's root, then makes the identity, the history key and room for the prekeys.
+    /// Enrols an authenticator app where nothing else would be let pass.
+    async fn enrol_if_required(&self, admission: &mut Admission) -> Result<()> {
+        let status = self.api.mfa_status().await?;
+        if status.enrolled || !status.required {
+            return Ok(());
+        }
+        let setup = admission.second_factor.as_mut().ok_or(Error::Activation(NOT_ENROLLED))?;
+        let enrolment = match self.api.enroll_mfa().await {
+            // An activation that is gone on with later than its proof lasts.
+            Err(error) if error.code() == Some(ErrorCode::StepUpRequired) => {
+                let password = Some(admission.password.clone());
+                self.api.verify(&VerifyMfa { code: None, password }).await?;
+                self.api.enroll_mfa().await?
+            }
+            enrolment => enrolment?,
+        };
+        let mut wrong = false;
+        loop {
+            let code = setup.code(&enrolment, wrong).await.ok_or(Error::Activation(NOT_ENROLLED))?;
+            match self.api.confirm_mfa(&ConfirmMfa { code }).await {
+                Err(error) if error.code() == Some(ErrorCode::InvalidTotp) => wrong = true,
+                codes => {
+                    setup.recovery_codes(codes?);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Makes the identity, the history key and room for the prekeys, once the clinic's root was checked.
     async fn make_keys(&self, home: Home) -> Result<()> {
-        self.refresh_clinic().await?;
         let identity = IdentitySecret::generate(&mut self.env.rng());
         let history = XWingSecret::generate(&mut self.env.rng());
         let random = u32::from(u16::from_be_bytes(self.env.bytes()));

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Error, Result,
-    activate::{Admission, settle},
+    activate::{Admission, SecondFactorSetup, settle},
     api::Api,
     engine::{Engine, Job},
     env::{Env, Environment},
@@ -42,6 +42,9 @@ pub struct ActivateOptions {
     pub email: Option<String>,
     /// A name the user recognises the device by.
     pub device_name: String,
+    /// Enrols an authenticator app, if the clinic requires one of the user's role. Without it, such an activation
+    /// stops and can be gone on with.
+    pub second_factor: Option<Box<dyn SecondFactorSetup>>,
     /// Clock and randomness.
     pub environment: Environment,
 }
@@ -53,6 +56,7 @@ impl ActivateOptions {
             password: password.into(),
             email: None,
             device_name: String::new(),
+            second_factor: None,
             environment: Environment::system(),
         }
     }
@@ -123,7 +127,8 @@ impl Client {
     /// # Errors
     /// [`Error::ClinicKeys`] when the clinic's root is not the invitation's; [`Error::Server`] with
     /// `invalid_invitation`; [`Error::Activation`] when an earlier attempt stands in the way, with what to do;
-    /// [`Error::AlreadyActivated`]; [`Error::Offline`]; those of the profile.
+    /// [`Error::AlreadyActivated`]; [`Error::Offline`]; those of the profile. [`Error::Activation`] also when the
+    /// user's role needs a second factor and there is no [`ActivateOptions::second_factor`] to enrol it.
     pub async fn activate(
         path: impl AsRef<Path>,
         unlock: impl Into<Unlock>,
@@ -132,8 +137,8 @@ impl Client {
     ) -> Result<Self> {
         let path = path.as_ref().to_owned();
         let start = Start { path, unlock: unlock.into(), environment: options.environment };
-        let ActivateOptions { password, email, device_name, .. } = options;
-        let admission = Admission { invitation, password, email, device_name };
+        let ActivateOptions { password, email, device_name, second_factor, .. } = options;
+        let admission = Admission { invitation, password, email, device_name, second_factor };
         Self::spawn(start, Some(admission)).await
     }
 
@@ -453,7 +458,7 @@ async fn begin(
     socket_events: mpsc::UnboundedSender<crate::socket::SocketEvent>,
 ) -> Result<Engine> {
     let env = Rc::new(Env::new(start.environment));
-    let Some(admission) = admission else {
+    let Some(mut admission) = admission else {
         let profile = Rc::new(Profile::open(&start.path, &start.unlock, Rc::clone(&env)).await?);
         let home: Home = profile.get(ONLY).await?.ok_or(Error::NotActivated)?;
         if home.stage != Stage::Active {
@@ -466,6 +471,6 @@ async fn begin(
     let home = settle(&profile, &admission.invitation).await?;
     let api = Api::new(home.server, Rc::clone(&profile), Rc::clone(&env)).await?;
     let engine = Engine::new(env, profile, Rc::new(api), socket_events).await?;
-    engine.activate(&admission).await?;
+    engine.activate(&mut admission).await?;
     Ok(engine)
 }

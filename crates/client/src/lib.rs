@@ -70,6 +70,7 @@ mod testing;
 mod titles;
 
 pub use account::Proof;
+pub use activate::SecondFactorSetup;
 pub use api::ServerUrl;
 pub use client::{ActivateOptions, Client, Me, NewConversation, OpenOptions};
 pub use env::Environment;

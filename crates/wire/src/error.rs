@@ -82,6 +82,8 @@ codes! {
     MessageNotAllowed = "message_not_allowed", "You cannot send a message in this conversation.";
     /// What could lock the owner out needs a proof of the last minutes.
     StepUpRequired = "step_up_required", "Confirm that it is you: with a code of the authenticator app, or the password if the account has none. Then try again.";
+    /// The account's role needs a second factor, and until it is enrolled its tokens serve for nothing else.
+    MfaEnrolmentRequired = "mfa_enrolment_required", "Your role needs an authenticator app. Enrol one; until then nothing else is possible.";
     // 404, 405
     /// Not there, or not yours.
     NotFound = "not_found", "There is nothing here, or it is not yours.";

@@ -10,6 +10,10 @@ use crate::Timestamp;
 pub struct MfaStatus {
     /// Whether logins need a code.
     pub enrolled: bool,
+    /// Whether the clinic requires it of the account's role: until then its tokens serve to enrol, and for nothing
+    /// else.
+    #[serde(default)]
+    pub required: bool,
     /// Since when.
     pub enrolled_at: Option<Timestamp>,
     /// How many recovery codes were not used yet.

@@ -17,7 +17,7 @@ use crate::{
         ConfigArgs, Outcome,
         output::{Answer, finish},
     },
-    people::{self, CertificationRequest, ClinicKeys, Hours, NewClinic, RootCard},
+    people::{self, CertificationRequest, ClinicKeys, Hours, NewClinic, RootCard, SecondFactorRule},
     rng,
 };
 
@@ -33,6 +33,9 @@ pub enum Clinic {
         after_help = "Example: sigilo admin clinic install-keys --clinic ejemplo --file safe/clinic-keys.json"
     )]
     InstallKeys(InstallKeys),
+    /// Changes a clinic's settings.
+    #[command(after_help = "Example: sigilo admin clinic set --clinic ejemplo --second-factor optional")]
+    Set(Set),
 }
 
 /// `sigilo admin clinic create`
@@ -53,6 +56,10 @@ pub struct Create {
     /// The local emergency number. 112 works from mobile phones in most countries.
     #[arg(long, value_name = "NUMBER", default_value = "112")]
     emergency_number: String,
+    /// Whether doctors, admins, moderators and compliance officers must enrol an authenticator app before anything
+    /// else: required or optional.
+    #[arg(long, value_name = "RULE", default_value = "required")]
+    second_factor: SecondFactorRule,
     /// Where to write the certification request; must not exist.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -79,10 +86,49 @@ pub struct InstallKeys {
     config: ConfigArgs,
 }
 
+/// `sigilo admin clinic set`
+#[derive(Debug, Args)]
+pub struct Set {
+    /// The clinic, by id or slug.
+    #[arg(long)]
+    clinic: String,
+    /// Whether doctors, admins, moderators and compliance officers must enrol an authenticator app before anything
+    /// else: required or optional.
+    #[arg(long, value_name = "RULE")]
+    second_factor: SecondFactorRule,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl Set {
+    async fn run(&self, beside: &Beside) -> Result<Answer> {
+        let ctx = beside.clinic(&self.clinic).await?;
+        let grant = people::authorize_manage_clinic(&beside.app, &ctx)?;
+        people::set_second_factor(&beside.app, &ctx, grant, self.second_factor).await?;
+        let text = match self.second_factor {
+            SecondFactorRule::Required => {
+                "From now on these roles enrol a second factor before anything else."
+            }
+            SecondFactorRule::Optional => "From now on nobody has to enrol a second factor.",
+        };
+        let json = json!({"clinic_id": ctx.tenant, "second_factor": self.second_factor});
+        Ok(Answer { json, text: text.to_owned() })
+    }
+}
+
 impl Clinic {
     pub(super) async fn run(self) -> Result<Outcome> {
         match self {
             Self::Create(command) => {
+                let beside = Beside::open(&command.config).await?;
+                let came_of_it = command.run(&beside).await;
+                beside.close().await;
+                finish(command.json, came_of_it)
+            }
+            Self::Set(command) => {
                 let beside = Beside::open(&command.config).await?;
                 let came_of_it = command.run(&beside).await;
                 beside.close().await;
@@ -138,6 +184,7 @@ impl Create {
             time_zone: self.time_zone.clone(),
             hours: self.hours.clone(),
             emergency_number: self.emergency_number.clone(),
+            second_factor: self.second_factor,
         };
         people::create_clinic(app, &ctx, grant, &new).await
     }

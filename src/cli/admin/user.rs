@@ -15,6 +15,7 @@ use crate::{
         output::{Answer, finish},
         qr,
     },
+    mfa,
     people::{self, Invitee, RootCard, StatusChange, UserSummary},
 };
 
@@ -45,6 +46,11 @@ pub enum User {
     #[command(after_help = "Example: sigilo admin user reset-password --clinic ejemplo \
         0198f6a2-5c11-7e2a-9d3f-3b1c5a7e9f10")]
     ResetPassword(Change),
+    /// Takes away a second factor whose app and recovery codes are all lost, and logs every device out. The password
+    /// alone logs in again. Make sure who asks.
+    #[command(after_help = "Example: sigilo admin user reset-second-factor --clinic ejemplo \
+        0198f6a2-5c11-7e2a-9d3f-3b1c5a7e9f10")]
+    ResetSecondFactor(Change),
 }
 
 /// `sigilo admin user invite`
@@ -91,7 +97,7 @@ pub struct List {
     config: ConfigArgs,
 }
 
-/// `sigilo admin user suspend`, `resume` and `reset-password`
+/// `sigilo admin user suspend`, `resume`, `reset-password` and `reset-second-factor`
 #[derive(Debug, Args)]
 pub struct Change {
     /// The person's id, as `list` shows it.
@@ -137,6 +143,12 @@ impl User {
                 beside.close().await;
                 finish(command.json, came_of_it)
             }
+            Self::ResetSecondFactor(command) => {
+                let beside = Beside::open(&command.config).await?;
+                let came_of_it = command.reset_factor(&beside).await;
+                beside.close().await;
+                finish(command.json, came_of_it)
+            }
         }
     }
 }
@@ -170,6 +182,21 @@ impl Change {
             }
         };
         Ok(Answer { json: serde_json::to_value(&change).map_err(Error::internal)?, text })
+    }
+
+    async fn reset_factor(&self, beside: &Beside) -> Result<Answer> {
+        let ctx = beside.clinic(&self.clinic).await?;
+        let grant = people::authorize_manage_people(&beside.app, &ctx)?;
+        let reset = mfa::reset(&beside.app, &ctx, grant, self.user).await?;
+        let text = if reset.changed {
+            format!(
+                "The second factor is gone and {} devices are logged out. The password alone logs in again.",
+                reset.devices
+            )
+        } else {
+            "Nothing to do: the account has no second factor.".to_owned()
+        };
+        Ok(Answer { json: serde_json::to_value(&reset).map_err(Error::internal)?, text })
     }
 
     async fn reset(&self, beside: &Beside) -> Result<Answer> {

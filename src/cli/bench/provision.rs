@@ -114,6 +114,7 @@ async fn make_clinic(app: &App) -> Result<Clinic> {
         time_zone: "America/Mexico_City".to_owned(),
         hours: people::every_day("00:00-24:00").map_err(Error::internal)?,
         emergency_number: "911".to_owned(),
+        second_factor: people::SecondFactorRule::Optional,
     };
     let grant = people::authorize_manage_clinic(app, &ctx)?;
     let request = people::create_clinic(app, &ctx, grant, &new).await?;

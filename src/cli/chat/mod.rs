@@ -1,6 +1,7 @@
 //! `sigilo chat`: one profile, one device, in a terminal or as lines of JSON for programs.
 
 mod command;
+mod enrol;
 mod input;
 mod output;
 mod screen;
@@ -116,6 +117,7 @@ impl Chat {
         let mut options = ActivateOptions::new(password);
         options.device_name.clone_from(&self.device_name);
         options.email.clone_from(&self.email);
+        options.second_factor = Some(Box::new(enrol::Terminal::new(self.json)));
         Client::activate(self.file(), unlock(passphrase), invitation, options).await
     }
 

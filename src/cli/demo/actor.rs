@@ -8,9 +8,13 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout},
     time::timeout,
 };
+use totp_rs::{Builder, Secret};
 
 use super::stage::{PATIENCE, Stage};
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    clock::{Clock as _, SystemClock},
+};
 
 /// A person on a device.
 pub(super) struct Actor {
@@ -57,7 +61,12 @@ impl Actor {
         let stdout = BufReader::new(child.stdout.take().ok_or_else(gone)?).lines();
         let mut actor =
             Self { name, user: String::new(), root: String::new(), child, stdin, stdout, seen: Vec::new() };
-        let ready = actor.wait("to be ready", |event| event["type"] == "ready").await?;
+        let first = |event: &Value| event["type"] == "ready" || event["type"] == "enrolment";
+        let mut ready = actor.wait("to be ready", first).await?;
+        if ready["type"] == "enrolment" {
+            actor.types(&app_code(&text(&ready, "secret"))?).await?;
+            ready = actor.wait("to be ready", |event| event["type"] == "ready").await?;
+        }
         actor.user = text(&ready, "user_id");
         actor.root = text(&ready, "root");
         actor.wait("to be connected", |event| event["type"] == "connected").await?;
@@ -106,6 +115,14 @@ impl Actor {
             _ => Err(Error::internal(format!("the client of {} did not leave cleanly", self.name))),
         }
     }
+}
+
+/// What an authenticator app shows for this secret now.
+fn app_code(secret: &str) -> Result<String> {
+    let secret = Secret::try_from_base32(secret).map_err(Error::internal)?;
+    let app = Builder::new().with_secret(secret).build().map_err(Error::internal)?;
+    let now = u64::try_from(SystemClock.now().seconds()).map_err(Error::internal)?;
+    Ok(app.generate(now).to_string())
 }
 
 /// A text of an event.

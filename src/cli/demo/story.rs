@@ -117,6 +117,7 @@ async fn people_arrive(
     narrator.tell(
         "Each client is a process of its own and made its own keys; the server has public halves only.",
     );
+    narrator.tell("Doctors need a second factor here: Dr. Martínez has enrolled an authenticator app.");
     let card = invitations.ana.split("root=").nth(1).map(|root| root.split('&').next().unwrap_or_default());
     let card = card.and_then(|root| URL_SAFE_NO_PAD.decode(root).ok()).map(|root| hex(&root));
     holds(

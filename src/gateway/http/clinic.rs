@@ -6,7 +6,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     app::SharedApp,
-    gateway::http::{error::ApiResult, extract::Authenticated},
+    gateway::http::{error::ApiResult, extract::Enrolling},
     people,
 };
 
@@ -20,9 +20,6 @@ pub(super) fn routes() -> OpenApiRouter<SharedApp> {
 /// Compare `root_public_key` with the pin of the invitation before believing any statement.
 #[utoipa::path(get, path = "/api/clinic/", tag = "Keys",
     responses((status = 200, body = Clinic), (status = 401, body = ErrorBody)))]
-async fn get_clinic(
-    State(app): State<SharedApp>,
-    Authenticated(ctx): Authenticated,
-) -> ApiResult<Json<Clinic>> {
+async fn get_clinic(State(app): State<SharedApp>, Enrolling(ctx): Enrolling) -> ApiResult<Json<Clinic>> {
     Ok(Json(people::get_clinic(&app, &ctx).await?))
 }

@@ -25,6 +25,11 @@ use crate::{Actor, Ctx, Error, app::SharedApp, auth};
 #[derive(Clone, Debug)]
 pub struct Authenticated(pub Ctx);
 
+/// The caller, also when their account must enrol a second factor first: for what enrols it, and for what a client
+/// has to know by then.
+#[derive(Clone, Debug)]
+pub struct Enrolling(pub Ctx);
+
 /// A caller who has not logged in. The clinic is the nil id until the capability knows it.
 #[derive(Clone, Debug)]
 pub struct Anonymous(pub Ctx);
@@ -57,6 +62,18 @@ impl FromRequestParts<SharedApp> for Authenticated {
         let token =
             bearer(&parts.headers).ok_or(ApiError(Error::Unauthenticated(ErrorCode::Unauthenticated)))?;
         Ok(Self(auth::authenticate(app, token, arrival.request, address(parts, app)).await?))
+    }
+}
+
+impl FromRequestParts<SharedApp> for Enrolling {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
+        let arrival = arrival(parts)?;
+        let token =
+            bearer(&parts.headers).ok_or(ApiError(Error::Unauthenticated(ErrorCode::Unauthenticated)))?;
+        let address = address(parts, app);
+        Ok(Self(auth::authenticate_enrolling(app, token, arrival.request, address).await?))
     }
 }
 

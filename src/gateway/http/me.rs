@@ -11,7 +11,7 @@ use crate::{
     app::SharedApp,
     gateway::http::{
         error::ApiResult,
-        extract::{ApiJson, Authenticated},
+        extract::{ApiJson, Authenticated, Enrolling},
     },
     people, policy,
 };
@@ -24,7 +24,7 @@ pub(super) fn routes() -> OpenApiRouter<SharedApp> {
 /// The own account.
 #[utoipa::path(get, path = "/api/me/", tag = "Accounts",
     responses((status = 200, body = Me), (status = 401, body = ErrorBody)))]
-async fn get_me(State(app): State<SharedApp>, Authenticated(ctx): Authenticated) -> ApiResult<Json<Me>> {
+async fn get_me(State(app): State<SharedApp>, Enrolling(ctx): Enrolling) -> ApiResult<Json<Me>> {
     let grant = policy::own_account(&app, &ctx)?;
     Ok(Json(people::get_me(&app, &ctx, grant).await?))
 }

@@ -11,7 +11,7 @@ use crate::{
     app::SharedApp,
     gateway::http::{
         error::ApiResult,
-        extract::{ApiJson, Authenticated},
+        extract::{ApiJson, Enrolling},
     },
     mfa, policy,
 };
@@ -29,10 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<SharedApp> {
 /// How the second factor stands.
 #[utoipa::path(get, path = "/api/auth/mfa/", tag = "Accounts", operation_id = "mfa_status",
     responses((status = 200, body = MfaStatus), (status = 401, body = ErrorBody)))]
-async fn status(
-    State(app): State<SharedApp>,
-    Authenticated(ctx): Authenticated,
-) -> ApiResult<Json<MfaStatus>> {
+async fn status(State(app): State<SharedApp>, Enrolling(ctx): Enrolling) -> ApiResult<Json<MfaStatus>> {
     let grant = policy::own_account(&app, &ctx)?;
     Ok(Json(mfa::status(&app, &ctx, grant).await?))
 }
@@ -44,10 +41,7 @@ async fn status(
 #[utoipa::path(post, path = "/api/auth/mfa/enroll/", tag = "Accounts", operation_id = "mfa_enroll",
     responses((status = 200, body = Enrolment), (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody, description = "step_up_required")))]
-async fn enroll(
-    State(app): State<SharedApp>,
-    Authenticated(ctx): Authenticated,
-) -> ApiResult<Json<Enrolment>> {
+async fn enroll(State(app): State<SharedApp>, Enrolling(ctx): Enrolling) -> ApiResult<Json<Enrolment>> {
     let grant = policy::own_account(&app, &ctx)?;
     Ok(Json(mfa::enroll(&app, &ctx, grant).await?))
 }
@@ -63,7 +57,7 @@ async fn enroll(
         (status = 429, body = ErrorBody, description = "rate_limited: five wrong codes or passwords within 15 minutes")))]
 async fn confirm(
     State(app): State<SharedApp>,
-    Authenticated(ctx): Authenticated,
+    Enrolling(ctx): Enrolling,
     ApiJson(request): ApiJson<ConfirmMfa>,
 ) -> ApiResult<Json<RecoveryCodes>> {
     let grant = policy::own_account(&app, &ctx)?;
@@ -82,7 +76,7 @@ async fn confirm(
         (status = 503, body = ErrorBody)))]
 async fn verify(
     State(app): State<SharedApp>,
-    Authenticated(ctx): Authenticated,
+    Enrolling(ctx): Enrolling,
     ApiJson(request): ApiJson<VerifyMfa>,
 ) -> ApiResult<Json<Verified>> {
     let grant = policy::own_account(&app, &ctx)?;
@@ -93,7 +87,7 @@ async fn verify(
 #[utoipa::path(post, path = "/api/auth/mfa/disable/", tag = "Accounts", operation_id = "mfa_disable",
     responses((status = 204, description = "The password alone logs in."), (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody, description = "step_up_required")))]
-async fn disable(State(app): State<SharedApp>, Authenticated(ctx): Authenticated) -> ApiResult<StatusCode> {
+async fn disable(State(app): State<SharedApp>, Enrolling(ctx): Enrolling) -> ApiResult<StatusCode> {
     let grant = policy::own_account(&app, &ctx)?;
     mfa::disable(&app, &ctx, grant).await?;
     Ok(StatusCode::NO_CONTENT)

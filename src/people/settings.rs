@@ -1,0 +1,108 @@
+//! What a clinic has decided for itself: a JSON document in its row.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sigilo_wire::TenantId;
+
+use super::store;
+use crate::{
+    Ctx, Error, Result,
+    app::App,
+    audit::Act,
+    policy::{Grant, ManageClinic},
+    storage::Tx,
+};
+
+/// A clinic's settings. What is not there is as new clinics have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Whether the roles that need a second factor must enrol one.
+    pub second_factor: SecondFactorRule,
+}
+
+/// Whether doctors, admins, moderators and compliance officers must have a second factor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecondFactorRule {
+    /// Until they have, their tokens serve to enrol it and for nothing else.
+    #[default]
+    Required,
+    /// As they like.
+    Optional,
+}
+
+impl FromStr for SecondFactorRule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "required" => Ok(Self::Required),
+            "optional" => Ok(Self::Optional),
+            _ => Err(format!("'{text}' is not one of required, optional")),
+        }
+    }
+}
+
+impl Settings {
+    /// As stored.
+    ///
+    /// # Errors
+    /// When the stored text is not what this program writes.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        serde_json::from_str(text).map_err(Error::internal)
+    }
+
+    pub(super) fn to_text(self) -> Result<String> {
+        serde_json::to_string(&self).map_err(Error::internal)
+    }
+}
+
+/// A clinic's settings.
+///
+/// # Errors
+/// When the database is away.
+pub(crate) async fn settings(tx: &mut Tx, tenant: TenantId) -> Result<Settings> {
+    Settings::parse(&store::settings(tx, tenant).await?.ok_or(Error::NotFound)?)
+}
+
+/// Changes what the clinic asks of the roles that need a second factor. Those without one are held to it from
+/// their next request on, their sockets from the next renewal of their tokens.
+///
+/// # Errors
+/// 404 when there is no such clinic.
+pub async fn set_second_factor(
+    app: &App,
+    ctx: &Ctx,
+    grant: Grant<ManageClinic>,
+    rule: SecondFactorRule,
+) -> Result<()> {
+    let key = app.clinic_key(ctx, ctx.tenant).await?;
+    let mut tx = app.db.begin("clinic_settings").await?;
+    store::lock_tenant(&mut tx, ctx.tenant).await?.ok_or(Error::NotFound)?;
+    let changed = Settings { second_factor: rule };
+    store::set_settings(&mut tx, ctx.tenant, &changed.to_text()?).await?;
+    let word = match rule {
+        SecondFactorRule::Required => "required",
+        SecondFactorRule::Optional => "optional",
+    };
+    let act = Act::done("change_settings").object("clinic", ctx.tenant).object("second_factor", word);
+    app.audit(&mut tx, ctx, &key, act.by(grant.basis())).await?;
+    tx.commit().await?;
+    app.known_devices.forget_all();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clinic_that_said_nothing_requires_the_second_factor() {
+        assert_eq!(Settings::parse("{}").unwrap().second_factor, SecondFactorRule::Required);
+        let optional = Settings { second_factor: SecondFactorRule::Optional };
+        assert_eq!(Settings::parse(&optional.to_text().unwrap()).unwrap(), optional);
+        assert!(Settings::parse(r#"{"second_factor":"never"}"#).is_err());
+    }
+}
