@@ -92,7 +92,18 @@ fn texts(history: &[ShownMessage]) -> Vec<&str> {
 
 /// A profile's folder as `sigilo chat` has it.
 pub(crate) async fn activate(world: &World<'_>, role: Role, name: &str, identifier: (&str, &str)) -> PathBuf {
-    let invitation = world.invitation(role, name, identifier).await.parse().unwrap();
+    activate_at(world, &world.server.url, role, name, identifier).await
+}
+
+/// The same, with another address of the server.
+pub(crate) async fn activate_at(
+    world: &World<'_>,
+    url: &str,
+    role: Role,
+    name: &str,
+    identifier: (&str, &str),
+) -> PathBuf {
+    let invitation = world.invitation_to(url, role, name, identifier).await.parse().unwrap();
     let folder = world.folder.path().join(name);
     let file = folder.join("profile.db");
     let client =

@@ -9,6 +9,7 @@ mod account;
 mod activation;
 mod care_team;
 mod chat;
+mod cheating;
 mod crash;
 mod exchange;
 mod groups;

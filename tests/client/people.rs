@@ -21,7 +21,7 @@ use crate::support::{
 
 const APPOINTMENTS: &str = include_str!("../fixtures/appointments.fhir.json");
 pub const PATIENT: &str = "https://clinica-demo.example/fhir/mrn";
-const CLINICIAN: &str = "https://clinica-demo.example/fhir/licence";
+pub const CLINICIAN: &str = "https://clinica-demo.example/fhir/licence";
 /// How long anything may take before the test gives up.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 

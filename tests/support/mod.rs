@@ -8,6 +8,7 @@ pub mod clock;
 pub mod database;
 pub mod device;
 pub mod http;
+pub mod lies;
 pub mod mfa;
 pub mod proxy;
 pub mod server;

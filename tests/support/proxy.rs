@@ -1,18 +1,24 @@
-//! What stands between a device and the server: it forwards, notes what went through, and loses what it is told to
-//! lose. To the device a lost answer looks like a gateway that gave up.
+//! What stands between a device and the server: it forwards, notes what went through, loses what it is told to
+//! lose, and lies as it is told to lie. To the device a lost answer looks like a gateway that gave up.
 
 use std::sync::{Arc, Mutex};
 
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
-    extract::{Request, State},
+    extract::{Request, State, WebSocketUpgrade},
     http::{HeaderMap, StatusCode, header},
-    response::Response,
+    response::{IntoResponse as _, Response},
+    routing::get,
 };
+use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_tungstenite::{
+    connect_async,
+    tungstenite::{Error as SocketError, client::IntoClientRequest as _},
+};
 
-use super::TestServer;
+use super::{TestServer, lies::Lies};
 
 /// A request that came through, and what the server answered; 0 when it never got there.
 #[derive(Clone, Debug)]
@@ -40,6 +46,7 @@ struct Shared {
     client: reqwest::Client,
     line: Mutex<Line>,
     passed: Mutex<Vec<Passed>>,
+    lies: Lies,
 }
 
 /// A proxy on loopback.
@@ -65,8 +72,10 @@ impl Proxy {
             client: server.client.clone(),
             line: Mutex::new(Line::Up),
             passed: Mutex::default(),
+            lies: Lies::default(),
         });
-        let router = Router::new().fallback(forward).with_state(Arc::clone(&shared));
+        let router =
+            Router::new().route("/ws/chat/", get(socket)).fallback(forward).with_state(Arc::clone(&shared));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { url, shared, task }
     }
@@ -81,6 +90,22 @@ impl Proxy {
 
     pub fn lose(&self, path: &'static str) {
         *self.shared.line.lock().unwrap() = Line::Loses(path);
+    }
+
+    /// From now on, the bodies of answers reach the device as this leaves them; it is told the request's path.
+    pub fn answers(&self, lie: impl FnMut(&str, &mut Value) + Send + 'static) {
+        self.shared.lies.set_answers(Some(Box::new(lie)));
+    }
+
+    /// From now on, the device's socket gets what this makes of each frame.
+    pub fn frames(&self, lie: impl FnMut(Value) -> Vec<Value> + Send + 'static) {
+        self.shared.lies.set_frames(Some(Box::new(lie)));
+    }
+
+    /// No more lies.
+    pub fn honest(&self) {
+        self.shared.lies.set_answers(None);
+        self.shared.lies.set_frames(None);
     }
 
     /// The requests whose path has this in it, in order.
@@ -109,7 +134,8 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
     let lost = matches!(line, Line::Loses(part) if path.contains(part));
     let answered = answer.is_some() && !lost;
-    shared.passed.lock().unwrap().push(Passed { path, idempotency_key: key, body, status, answered });
+    let passed = Passed { path: path.clone(), idempotency_key: key, body, status, answered };
+    shared.passed.lock().unwrap().push(passed);
     match answer {
         Some(answer) if answered => {
             let mut response = Response::builder().status(answer.status());
@@ -118,8 +144,33 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
                     response = response.header(name, value);
                 }
             }
-            response.body(Body::from(answer.bytes().await.unwrap())).unwrap()
+            let body = answer.bytes().await.unwrap().to_vec();
+            response.body(Body::from(shared.lies.answer(&path, body))).unwrap()
         }
-        _ => Response::builder().status(StatusCode::BAD_GATEWAY).body(Body::from("nobody there")).unwrap(),
+        _ => nobody(),
     }
+}
+
+async fn socket(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    if matches!(*shared.line.lock().unwrap(), Line::Down) {
+        return nobody();
+    }
+    let url = format!("{}/ws/chat/", shared.server.replacen("http", "ws", 1));
+    let mut request = url.into_client_request().unwrap();
+    if let Some(token) = headers.get(header::AUTHORIZATION) {
+        request.headers_mut().insert(header::AUTHORIZATION, token.clone());
+    }
+    match connect_async(request).await {
+        Ok((server, _)) => upgrade.on_upgrade(async move |device| shared.lies.pump(device, server).await),
+        Err(SocketError::Http(answer)) => answer.status().into_response(),
+        Err(_) => nobody(),
+    }
+}
+
+fn nobody() -> Response {
+    Response::builder().status(StatusCode::BAD_GATEWAY).body(Body::from("nobody there")).unwrap()
 }

@@ -144,11 +144,12 @@ fn follows(
         (Some(before), _) if continues(message, before) => ChainVerdict::Continuous,
         (Some(_), _) => ChainVerdict::Forked,
         (None, None) => ChainVerdict::JoinedAt(sequence),
-        (None, Some(_)) if way == Way::History => ChainVerdict::JoinedAt(sequence),
         (None, Some(chain)) => match sequence.checked_sub(chain.device_seq) {
-            None | Some(0) => ChainVerdict::Repeated,
+            Some(ahead @ 2..) => ChainVerdict::Gap(ahead - 1),
+            // Pages of the history come newest first: what is missing may be on the next one.
+            _ if way == Way::History => ChainVerdict::JoinedAt(sequence),
             Some(1) => ChainVerdict::Forked,
-            Some(ahead) => ChainVerdict::Gap(ahead - 1),
+            _ => ChainVerdict::Repeated,
         },
     }
 }

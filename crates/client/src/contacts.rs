@@ -191,7 +191,7 @@ impl Engine {
         if without.is_empty() && hints.expired.is_empty() {
             return Ok(contact);
         }
-        let bundles = self.fetch_bundles(&contact, &without).await?;
+        let bundles = self.fetch_bundles(&mut contact, &without).await?;
         for device in contact.devices.iter_mut().filter(|device| without.contains(&device.device)) {
             let Some(bundle) = bundles.iter().find(|bundle| bundle.device_id == device.device) else {
                 device.fresh = false;
@@ -212,7 +212,7 @@ impl Engine {
     /// only those are asked for that are needed.
     async fn fetch_bundles(
         &self,
-        contact: &Contact,
+        contact: &mut Contact,
         devices: &BTreeSet<DeviceNumber>,
     ) -> Result<Vec<DeviceBundle>> {
         let user = contact.user;
@@ -228,7 +228,19 @@ impl Engine {
             other => other.map_err(|error| missing_keys(user, error))?,
         };
         self.check_identity(user, answer.user_id, answer.identity_key.as_slice()).await?;
-        Ok(answer.devices)
+        let tenant = self.account()?.tenant;
+        let manifest = contact.clone().take_manifest(&answer.manifest, tenant);
+        let manifest = manifest.map_err(|problem| Error::contact(user, problem))?;
+        // A newer one is taken before the next send.
+        contact.refresh_due |= manifest.version > contact.manifest_version;
+        let named = |bundle: &DeviceBundle| {
+            let bundle = (bundle.device_id, bundle.registration_id);
+            manifest.devices.iter().any(|device| (device.device, device.registration_id) == bundle)
+        };
+        match answer.devices.iter().find(|bundle| !named(bundle)) {
+            Some(ghost) => Err(Error::contact(user, not_in_manifest(ghost.device_id))),
+            None => Ok(answer.devices),
+        }
     }
 
     /// Keeps a new identity for the user to confirm, and says so. Gives the error that stops the send.
@@ -284,6 +296,11 @@ impl Engine {
         self.upkeep_soon();
         Ok(())
     }
+}
+
+/// What is said of a device that only the server knows of.
+pub(crate) fn not_in_manifest(device: DeviceNumber) -> String {
+    format!("the server names device {device}, which is not in their manifest")
 }
 
 fn missing_keys(user: UserId, error: Error) -> Error {

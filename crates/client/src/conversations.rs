@@ -1,6 +1,6 @@
 //! Conversations, and the members the user has been shown: nothing is sent to anybody else.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use sigilo_wire::{
     ConversationId, UserId,
@@ -88,7 +88,7 @@ impl Engine {
         self.adopt_conversation(conversation).await
     }
 
-    /// Keeps a conversation; members that are new or gone are shown first.
+    /// Keeps a conversation, and with it the lines that show which members are new or gone.
     pub(crate) async fn adopt_conversation(
         &self,
         mut conversation: Conversation,
@@ -103,19 +103,27 @@ impl Engine {
         let shown_members = now.iter().copied().collect();
         let known_since = known.as_ref().map_or(Some(self.env.now()), |known| known.known_since);
         let record = ConversationRecord { conversation, shown_members, refresh_due: false, known_since };
+        let is_new = known.is_none();
+        let before: BTreeSet<_> =
+            known.map_or_else(|| now.clone(), |k| k.shown_members.into_iter().collect());
+        let joined = now.difference(&before).map(|user| TimelineNote::Joined(*user));
+        let left = before.difference(&now).map(|user| TimelineNote::Left(*user));
         let step = self.profile.step();
+        let mut lines = Vec::new();
+        for (place, note) in (0..).zip(joined.chain(left)) {
+            // Each line has its own instant: that is its name.
+            let at = self.env.now() + Duration::from_micros(place);
+            let line = TimelineEntry { conversation: id, at, note };
+            step.put(&line)?;
+            lines.push(line);
+        }
         step.put(&record)?;
         step.commit().await?;
-        let Some(known) = known else {
-            self.tell(ClientEvent::ConversationUpdated { conversation: id });
-            return Ok(record);
-        };
-        let before: BTreeSet<_> = known.shown_members.into_iter().collect();
-        for user in now.difference(&before) {
-            self.note(id, TimelineNote::Joined(*user)).await?;
+        for TimelineEntry { conversation, at, note } in lines {
+            self.tell(ClientEvent::Timeline { conversation, at, note });
         }
-        for user in before.difference(&now) {
-            self.note(id, TimelineNote::Left(*user)).await?;
+        if is_new {
+            self.tell(ClientEvent::ConversationUpdated { conversation: id });
         }
         Ok(record)
     }

@@ -149,6 +149,13 @@ pub enum TimelineNote {
         /// What is wrong.
         problem: String,
     },
+    /// The server has shown another message under the name of one that is known. The first stays as it was.
+    Contradicted {
+        /// Whose message it is.
+        user: UserId,
+        /// Its place in the conversation.
+        conversation_seq: i64,
+    },
 }
 
 /// Events since [`crate::Client::events`] was called, in order.

@@ -148,7 +148,16 @@ impl Engine {
     pub(crate) fn shown(&self, stored: StoredMessage) -> Result<ShownMessage> {
         let expires_at = stored.expires_at();
         let expired = stored.is_expired(self.env.now());
-        let StoredMessage { message, content, verification, seal, receipt, chain, delivered_to } = stored;
+        let StoredMessage {
+            message,
+            content,
+            verification,
+            seal,
+            receipt,
+            chain,
+            contradicted,
+            delivered_to,
+        } = stored;
         let kind = message.message_type.as_str();
         let parsed = content.filter(|_| !expired).map(|json| Content::parse(kind, &json.0));
         let problem = match &parsed {
@@ -182,6 +191,7 @@ impl Engine {
             seal,
             receipt,
             chain,
+            contradicted,
             status: message.delivery_status,
             delivered_to,
             read_by: message.read_by,
@@ -226,6 +236,7 @@ impl Engine {
             seal: SealVerdict::Unchecked("not sent yet".into()),
             receipt: ReceiptVerdict::Missing,
             chain: ChainVerdict::Continuous,
+            contradicted: false,
             status: if item.refused { DeliveryStatus::Failed } else { DeliveryStatus::Held },
             delivered_to: Vec::new(),
             read_by: Vec::new(),

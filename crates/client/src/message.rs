@@ -196,6 +196,8 @@ pub struct ShownMessage {
     pub receipt: ReceiptVerdict,
     /// Whether something is missing before it.
     pub chain: ChainVerdict,
+    /// Whether the server has shown another message under its name since. This one is the first, and stays.
+    pub contradicted: bool,
     /// How far it has come.
     pub status: DeliveryStatus,
     /// Which recipients' devices have acknowledged it.

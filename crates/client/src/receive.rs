@@ -5,7 +5,8 @@
 //! with its reason.
 
 use sigilo_seal::{
-    ArchiveKey, Commitment, Envelope, IdentityPublicKey, NotAuthentic, Receipt, SealedMessage, SessionPeer,
+    ArchiveKey, Commitment, Context, Envelope, IdentityPublicKey, NotAuthentic, Receipt, SealedMessage,
+    SessionPeer,
     message::{open_archived, open_message},
 };
 use sigilo_wire::{
@@ -17,7 +18,7 @@ use sigilo_wire::{
 use crate::{
     Error, Result,
     engine::Engine,
-    event::ClientEvent,
+    event::{ClientEvent, TimelineNote},
     message::{ChainVerdict, NotAuthenticReason, ReceiptVerdict, SealVerdict, Verification},
     profile::{
         Step,
@@ -47,6 +48,10 @@ impl Checked {
     fn refused(reason: impl Into<NotAuthenticReason>) -> Self {
         Self { content: None, verification: Verification::NotAuthentic(reason.into()) }
     }
+
+    const fn is_authentic(&self) -> bool {
+        !matches!(self.verification, Verification::NotAuthentic(_))
+    }
 }
 
 impl Engine {
@@ -60,7 +65,13 @@ impl Engine {
         if (message.sender.user_id, message.sender.device_id) == (account.user, account.device) {
             return self.take_echo(message).await;
         }
-        if self.profile.get::<StoredMessage>(&MessageKey::of(&message).bytes()).await?.is_some() {
+        let known: Option<StoredMessage> = self.profile.get(&MessageKey::of(&message).bytes()).await?;
+        if let Some(known) = known.as_ref().filter(|known| known.is_authentic()) {
+            if !self.is_same(&known.message, &message) {
+                let step = self.profile.step();
+                self.note_contradiction(&step, known).await?;
+                step.commit().await?;
+            }
             return Ok(());
         }
         // Not being able to see the conversation is no reason to hide the message.
@@ -72,6 +83,10 @@ impl Engine {
             // A device that had no fresh keys reads by history.
             None => (self.profile.step(), self.check_archived(&message, &seal).await?),
         };
+        if !checked.is_authentic() && known.is_some_and(|known| self.is_same(&known.message, &message)) {
+            // Shown before, with its reason.
+            return Ok(());
+        }
         let stored = self.place(&step, message, checked, &seal, Way::Live).await?;
         step.commit().await?;
         self.after_keeping(&stored.message).await?;
@@ -79,6 +94,7 @@ impl Engine {
     }
 
     /// Takes in a message of the history.
+    #[cfg(test)]
     pub(crate) async fn receive_archived(&self, message: Message) -> Result<()> {
         self.receive_page(vec![message]).await.map(|_| ())
     }
@@ -93,29 +109,55 @@ impl Engine {
             new.extend(self.take_archived(&step, message).await?);
         }
         step.commit().await?;
-        for message in &new {
-            self.after_keeping(message).await?;
+        for stored in &new {
+            self.after_keeping(&stored.message).await?;
         }
         u64::try_from(new.len()).map_err(Error::internal)
     }
 
-    /// Gives the message when it was not known, or could not be read before.
-    async fn take_archived(&self, step: &Step, message: Message) -> Result<Option<Message>> {
+    /// Gives the message when it was not known, or was not authentic before.
+    async fn take_archived(&self, step: &Step, message: Message) -> Result<Option<StoredMessage>> {
         let known: Option<StoredMessage> = step.get(&MessageKey::of(&message).bytes()).await?;
-        let came_without_key = |stored: &StoredMessage| {
-            use NotAuthenticReason::{Envelope, EnvelopeContent, NoEnvelope, Seal};
-            let reason = &stored.verification;
-            // A seal that could not be had then may be there now.
-            matches!(reason, Verification::NotAuthentic(NoEnvelope | Envelope(_) | EnvelopeContent | Seal(_)))
-        };
-        if let Some(stored) = known.filter(|stored| !came_without_key(stored)) {
-            refresh_marks(step, stored, message)?;
+        if let Some(known) = known.as_ref().filter(|known| known.is_authentic()) {
+            if self.is_same(&known.message, &message) {
+                refresh_marks(step, known.clone(), message)?;
+            } else {
+                self.note_contradiction(step, known).await?;
+            }
             return Ok(None);
         }
         self.prefetch_sender(&message).await?;
         let seal = self.seal_of(&message, Way::History).await?;
         let checked = self.check_archived(&message, &seal).await?;
-        Ok(Some(self.place(step, message, checked, &seal, Way::History).await?.message))
+        if !checked.is_authentic() && known.is_some_and(|known| self.is_same(&known.message, &message)) {
+            return Ok(None);
+        }
+        self.place(step, message, checked, &seal, Way::History).await.map(Some)
+    }
+
+    /// The server has another message under the name of one that is known and authentic: the first stays, and it is
+    /// said once.
+    async fn note_contradiction(&self, step: &Step, known: &StoredMessage) -> Result<()> {
+        if known.contradicted {
+            return Ok(());
+        }
+        step.put(&StoredMessage { contradicted: true, ..known.clone() })?;
+        let note = TimelineNote::Contradicted {
+            user: known.message.sender.user_id,
+            conversation_seq: known.message.conversation_seq,
+        };
+        self.note(known.message.conversation_id, note).await
+    }
+
+    /// Whether two messages of one name say the same, as far as their sender vouches for it. A body that was erased
+    /// says nothing.
+    fn is_same(&self, known: &Message, other: &Message) -> bool {
+        let Ok(account) = self.account() else { return false };
+        let signed = |message: &Message| {
+            let context = Context::of_message(account.tenant, message).digest();
+            (context, message.commitment, message.signature, message.wrapped_key)
+        };
+        signed(known) == signed(other) && (known.body.is_empty() || known.body == other.body)
     }
 
     /// The server's word that a message of this device was accepted, when the answer to the send was lost.
@@ -123,7 +165,15 @@ impl Engine {
         let item: Option<OutboxItem> = self.profile.get(message.client_message_id.as_bytes()).await?;
         let same = |sealed: &SealedItem| sealed.request.commitment == message.commitment;
         let sent = item.and_then(|item| item.sealed.clone().filter(same).map(|sealed| (item, sealed)));
-        let Some((item, sealed)) = sent else { return self.receive_archived(message).await };
+        // One that this profile does not have, perhaps not even this device's own: it is to be seen.
+        let Some((item, sealed)) = sent else {
+            let step = self.profile.step();
+            let new = self.take_archived(&step, message).await?;
+            step.commit().await?;
+            let Some(stored) = new else { return Ok(()) };
+            self.after_keeping(&stored.message).await?;
+            return self.tell_of(stored).await;
+        };
         let accepted = Accepted {
             message_id: message.id,
             conversation_seq: message.conversation_seq,
@@ -205,7 +255,7 @@ impl Engine {
         seal: &SeenSeal,
         way: Way,
     ) -> Result<StoredMessage> {
-        let authentic = !matches!(checked.verification, Verification::NotAuthentic(_));
+        let authentic = checked.is_authentic();
         let chain = self.chain_verdict(step, &message, authentic, way).await?;
         let key = MessageKey::of(&message);
         let commitment = Commitment::from(message.commitment);
@@ -223,6 +273,7 @@ impl Engine {
             verification: checked.verification,
             seal: seal.verdict.clone(),
             chain,
+            contradicted: false,
             delivered_to: Vec::new(),
             message,
         };

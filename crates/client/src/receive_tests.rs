@@ -272,3 +272,62 @@ async fn marks_are_kept_delivery_also_when_they_come_early() {
     let shown = ana.finish(&item, &sealed, &accepted).await.unwrap();
     assert_eq!(shown.delivered_to, [maria]);
 }
+
+#[tokio::test]
+async fn another_message_under_a_known_name_is_told_once_and_the_first_stays() {
+    let mut world = World::new().await;
+    let event = world.write(true, "la primera").await;
+    received(&world, &event).await;
+    let mut other = event.clone();
+    other.message.body.0[0] ^= 1;
+    let mut events = world.maria.engine.listeners.add();
+    received(&world, &other).await;
+    world.maria.engine.receive_archived(other.message).await.unwrap();
+    let told = |event: Option<crate::ClientEvent>| match event {
+        Some(crate::ClientEvent::Timeline { note, .. }) => Some(note),
+        _ => None,
+    };
+    let (user, conversation_seq) = (world.ana.user, event.message.conversation_seq);
+    let note = crate::TimelineNote::Contradicted { user, conversation_seq };
+    assert_eq!(told(events.try_next()), Some(note));
+    assert!(events.try_next().is_none());
+    let shown = world.maria.engine.history(world.conversation, None, 10).await.unwrap();
+    assert_eq!(shown.len(), 1);
+    assert!(shown[0].contradicted && shown[0].text() == Some("la primera"));
+}
+
+#[tokio::test]
+async fn a_true_message_takes_the_place_of_a_false_one() {
+    let mut world = World::new().await;
+    let event = world.write(true, "de verdad").await;
+    let mut garbled = event.clone();
+    garbled.message.signature.0[0] ^= 1;
+    assert_eq!(received(&world, &garbled).await.verification, Verification::NotAuthentic(Reason::Signature));
+    // Its envelope was used up; the history opens without.
+    world.maria.engine.receive_archived(event.message.clone()).await.unwrap();
+    let shown = world.maria.engine.history(world.conversation, None, 10).await.unwrap().remove(0);
+    assert!(shown.is_verified() && !shown.contradicted);
+    assert_eq!(world.maria.texts(world.conversation).await, ["de verdad"]);
+}
+
+#[tokio::test]
+async fn a_message_left_out_of_the_history_is_missing_until_it_comes() {
+    let mut world = World::new().await;
+    let mut events = Vec::new();
+    for text in ["uno", "dos", "tres"] {
+        events.push(world.write(true, text).await);
+    }
+    for event in [&events[0], &events[2]] {
+        world.maria.engine.receive_archived(event.message.clone()).await.unwrap();
+    }
+    let chains = async || {
+        let history = world.maria.engine.history(world.conversation, None, 10).await.unwrap();
+        history.into_iter().map(|message| message.chain).collect::<Vec<_>>()
+    };
+    assert_eq!(chains().await, [ChainVerdict::Continuous, ChainVerdict::Gap(1)]);
+    world.maria.engine.receive_archived(events[1].message.clone()).await.unwrap();
+    assert_eq!(
+        chains().await,
+        [ChainVerdict::Continuous, ChainVerdict::Continuous, ChainVerdict::Continuous]
+    );
+}

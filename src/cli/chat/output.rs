@@ -108,6 +108,8 @@ pub(super) enum Output {
     Proven { until: Timestamp },
     /// Something worth knowing.
     Note { text: String },
+    /// Something that may be a fault or a fraud.
+    Warning { text: String },
     /// What can be typed.
     Help,
     /// A command failed.
@@ -145,6 +147,7 @@ pub(super) struct MessageLine {
     pub seal: SealVerdict,
     pub receipt: ReceiptVerdict,
     pub chain: ChainVerdict,
+    pub contradicted: bool,
     pub status: DeliveryStatus,
     pub policies: Vec<String>,
     pub problem: Option<String>,
@@ -227,6 +230,7 @@ impl MessageLine {
             seal: message.seal.clone(),
             receipt: message.receipt.clone(),
             chain: message.chain.clone(),
+            contradicted: message.contradicted,
             status: message.status,
             policies: message.policies.clone(),
             problem: message.problem.clone(),

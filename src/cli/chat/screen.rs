@@ -205,6 +205,7 @@ impl Screen {
             }
             Output::Proven { until } => self.set(Style::Good, &format!("✓ proven until {until}")),
             Output::Note { text } => self.set(Style::Faint, &format!("· {text}")),
+            Output::Warning { text } => self.set(Style::Warning, &format!("! {text}")),
             Output::Help => lines(HELP.iter().chain(talk::HELP).map(|(name, argument, meaning)| {
                 format!("  {:<28} {}", format!("{name} {argument}"), self.set(Style::Faint, meaning))
             })),
@@ -356,7 +357,12 @@ fn warnings(message: &MessageLine) -> Vec<String> {
         ReceiptVerdict::Invalid(problem) => warnings.push(format!("! the receipt is not valid: {problem}")),
     }
     match &message.chain {
-        ChainVerdict::Continuous | ChainVerdict::JoinedAt(_) => {}
+        ChainVerdict::Continuous => {}
+        // No fault when the reader came later.
+        ChainVerdict::JoinedAt(number) => {
+            let before = number.saturating_sub(1);
+            warnings.push(format!("· the first {before} messages of this device are not here"));
+        }
         ChainVerdict::Gap(missing) => {
             warnings.push(format!("! {missing} messages of this device are missing before it"))
         }
@@ -365,6 +371,9 @@ fn warnings(message: &MessageLine) -> Vec<String> {
         ChainVerdict::Forked => warnings.push(
             "! this device has told another story before: it contradicts a message shown earlier".to_owned(),
         ),
+    }
+    if message.contradicted {
+        warnings.push("! the server has shown another message under its name since".to_owned());
     }
     warnings
 }

@@ -357,7 +357,7 @@ impl Session {
             ClientEvent::IdentityChanged { user } => {
                 Output::IdentityChanged { user_id: user, name: self.name(user) }
             }
-            ClientEvent::Timeline { note, .. } => Output::Note { text: self.timeline(&note) },
+            ClientEvent::Timeline { note, .. } => self.timeline(&note),
             ClientEvent::ConversationUpdated { .. } => {
                 if let Err(error) = self.list().await {
                     tracing::debug!(%error, "the list of conversations stays as it was");
@@ -374,7 +374,7 @@ impl Session {
             ClientEvent::Read { user, up_to, .. } if user != self.me => {
                 Output::ReadBy { user_id: user, name: self.name(user), up_to }
             }
-            ClientEvent::Warning { reason } => Output::Note { text: reason },
+            ClientEvent::Warning { reason } => Output::Warning { text: reason },
             _ => return,
         };
         self.screen.show(&output);
@@ -392,8 +392,8 @@ impl Session {
         }
     }
 
-    fn timeline(&self, note: &TimelineNote) -> String {
-        match note {
+    fn timeline(&self, note: &TimelineNote) -> Output {
+        let text = match note {
             TimelineNote::Joined(user) => format!("{} takes part", self.name(*user)),
             TimelineNote::Left(user) => format!("{} has left", self.name(*user)),
             TimelineNote::IdentityChanged(user) => format!("{} has a new identity key", self.name(*user)),
@@ -401,9 +401,18 @@ impl Session {
                 format!("you confirmed the identity of {}", self.name(*user))
             }
             TimelineNote::SealInvalid { user, problem } => {
-                format!("a record seal of {} is not valid: {problem}", self.name(*user))
+                let text = format!("a record seal of {} is not valid: {problem}", self.name(*user));
+                return Output::Warning { text };
             }
-        }
+            TimelineNote::Contradicted { user, conversation_seq } => {
+                let name = self.name(*user);
+                let text = format!(
+                    "the server shows another message under the name of #{conversation_seq} of {name}"
+                );
+                return Output::Warning { text };
+            }
+        };
+        Output::Note { text }
     }
 
     async fn list(&mut self) -> Result<(), ClientError> {

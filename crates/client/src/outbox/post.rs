@@ -104,6 +104,7 @@ impl Engine {
             seal: SealVerdict::Good,
             receipt,
             chain: ChainVerdict::Continuous,
+            contradicted: false,
             delivered_to: early.map(|early| early.users).unwrap_or_default(),
             message,
         };

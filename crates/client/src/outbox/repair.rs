@@ -15,9 +15,9 @@ use sigilo_wire::{
 use super::{build::OLDEST_CLAIM, post::REPAIR_HISTORY};
 use crate::{
     Error, Result,
-    contacts::DeviceHints,
+    contacts::{DeviceHints, not_in_manifest},
     engine::Engine,
-    profile::records::{Chain, MessageName, OutboxItem, OwnSeal, StoredMessage, chain_key},
+    profile::records::{Chain, Contact, MessageName, OutboxItem, OwnSeal, StoredMessage, chain_key},
 };
 
 /// A message is repaired this often before the server is taken to be at odds with itself.
@@ -43,7 +43,9 @@ impl Engine {
         item.repairs = item.repairs.saturating_add(1);
         if item.repairs > MAX_REPAIRS {
             item.repairs = 0;
-            return Err(Error::Unrepairable(error.to_string()));
+            let ghost =
+                if code == ErrorCode::DeviceMismatch { self.ghost(parse(details)?).await? } else { None };
+            return Err(ghost.unwrap_or_else(|| Error::Unrepairable(error.to_string())));
         }
         match code {
             ErrorCode::DeviceMismatch => self.repair_devices(item, parse(details)?).await?,
@@ -87,6 +89,20 @@ impl Engine {
             sealed.enveloped = false;
         }
         Ok(())
+    }
+
+    /// What is wrong with a demand for envelopes that was met as far as manifests allow: it names a device that its
+    /// user has not signed for.
+    async fn ghost(&self, mismatch: DeviceMismatch) -> Result<Option<Error>> {
+        for demanded in mismatch.missing {
+            let user = demanded.user_id;
+            let contact: Option<Contact> = self.profile.get(user.as_bytes()).await?;
+            let known = contact.into_iter().flat_map(|contact| contact.devices);
+            if !known.into_iter().any(|device| device.device == demanded.device_id) {
+                return Ok(Some(Error::contact(user, not_in_manifest(demanded.device_id))));
+            }
+        }
+        Ok(None)
     }
 
     /// The seal is part of the context: the message is sealed anew, with another key.

@@ -315,8 +315,18 @@ pub(crate) struct StoredMessage {
     pub(crate) seal: SealVerdict,
     pub(crate) receipt: ReceiptVerdict,
     pub(crate) chain: ChainVerdict,
+    /// Whether the server has shown another message under its name since.
+    #[serde(default)]
+    pub(crate) contradicted: bool,
     /// Who has acknowledged it.
     pub(crate) delivered_to: Vec<UserId>,
+}
+
+impl StoredMessage {
+    /// Whether it is its sender's.
+    pub(crate) const fn is_authentic(&self) -> bool {
+        !matches!(self.verification, Verification::NotAuthentic(_))
+    }
 }
 
 /// From the server's id and from a commitment to a message of the history.
