@@ -14,10 +14,9 @@ const UNAVAILABLE_RETRY_S: u64 = 2;
 pub fn error_body(error: &Error, request_id: RequestId, language: Language) -> ErrorBody {
     let code = error.code();
     let mut details = error.details();
-    if let Error::RateLimited { retry_after_s, .. } = error
-        && let Some(details) = details.as_object_mut()
-    {
-        details.entry("retry_after_s").or_insert(json!(retry_after_s));
+    // On a socket there is no header that says it.
+    if let (Some(seconds), Some(details)) = (retry_after_s(error), details.as_object_mut()) {
+        details.entry("retry_after_s").or_insert(json!(seconds));
     }
     ErrorBody {
         error: code,

@@ -19,7 +19,7 @@ pub mod sequences;
 use std::{path::Path, str::FromStr as _, time::Duration};
 
 use sqlx::{
-    PgPool, Postgres, Sqlite, SqlitePool, Transaction,
+    Connection as _, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -79,16 +79,8 @@ impl Db {
             .busy_timeout(ACQUIRE_TIMEOUT)
             .pragma("secure_delete", "ON")
             .statement_cache_capacity(512);
-        let write = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options.clone())
-            .await?;
-        let read = SqlitePoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options.pragma("query_only", "ON"))
-            .await?;
+        let write = pool(1).connect_with(options.clone()).await?;
+        let read = pool(CONNECTIONS).connect_with(options.pragma("query_only", "ON")).await?;
         Ok(Self::Sqlite { write, read })
     }
 
@@ -179,6 +171,15 @@ impl Db {
             Self::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+/// Connections to a SQLite file. When a write fails for want of room, SQLite ends the transaction by itself; sqlx 0.9
+/// goes on counting it, and the connection could never begin another one. Such a connection is closed.
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
 }
 
 /// Begins on a task of its own, so that a caller who goes away cannot interrupt it. sqlx 0.9 counts the

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sigilo::storage::Db;
+use sigilo::{Error, storage::Db};
+use sqlx::AssertSqlSafe;
 
 use crate::{ENGINES, Stores, run, support::Engine};
 
@@ -26,6 +27,26 @@ async fn sqlite_commits_reach_the_disk_and_deleted_rows_are_overwritten() {
     }
     let written = sqlx::query("DELETE FROM users").execute(read).await;
     assert!(written.is_err(), "readers cannot write");
+    stores.finish().await;
+}
+
+/// Without room, SQLite ends a transaction by itself.
+#[tokio::test]
+async fn after_a_full_disk_sqlite_takes_transactions_again() {
+    let stores = Stores::migrated(Engine::Sqlite).await;
+    let Db::Sqlite { write, .. } = &stores.main else { panic!("SQLite") };
+    run(&stores.main, "CREATE TABLE probe (value BLOB)").await;
+    let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(write).await.unwrap();
+    let limit = AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+    let _: i64 = sqlx::query_scalar(limit).fetch_one(write).await.unwrap();
+    const INSERT: &str = "INSERT INTO probe (value) VALUES (zeroblob(1000000))";
+    let mut tx = stores.main.begin("probe").await.unwrap();
+    let refused = sigilo::execute!(&mut tx, INSERT);
+    assert!(matches!(refused, Err(Error::Unavailable(_))));
+    drop(tx);
+    let mut tx = stores.main.begin("probe").await.unwrap();
+    sigilo::execute!(&mut tx, INSERT).unwrap();
+    tx.commit().await.unwrap();
     stores.finish().await;
 }
 

@@ -1,5 +1,7 @@
 //! Handing a message to the server, and keeping what it answered.
 
+use std::time::Duration;
+
 use sigilo_wire::{
     Base64, ErrorBody, ErrorCode,
     event::{ClientFrame, EventType, ServerFrame},
@@ -155,7 +157,8 @@ fn accepted(frame: ServerFrame) -> Result<Accepted> {
     let malformed = |error: serde_json::Error| Error::Answer(error.to_string());
     if frame.r#type == EventType::Error {
         let body: ErrorBody = serde_json::from_value(frame.data).map_err(malformed)?;
-        return Err(Error::Server { status: 0, body: Box::new(body), retry_after: None });
+        let retry_after = body.details["retry_after_s"].as_u64().map(Duration::from_secs);
+        return Err(Error::Server { status: 0, body: Box::new(body), retry_after });
     }
     serde_json::from_value(frame.data).map_err(malformed)
 }

@@ -6,7 +6,7 @@ use sqlx::{
     Connection as _, Row as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous},
 };
-use tokio::sync::Mutex;
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use super::cipher::Header;
 use crate::{Error, Result};
@@ -55,7 +55,9 @@ pub(crate) enum Order {
 
 /// The open file. One connection, held exclusively: a second process must not advance the same sessions.
 pub(super) struct Store {
-    connection: Mutex<SqliteConnection>,
+    options: SqliteConnectOptions,
+    /// Absent after an act that failed: the next one opens the file again.
+    connection: Mutex<Option<SqliteConnection>>,
 }
 
 impl From<sqlx::Error> for Error {
@@ -86,11 +88,19 @@ impl Store {
             .busy_timeout(Duration::from_secs(2));
         let mut connection = SqliteConnection::connect_with(&options).await?;
         sqlx::raw_sql(SCHEMA).execute(&mut connection).await?;
-        Ok(Self { connection: Mutex::new(connection) })
+        Ok(Self { options, connection: Mutex::new(Some(connection)) })
+    }
+
+    async fn connection(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>> {
+        let mut connection = self.connection.lock().await;
+        if connection.is_none() {
+            *connection = Some(SqliteConnection::connect_with(&self.options).await?);
+        }
+        MutexGuard::try_map(connection, Option::as_mut).map_err(|_| Error::internal("no connection"))
     }
 
     pub(super) async fn header(&self) -> Result<Option<Header>> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         let row =
             sqlx::query("SELECT version, salt, wrapped FROM header").fetch_optional(&mut *connection).await?;
         let Some(row) = row else { return Ok(None) };
@@ -101,7 +111,7 @@ impl Store {
     }
 
     pub(super) async fn set_header(&self, header: &Header) -> Result<()> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query("DELETE FROM header").execute(&mut *transaction).await?;
         sqlx::query("INSERT INTO header (version, salt, wrapped) VALUES (?1, ?2, ?3)")
@@ -114,7 +124,7 @@ impl Store {
     }
 
     pub(super) async fn get(&self, table: &str, lookup: &[u8]) -> Result<Option<Row>> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         let row =
             sqlx::query("SELECT lookup, owner, position, value FROM row WHERE name = ?1 AND lookup = ?2")
                 .bind(table)
@@ -133,7 +143,7 @@ impl Store {
         limit: u32,
         order: Order,
     ) -> Result<Vec<Row>> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         let query = match order {
             Order::OldestFirst => sqlx::query(
                 "SELECT lookup, owner, position, value FROM row WHERE name = ?1 AND owner = ?2 AND position < ?3
@@ -156,39 +166,27 @@ impl Store {
 
     /// All changes or none: returns after they are on disk.
     pub(super) async fn apply(&self, changes: &[Change]) -> Result<()> {
-        let mut connection = self.connection.lock().await;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        for change in changes {
-            match change {
-                Change::Put { table, row } => {
-                    sqlx::query(
-                        "INSERT INTO row (name, lookup, owner, position, value) VALUES (?1, ?2, ?3, ?4, ?5)
-                         ON CONFLICT (name, lookup) DO UPDATE
-                         SET owner = excluded.owner, position = excluded.position, value = excluded.value",
-                    )
-                    .bind(*table)
-                    .bind(&row.lookup)
-                    .bind(&row.owner)
-                    .bind(row.position)
-                    .bind(&row.value)
-                    .execute(&mut *transaction)
-                    .await?;
-                }
-                Change::Delete { table, lookup } => {
-                    sqlx::query("DELETE FROM row WHERE name = ?1 AND lookup = ?2")
-                        .bind(*table)
-                        .bind(lookup)
-                        .execute(&mut *transaction)
-                        .await?;
-                }
-            }
+        let mut connection = self.connection().await?;
+        let written = write(&mut connection, changes).await;
+        drop(connection);
+        if written.is_err() {
+            self.let_go().await;
         }
-        Ok(transaction.commit().await?)
+        written
+    }
+
+    /// Closes the connection. On a full disk SQLite ends a transaction by itself; sqlx 0.9 goes on counting it, and
+    /// the connection could never begin another one.
+    async fn let_go(&self) {
+        if let Some(connection) = self.connection.lock().await.take() {
+            // What it says at its end was said before.
+            let _failed = connection.close().await;
+        }
     }
 
     /// Folds the journal into the file and cuts it to nothing.
     pub(super) async fn empty_journal(&self) -> Result<()> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *connection).await?;
         Ok(())
     }
@@ -196,7 +194,7 @@ impl Store {
     /// What somebody with the file may try: the two sessions' values change places.
     #[cfg(test)]
     pub(super) async fn swap_values_for_test(&self) {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await.unwrap();
         sqlx::raw_sql(
             "UPDATE row SET value = (SELECT other.value FROM row AS other
              WHERE other.name = 'session' AND other.lookup <> row.lookup) WHERE name = 'session'",
@@ -206,10 +204,52 @@ impl Store {
         .unwrap();
     }
 
+    /// Leaves the file only as much room as it has, as a full disk does.
+    #[cfg(test)]
+    pub(super) async fn fill_the_disk_for_test(&self) {
+        let mut connection = self.connection().await.unwrap();
+        let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&mut *connection).await.unwrap();
+        let limit = format!("PRAGMA max_page_count = {pages}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(limit)).execute(&mut *connection).await.unwrap();
+    }
+
     /// Closes the file, folding the journal into it.
     pub(super) async fn close(self) -> Result<()> {
-        Ok(self.connection.into_inner().close().await?)
+        match self.connection.into_inner() {
+            Some(connection) => Ok(connection.close().await?),
+            None => Ok(()),
+        }
     }
+}
+
+async fn write(connection: &mut SqliteConnection, changes: &[Change]) -> Result<()> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    for change in changes {
+        match change {
+            Change::Put { table, row } => {
+                sqlx::query(
+                    "INSERT INTO row (name, lookup, owner, position, value) VALUES (?1, ?2, ?3, ?4, ?5)
+                     ON CONFLICT (name, lookup) DO UPDATE
+                     SET owner = excluded.owner, position = excluded.position, value = excluded.value",
+                )
+                .bind(*table)
+                .bind(&row.lookup)
+                .bind(&row.owner)
+                .bind(row.position)
+                .bind(&row.value)
+                .execute(&mut *transaction)
+                .await?;
+            }
+            Change::Delete { table, lookup } => {
+                sqlx::query("DELETE FROM row WHERE name = ?1 AND lookup = ?2")
+                    .bind(*table)
+                    .bind(lookup)
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+        }
+    }
+    Ok(transaction.commit().await?)
 }
 
 fn read(row: &sqlx::sqlite::SqliteRow) -> Result<Row> {

@@ -210,3 +210,17 @@ async fn no_key_is_in_the_files_of_a_profile() {
         "the hunt finds them where they are"
     );
 }
+
+#[tokio::test]
+async fn after_a_full_disk_a_profile_takes_steps_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let profile = profile(&folder, "p", 1).await;
+    profile.put(&Cursor { event_id: "7".into() }).await.unwrap();
+    profile.store.fill_the_disk_for_test().await;
+    let step = profile.step();
+    step.put(&Cursor { event_id: "8".into() }).unwrap();
+    step.put(&session(1, 1, &[0; 100_000])).unwrap();
+    assert!(matches!(step.commit().await, Err(Error::Profile(_))));
+    assert_eq!(profile.get::<Cursor>(b"").await.unwrap().unwrap().event_id, "7", "all of it or nothing");
+    profile.put(&session(1, 1, &[0; 100_000])).await.unwrap();
+}
