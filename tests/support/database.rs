@@ -24,6 +24,8 @@ pub enum Engine {
 pub struct Database {
     pub engine: Engine,
     pub folder: TempDir,
+    /// The PostgreSQL they are on.
+    postgres: Option<String>,
     names: Vec<String>,
 }
 
@@ -33,6 +35,11 @@ impl Database {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::SeqCst).to_string();
         Self::make(engine, &number, None).await
+    }
+
+    /// Makes empty ones on a PostgreSQL of the test's own.
+    pub async fn create_at(url: &str) -> Self {
+        Self::make_at(Engine::Postgres, Some(url.to_owned()), "own", None).await
     }
 
     /// Makes migrated ones: copies of one pair that this process has migrated.
@@ -50,10 +57,15 @@ impl Database {
     }
 
     async fn make(engine: Engine, name: &str, model: Option<&Model>) -> Self {
+        let postgres = (engine == Engine::Postgres).then(server_url);
+        Self::make_at(engine, postgres, name, model).await
+    }
+
+    async fn make_at(engine: Engine, postgres: Option<String>, name: &str, model: Option<&Model>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut names = Vec::new();
-        if engine == Engine::Postgres {
-            let mut connection = connect().await;
+        if let Some(url) = &postgres {
+            let mut connection = connect(url).await;
             for (place, store) in ["main", "keys"].into_iter().enumerate() {
                 let name = format!("sigilo_test_{}_{name}_{store}", std::process::id());
                 let template =
@@ -68,7 +80,7 @@ impl Database {
                 std::fs::write(folder.path().join(file), content).unwrap();
             }
         }
-        Self { engine, folder, names }
+        Self { engine, folder, postgres, names }
     }
 
     /// The configuration of a server on them, on free ports.
@@ -76,19 +88,17 @@ impl Database {
         let mut config = Config::for_data(self.folder.path());
         config.server.listen.set_port(0);
         config.server.metrics_listen.set_port(0);
-        if let [main, keys] = self.names.as_slice() {
-            config.storage.database_url = Some(with_database(&server_url(), main));
-            config.storage.keystore_url = Some(with_database(&server_url(), keys));
+        if let (Some(url), [main, keys]) = (&self.postgres, self.names.as_slice()) {
+            config.storage.database_url = Some(with_database(url, main));
+            config.storage.keystore_url = Some(with_database(url, keys));
         }
         config
     }
 
     /// Removes them.
     pub async fn drop(self) {
-        if self.names.is_empty() {
-            return;
-        }
-        let mut connection = connect().await;
+        let Some(url) = &self.postgres else { return };
+        let mut connection = connect(url).await;
         for name in &self.names {
             run(&mut connection, format!("DROP DATABASE {name} WITH (FORCE)")).await;
         }
@@ -131,8 +141,8 @@ pub fn server_url() -> String {
     )
 }
 
-async fn connect() -> PgConnection {
-    PgConnection::connect(&server_url()).await.expect("the PostgreSQL of SIGILO_TEST_POSTGRES answers")
+async fn connect(url: &str) -> PgConnection {
+    PgConnection::connect(url).await.expect("the PostgreSQL for tests answers")
 }
 
 async fn run(connection: &mut PgConnection, sql: String) {

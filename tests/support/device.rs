@@ -14,7 +14,7 @@ use sigilo_seal::{
 };
 use sigilo_wire::{
     Base64, Base64Array, ClientMessageId, ConversationId, DeviceId, DeviceNumber, RelationshipId, Role,
-    SealId, TenantId, UserId,
+    SealId, TenantId, Timestamp, UserId,
     account::Tokens,
     message::{EnvelopeType, MessageKind, RecipientEnvelope, SendMessage},
     seal::NewSeal,
@@ -255,6 +255,18 @@ impl Device {
         to: &[&Self],
         change: impl FnOnce(&mut SendMessage),
     ) -> SendMessage {
+        self.message_at(server.app.clock.now(), conversation, text, to, change)
+    }
+
+    /// As [`Device::message`], by the device's own clock.
+    pub fn message_at(
+        &self,
+        now: Timestamp,
+        conversation: ConversationId,
+        text: &str,
+        to: &[&Self],
+        change: impl FnOnce(&mut SendMessage),
+    ) -> SendMessage {
         let mut rng = self.rng.lock().unwrap();
         let mut chains = self.chains.lock().unwrap();
         let chain = chains.get_mut(&conversation).expect("publish a seal first");
@@ -267,10 +279,10 @@ impl Device {
         };
         let envelopes = to.iter().map(envelope).collect();
         let mut request = SendMessage {
-            client_message_id: ClientMessageId::new(server.app.clock.now(), random(&mut *rng)),
+            client_message_id: ClientMessageId::new(now, random(&mut *rng)),
             message_type: MessageKind::Text,
             priority: Default::default(),
-            sent_at: server.app.clock.now(),
+            sent_at: now,
             device_seq: chain.device_seq + 1,
             prev_commitment: chain.last.map(Into::into),
             seen_commitment: None,

@@ -5,6 +5,7 @@
 pub mod cast;
 pub mod clinic;
 pub mod clock;
+pub mod cluster;
 pub mod database;
 pub mod device;
 pub mod http;

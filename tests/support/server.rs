@@ -1,6 +1,6 @@
 //! A server in this process, listening on loopback.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use sigilo::{
     App,
@@ -64,6 +64,21 @@ impl TestServer {
         let Self { database, config, clock, running, .. } = self;
         assert!(running.stop().await, "the server drains");
         Self::on(database, config, clock).await
+    }
+
+    /// Stops it as SIGTERM would, and leaves its databases and its address to somebody else.
+    pub async fn halt(self) -> (Database, SocketAddr) {
+        let Self { database, running, app, client, .. } = self;
+        drop((app, client));
+        let address = running.address;
+        assert!(running.stop().await, "the server drains");
+        (database, address)
+    }
+
+    /// Starts one on databases that are there, empty or not.
+    pub async fn open(database: Database) -> Self {
+        let config = database.config();
+        Self::on(database, config, Arc::new(TestClock::default())).await
     }
 
     /// Stops it and removes its databases.
