@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-/// Messages in the index: about 200 MB of memory, when they are of usual length. The newest ones stay.
+/// Messages in the index: about 150 MB of memory, when they are of usual length. The newest ones stay.
 pub const MAX_INDEXED: usize = 500_000;
 /// Stored messages that go into the index in one act.
 const FILLED_AT_ONCE: u32 = 256;
