@@ -18,6 +18,7 @@ mod authenticate;
 mod change_password;
 mod devices;
 mod known;
+pub mod link;
 mod login;
 mod logout;
 mod opaque;

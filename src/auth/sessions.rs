@@ -137,7 +137,7 @@ pub(super) fn describe(app: &App, row: &DeviceRow, current: Option<DeviceId>) ->
     })
 }
 
-fn seal_name(app: &App, device: DeviceId, name: &str) -> Result<Vec<u8>> {
+pub(super) fn seal_name(app: &App, device: DeviceId, name: &str) -> Result<Vec<u8>> {
     app.crypter.encrypt(name_place(&device), name.as_bytes(), &*app.entropy)
 }
 

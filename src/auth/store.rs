@@ -377,7 +377,7 @@ pub(super) async fn standing(tx: &mut Tx, device: DeviceId) -> Result<Option<Sta
 
 /// Tells the servers of this database, once the transaction commits, that tokens of a device have ended. Called
 /// last of what concerns the device: everybody who ends tokens waits here for each other.
-async fn standing_changed(tx: &mut Tx, device: DeviceId, now: Timestamp) -> Result<()> {
+pub(super) async fn standing_changed(tx: &mut Tx, device: DeviceId, now: Timestamp) -> Result<()> {
     let (seq,) = fetch_one!(tx, (i64,), NEXT_STANDING_CHANGE)?;
     execute!(tx, INSERT_STANDING_CHANGE, seq, device, now)?;
     execute!(tx, FORGET_STANDING_CHANGES, now - STANDING_CHANGES_KEPT)?;
@@ -426,7 +426,7 @@ pub(super) async fn refresh_by_hash(tx: &mut Tx, hash: &[u8]) -> Result<Option<R
 }
 
 /// Ends every family of a device, and its tickets.
-async fn end_families(tx: &mut Tx, device: DeviceId, now: Timestamp) -> Result<()> {
+pub(super) async fn end_families(tx: &mut Tx, device: DeviceId, now: Timestamp) -> Result<()> {
     execute!(tx, END_FAMILIES, device, now)?;
     execute!(tx, DROP_TICKETS, device)?;
     Ok(())

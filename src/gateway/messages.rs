@@ -51,6 +51,9 @@ const fn spanish(code: ErrorCode) -> &'static str {
         ErrorCode::InvalidInvitation => {
             "Esta invitación no es válida (o ya no lo es). Pida otra a la clínica."
         }
+        ErrorCode::InvalidLink => {
+            "Este enlace no es válido (o ya no lo es). Empiece de nuevo en ambos dispositivos."
+        }
         ErrorCode::InvalidReset => {
             "Este código para una contraseña nueva no es válido (o ya no lo es). Pida otro a la clínica."
         }

@@ -1,5 +1,7 @@
 //! Publishing and changing the identity key.
 
+use std::collections::HashMap;
+
 use sigilo_seal::{IdentityPublicKey, identity_change};
 use sigilo_wire::{
     Base64Array, ErrorCode,
@@ -68,8 +70,8 @@ pub async fn put_identity(
             user_id: user,
             identity_seq: answer.identity_seq,
         })?;
-        woken =
-            notify::contacts(&mut tx, ctx, user, caller.device_id, EventType::IdentityChanged, &data).await?;
+        let told = notify::Told { r#type: EventType::IdentityChanged, data: &data, instead: &HashMap::new() };
+        woken = notify::contacts(&mut tx, ctx, user, caller.device_id, &told).await?;
         let fact = Fact { topic: "identity.changed", data };
         outbox::publish(&mut tx, ctx.tenant, &[fact], ctx.now).await?;
         act = Act::done("change_identity");

@@ -1,12 +1,15 @@
 //! Device manifests: accepted only as the signed successor of the one in force.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Value, json};
-use sigilo_seal::{Manifest, manifest::ManifestError};
+use sigilo_seal::{IdentityPublicKey, Manifest, manifest::ManifestError};
 use sigilo_wire::{
-    Base64, Base64Array, ErrorCode, Timestamp,
+    Base64, Base64Array, DeviceId, ErrorCode, Timestamp, UserId,
     conflict::{DeviceMismatch, DeviceRef, ManifestConflict},
-    event::EventType,
-    keys::{SignedManifest, UserManifest},
+    event::{Envelope, EventType, ManifestChanged, SentHistoryKey},
+    keys::{PutManifest, SignedManifest, UserManifest},
+    message::RecipientEnvelope,
 };
 
 use super::{
@@ -25,67 +28,216 @@ use crate::{
     storage::Tx,
 };
 
+/// The longest envelope, in bytes, as for messages.
+const MAX_ENVELOPE: usize = 8_192;
 /// How far a device's clock may be ahead when it names the time a device was added, as for messages.
 const CLOCK_TOLERANCE: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// Publishes the caller's next manifest. The relay delivers to the devices it names from then on; the user's
-/// other devices and everybody who shares a conversation are told. The manifest in force is accepted again
-/// without effect.
+/// other devices and everybody who shares a conversation are told, the former with the envelope for them. The
+/// manifest in force is accepted again without effect.
 ///
 /// # Errors
 /// 409 `keys_missing` before the identity key, 409 `manifest_conflict` with the
 /// current version, 422 `invalid_signature`, 422 `invalid_manifest` when it is malformed, another user's, names
-/// other devices than those with published keys, or keeps a history key that a removed device knows.
+/// other devices than those with published keys, or keeps a history key that a removed device knows; 400
+/// `invalid_field` for envelopes without a new history key, or for others than its devices.
 pub async fn put_manifest(
     app: &App,
     ctx: &Ctx,
     grant: Grant<PublishKeys>,
-    request: SignedManifest,
+    request: PutManifest,
 ) -> Result<UserManifest> {
-    let caller = ctx.caller()?;
     let user = *grant.resource();
+    let PutManifest { statement, signature, history_key_envelopes } = request;
+    let offered = SignedManifest { statement, signature };
     let key = app.clinic_key(ctx, ctx.tenant).await?;
     let mut tx = app.db.begin("keys_put_manifest").await?;
-    let row = store::lock_user(&mut tx, ctx.tenant, user).await?;
-    let identity = row.identity_key.as_deref().ok_or_else(|| keys_missing(user, "identity_key"))?;
-    let identity = current_identity(identity)?;
-    let signed = sigilo_seal::SignedManifest {
-        statement: request.statement.0.clone(),
-        signature: request.signature.0,
+    let next = match lock_signer(&mut tx, ctx, user).await?.follow(&mut tx, ctx, &offered).await? {
+        Following::InForce(answer) => return Ok(answer),
+        Following::Next(next) => next,
     };
-    let manifest = signed.verify(&identity, ctx.tenant, user).map_err(|error| refusal(error, &row))?;
-    let current = store::manifest(&mut tx, user, row.manifest_version).await?;
-    let answer = UserManifest {
-        user_id: user,
-        identity_key: Base64Array(identity.to_bytes()),
-        manifest: request.clone(),
-    };
-    if current.as_ref().is_some_and(|current| {
-        current.identity_seq == row.identity_seq && current.statement == request.statement.0
-    }) {
-        return Ok(answer);
-    }
-    check_successor(&mut tx, &manifest, current.as_ref(), &row).await?;
-    check_devices(&mut tx, &manifest, ctx.now).await?;
-
-    conversations::facts_changed_of(&mut tx, user).await?;
-    let new = store::NewManifest { manifest: &manifest, signed: &signed, identity_seq: row.identity_seq };
-    store::put_manifest(&mut tx, &new, ctx.now).await?;
-    let data =
-        notify::json(&sigilo_wire::event::ManifestChanged { user_id: user, version: manifest.version })?;
-    let woken =
-        notify::contacts(&mut tx, ctx, user, caller.device_id, EventType::ManifestChanged, &data).await?;
-    outbox::publish(&mut tx, ctx.tenant, &[Fact { topic: "manifest.changed", data }], ctx.now).await?;
-    let act = Act::done("publish_manifest")
-        .object("user", user)
-        .object("version", manifest.version)
-        .object("manifest_sha256", Base64Array(manifest.digest()))
-        .patient(notify::patient(&row.role, user))
-        .by(grant.basis());
-    app.audit(&mut tx, ctx, &key, act).await?;
+    next.check_envelopes(ctx, &history_key_envelopes)?;
+    let (answer, woken) = next.write(&mut tx, ctx, &history_key_envelopes).await?;
+    app.audit(&mut tx, ctx, &key, next.audited("publish_manifest").by(grant.basis())).await?;
     tx.commit().await?;
     notify::wake(app, &woken);
     Ok(answer)
+}
+
+/// A user, locked until the commit, whose identity may sign the next manifest.
+pub(crate) struct Signer {
+    user: UserId,
+    row: UserRow,
+    identity: IdentityPublicKey,
+}
+
+/// A manifest that was offered.
+pub(crate) enum Following {
+    /// It is the one in force.
+    InForce(UserManifest),
+    /// It may follow that one.
+    Next(Box<NextManifest>),
+}
+
+/// A manifest that may follow the one in force.
+pub(crate) struct NextManifest {
+    manifest: Manifest,
+    has_new_history_key: bool,
+    signed: sigilo_seal::SignedManifest,
+    signer: Signer,
+}
+
+/// Locks a user until the commit.
+///
+/// # Errors
+/// 409 `keys_missing` before the identity key.
+pub(crate) async fn lock_signer(tx: &mut Tx, ctx: &Ctx, user: UserId) -> Result<Signer> {
+    let row = store::lock_user(tx, ctx.tenant, user).await?;
+    let identity = row.identity_key.as_deref().ok_or_else(|| keys_missing(user, "identity_key"))?;
+    let identity = current_identity(identity)?;
+    Ok(Signer { user, row, identity })
+}
+
+impl Signer {
+    /// 409 `manifest_conflict` with the current version.
+    pub(crate) fn conflict(&self) -> Error {
+        conflict(&self.row)
+    }
+
+    /// The answer for the manifest in force, if this is it.
+    pub(crate) async fn in_force(
+        &self,
+        tx: &mut Tx,
+        offered: &SignedManifest,
+    ) -> Result<Option<UserManifest>> {
+        let current = store::manifest(tx, self.user, self.row.manifest_version).await?;
+        let same = current.is_some_and(|current| {
+            current.identity_seq == self.row.identity_seq && current.statement == offered.statement.0
+        });
+        Ok(same.then(|| self.answer(offered)))
+    }
+
+    /// Checks what is offered as the next manifest.
+    ///
+    /// # Errors
+    /// As [`put_manifest`].
+    pub(crate) async fn follow(self, tx: &mut Tx, ctx: &Ctx, offered: &SignedManifest) -> Result<Following> {
+        let (tenant, user, row) = (ctx.tenant, self.user, &self.row);
+        let signed = unsealed(offered);
+        let manifest = signed.verify(&self.identity, tenant, user).map_err(|error| refusal(error, row))?;
+        if let Some(answer) = self.in_force(tx, offered).await? {
+            return Ok(Following::InForce(answer));
+        }
+        let current = store::manifest(tx, user, row.manifest_version).await?;
+        check_successor(tx, &manifest, current.as_ref(), row).await?;
+        check_devices(tx, &manifest, ctx.now).await?;
+        let key_id = manifest.history_key_id();
+        let has_new_history_key =
+            current.is_none_or(|current| current.history_key_id != key_id.as_bytes().as_slice());
+        Ok(Following::Next(Box::new(NextManifest { manifest, has_new_history_key, signed, signer: self })))
+    }
+
+    fn answer(&self, manifest: &SignedManifest) -> UserManifest {
+        UserManifest {
+            user_id: self.user,
+            identity_key: Base64Array(self.identity.to_bytes()),
+            manifest: manifest.clone(),
+        }
+    }
+}
+
+impl NextManifest {
+    /// Its version.
+    pub(crate) const fn version(&self) -> u32 {
+        self.manifest.version
+    }
+
+    /// Whether each envelope is for another device of the manifest, and there is a new history key to be in them.
+    fn check_envelopes(&self, ctx: &Ctx, envelopes: &[RecipientEnvelope]) -> Result<()> {
+        let wrong = |problem: &str| Err(Error::field("history_key_envelopes", problem));
+        if !envelopes.is_empty() && !self.has_new_history_key {
+            return wrong("the manifest has no new history key");
+        }
+        let own = ctx.caller()?.device_number;
+        let mut seen = HashSet::new();
+        for envelope in envelopes {
+            let (user, number) = (envelope.user_id, envelope.device_id);
+            let named = self.manifest.device(number).filter(|_| user == self.signer.user);
+            if named.is_none_or(|named| named.registration_id != envelope.registration_id)
+                || Some(number) == own
+            {
+                return wrong("each is for another device that the manifest names, by its registration id");
+            }
+            if !seen.insert(number) {
+                return wrong("a device gets one");
+            }
+            if envelope.content.is_empty() || envelope.content.len() > MAX_ENVELOPE {
+                return wrong("each is 1 to 8192 bytes");
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts it in force, and queues what others hear of it: the user's other devices with the history key that is
+    /// sealed to them. Gives the answer, and the devices to wake after the commit.
+    pub(crate) async fn write(
+        &self,
+        tx: &mut Tx,
+        ctx: &Ctx,
+        envelopes: &[RecipientEnvelope],
+    ) -> Result<(UserManifest, Vec<DeviceId>)> {
+        let (manifest, signer) = (&self.manifest, &self.signer);
+        let user = signer.user;
+        conversations::facts_changed_of(tx, user).await?;
+        let new =
+            store::NewManifest { manifest, signed: &self.signed, identity_seq: signer.row.identity_seq };
+        store::put_manifest(tx, &new, ctx.now).await?;
+        let caller = ctx.caller()?;
+        let changed = ManifestChanged { user_id: user, version: manifest.version, history_key: None };
+        let mut with_key = HashMap::new();
+        if let Some(author) = caller.device_number.filter(|_| !envelopes.is_empty()) {
+            for device in store::manifest_devices(tx, user).await? {
+                let sealed = envelopes.iter().find(|envelope| envelope.device_id == device.device_number);
+                let Some(sealed) = sealed else { continue };
+                let envelope = Envelope { r#type: sealed.r#type, content: sealed.content.clone() };
+                let history_key = Some(SentHistoryKey { device_id: author, envelope });
+                let data = notify::json(&ManifestChanged { history_key, ..changed.clone() })?;
+                with_key.insert(device.device_id, data);
+            }
+        }
+        let data = notify::json(&changed)?;
+        let told = notify::Told { r#type: EventType::ManifestChanged, data: &data, instead: &with_key };
+        let woken = notify::contacts(tx, ctx, user, caller.device_id, &told).await?;
+        outbox::publish(tx, ctx.tenant, &[Fact { topic: "manifest.changed", data }], ctx.now).await?;
+        let signed = SignedManifest {
+            statement: Base64(self.signed.statement.clone()),
+            signature: Base64Array(self.signed.signature),
+        };
+        Ok((signer.answer(&signed), woken))
+    }
+
+    /// The act of putting it in force, for the audit log.
+    pub(crate) fn audited<'a>(&self, name: &'a str) -> Act<'a> {
+        let user = self.signer.user;
+        Act::done(name)
+            .object("user", user)
+            .object("version", self.manifest.version)
+            .object("manifest_sha256", Base64Array(self.manifest.digest()))
+            .patient(notify::patient(&self.signer.row.role, user))
+    }
+}
+
+/// What a manifest says, before anybody has checked who says so.
+///
+/// # Errors
+/// 422 `invalid_manifest`.
+pub(crate) fn read_unverified(offered: &SignedManifest) -> Result<Manifest> {
+    Manifest::decode(&offered.statement).map_err(|error| invalid(json!({"problem": error.to_string()})))
+}
+
+fn unsealed(manifest: &SignedManifest) -> sigilo_seal::SignedManifest {
+    sigilo_seal::SignedManifest { statement: manifest.statement.0.clone(), signature: manifest.signature.0 }
 }
 
 /// The identity key and the newest manifest of a person: what a sender checks before every send, without
@@ -101,11 +253,7 @@ pub async fn get_manifest(app: &App, ctx: &Ctx, grant: Grant<FetchKeys>) -> Resu
 }
 
 /// A user's identity and the manifest it signed last.
-pub(super) async fn read_manifest(
-    tx: &mut Tx,
-    user: sigilo_wire::UserId,
-    row: &UserRow,
-) -> Result<UserManifest> {
+pub(super) async fn read_manifest(tx: &mut Tx, user: UserId, row: &UserRow) -> Result<UserManifest> {
     let identity = row.identity_key.as_deref().ok_or_else(|| keys_missing(user, "identity_key"))?;
     let manifest = store::manifest(tx, user, row.manifest_version)
         .await?
@@ -173,23 +321,23 @@ async fn check_successor(
     Ok(())
 }
 
-/// A manifest names exactly the devices that have published keys (which takes the identity's signature) and
-/// are not revoked.
+/// A manifest names exactly the devices that have published keys (which takes the identity's signature) and are not
+/// revoked. It may also name one that was linked and has not published yet: nothing is sent to it until it has.
 async fn check_devices(tx: &mut Tx, manifest: &Manifest, now: Timestamp) -> Result<()> {
-    let published = store::published_devices(tx, manifest.user).await?;
+    let registered = store::registered_devices(tx, manifest.user).await?;
     let name = |device_id| DeviceRef { user_id: manifest.user, device_id };
     let mut mismatch = DeviceMismatch::default();
-    for (number, registration) in &published {
+    for (number, registration, keys_at) in &registered {
         match manifest.device(*number) {
-            None => mismatch.missing.push(name(*number)),
+            None if keys_at.is_some() => mismatch.missing.push(name(*number)),
             Some(named) if i64::from(named.registration_id) != *registration => {
                 mismatch.stale.push(name(*number));
             }
-            Some(_) => {}
+            _ => {}
         }
     }
     for named in &manifest.devices {
-        if !published.iter().any(|(number, _)| *number == named.device) {
+        if !registered.iter().any(|(number, ..)| *number == named.device) {
             mismatch.extra.push(name(named.device));
         }
     }

@@ -26,9 +26,11 @@ pub use authorize::{authorize_fetch, authorize_own};
 pub use check::check;
 pub use fetch::{Which, fetch};
 pub use identity::put_identity;
+pub(crate) use manifest::{Following, Signer, lock_signer, read_unverified};
 pub use manifest::{get_manifest, put_manifest};
 pub use notify::{keep_reminding, remind_of_rotation};
 pub use publish::{counts, publish};
+pub(crate) use verify::registration_id;
 
 use crate::Error;
 

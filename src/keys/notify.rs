@@ -1,6 +1,6 @@
 //! Who hears what about keys.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -25,6 +25,14 @@ const ROTATION_EVERY: Duration = DAY;
 /// How often the server looks for devices to remind.
 const REMIND_EVERY: Duration = Duration::from_secs(60 * 60);
 
+/// What is told.
+pub(super) struct Told<'a> {
+    pub(super) r#type: EventType,
+    pub(super) data: &'a Value,
+    /// What some devices get instead.
+    pub(super) instead: &'a HashMap<DeviceId, Value>,
+}
+
 /// Queues an event for the user's other devices and for everybody who shares a conversation. Gives the devices
 /// to wake after the commit.
 pub(super) async fn contacts(
@@ -32,12 +40,12 @@ pub(super) async fn contacts(
     ctx: &Ctx,
     user: UserId,
     except: DeviceId,
-    r#type: EventType,
-    data: &Value,
+    told: &Told<'_>,
 ) -> Result<Vec<DeviceId>> {
     let devices = store::contact_devices(tx, user, except).await?;
+    let data = |device: &DeviceId| told.instead.get(device).unwrap_or(told.data).clone();
     let events: Vec<DeviceEvent> =
-        devices.iter().map(|device| event(*device, r#type, Some(user), data.clone())).collect();
+        devices.iter().map(|device| event(*device, told.r#type, Some(user), data(device))).collect();
     outbox::enqueue(tx, &events, ctx.now).await?;
     Ok(devices)
 }

@@ -24,9 +24,10 @@ statements! {
     SET_MANIFEST = "UPDATE users SET manifest_version = $2, history_key_id = $3 WHERE user_id = $1";
     LEAVE_MANIFEST = "UPDATE devices SET in_manifest = FALSE WHERE user_id = $1 AND in_manifest";
     JOIN_MANIFEST = "UPDATE devices SET in_manifest = TRUE, added_at = $3 WHERE user_id = $1 AND device_number = $2";
-    PUBLISHED_DEVICES = "SELECT d.device_number, d.registration_id FROM devices d
-        JOIN device_keys k ON k.device_id = d.device_id
-        WHERE d.user_id = $1 AND d.kind = 'messaging' AND d.revoked_at IS NULL ORDER BY d.device_number";
+    REGISTERED_DEVICES = "SELECT d.device_number, d.registration_id, k.signed_pre_key_at FROM devices d
+        LEFT JOIN device_keys k ON k.device_id = d.device_id
+        WHERE d.user_id = $1 AND d.kind = 'messaging' AND d.revoked_at IS NULL AND d.registration_id IS NOT NULL
+        ORDER BY d.device_number";
 
     DEVICE = "SELECT registration_id, added_at FROM devices WHERE device_id = $1 AND revoked_at IS NULL";
     SET_REGISTRATION = "UPDATE devices SET registration_id = $2 WHERE device_id = $1";
@@ -192,9 +193,12 @@ pub(super) async fn put_manifest(tx: &mut Tx, new: &NewManifest<'_>, now: Timest
     Ok(())
 }
 
-/// The messaging devices that have published keys, with their registration ids.
-pub(super) async fn published_devices(tx: &mut Tx, user: UserId) -> Result<Vec<(DeviceNumber, i64)>> {
-    fetch_all!(tx, (DeviceNumber, i64), PUBLISHED_DEVICES, user)
+/// The messaging devices that have a registration id, with it and the time of their signed prekey, if there is one.
+pub(super) async fn registered_devices(
+    tx: &mut Tx,
+    user: UserId,
+) -> Result<Vec<(DeviceNumber, i64, Option<Timestamp>)>> {
+    fetch_all!(tx, (DeviceNumber, i64, Option<Timestamp>), REGISTERED_DEVICES, user)
 }
 
 /// The device's registration id, and when it first entered a manifest.

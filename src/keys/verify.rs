@@ -37,9 +37,7 @@ pub(super) struct VerifiedKeys {
 /// 400 `invalid_field` for numbers out of range, long lists and repeated ids or keys; 422 `invalid_key` and
 /// `invalid_signature` naming the key.
 pub(super) fn verify(identity: &IdentityPublicKey, keys: PutKeys) -> Result<VerifiedKeys> {
-    if !(1..=MAX_REGISTRATION_ID).contains(&keys.registration_id) {
-        return Err(Error::field("registration_id", format_args!("must be 1 to {MAX_REGISTRATION_ID}")));
-    }
+    registration_id(keys.registration_id)?;
     check_list("pre_keys", keys.pre_keys.iter().map(|key| (key.key_id, key.public_key.as_slice())))?;
     check_list(
         "kyber_pre_keys",
@@ -83,6 +81,17 @@ pub(super) fn verify(identity: &IdentityPublicKey, keys: PutKeys) -> Result<Veri
             })
             .collect(),
     })
+}
+
+/// Checks libsignal's registration id.
+///
+/// # Errors
+/// 400 `invalid_field`.
+pub(crate) fn registration_id(id: u32) -> Result<i64> {
+    if (1..=MAX_REGISTRATION_ID).contains(&id) {
+        return Ok(i64::from(id));
+    }
+    Err(Error::field("registration_id", format_args!("must be 1 to {MAX_REGISTRATION_ID}")))
 }
 
 /// Reads an identity key, or says 422 `invalid_key`.

@@ -12,7 +12,7 @@ use crate::{
     app::App,
     audit::Act,
     auth,
-    policy::{Grant, ManageOwnAccount},
+    policy::{Action, Grant, ManageOwnAccount},
     storage::{Tx, keystore::DataKey},
 };
 
@@ -90,7 +90,7 @@ pub(crate) async fn verified_now(tx: &mut Tx, ctx: &Ctx) -> Result<()> {
 ///
 /// # Errors
 /// `step_up_required`, with what proves it.
-pub(crate) async fn require_recent(tx: &mut Tx, ctx: &Ctx, grant: &Grant<ManageOwnAccount>) -> Result<()> {
+pub(crate) async fn require_recent<A: Action>(tx: &mut Tx, ctx: &Ctx, grant: &Grant<A>) -> Result<()> {
     let caller = ctx.caller()?;
     let verified = store::verified_at(tx, caller.device_id).await?;
     if verified.is_some_and(|at| at + RECENT > ctx.now) {

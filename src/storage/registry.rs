@@ -14,6 +14,7 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
     let stores: &[Statements] = &[
         audit::store::ALL,
         auth::store::ALL,
+        auth::link::store::ALL,
         cli::demo::store::ALL,
         cli::bench::store::ALL,
         conversations::store::ALL,

@@ -6,18 +6,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sigilo::{Ctx, auth, people};
-use sigilo_wire::{ConversationId, MessageId, Role};
+use sigilo_wire::{Base64, Base64Array, ConversationId, MessageId, Role};
 
 use crate::support::{
     TestServer, both_engines,
     clinic::{Clinic, PASSWORD},
     device::{Device, relate},
     http::Answer,
+    link::Newcomer,
 };
 
 /// Operations that need no caller. This list may only shrink: everything else needs a token.
-const PUBLIC: [&str; 8] = [
+const PUBLIC: [&str; 11] = [
     "GET /.well-known/jwks.json",
+    // Whoever knows a link that somebody has opened reads what only its new device can open.
+    "GET /api/devices/link/{link_id}/",
     "GET /health",
     "GET /ready",
     "POST /api/auth/activate/",
@@ -27,6 +30,10 @@ const PUBLIC: [&str; 8] = [
     // Its body carries the clinic's code.
     "POST /api/auth/password/reset/",
     "POST /api/auth/refresh/",
+    // Its body carries what was in the package.
+    "POST /api/devices/link/{link_id}/claim/",
+    // One key, to a link that somebody has opened.
+    "PUT /api/devices/link/{link_id}/key/",
 ];
 
 /// What of another clinic a caller could name.
@@ -85,6 +92,38 @@ const CASES: &[(&str, Case)] = &[
     (
         "DELETE /api/devices/{device_id}/",
         Foreign(|w| not_found(format!("/api/devices/{}/", w.theirs.maria.device), None)),
+    ),
+    ("GET /api/devices/link/", NoIds),
+    (
+        "POST /api/devices/link/",
+        Foreign(|w| refused(409, "/api/devices/link/", json!({"link_id": w.theirs.newcomer.offer.link_id}))),
+    ),
+    // Anybody who knows a link may read it: see PUBLIC. What is in it is sealed to one device.
+    (
+        "GET /api/devices/link/{link_id}/",
+        Foreign(|_| {
+            let path = Newcomer::new(99).path("");
+            vec![Ask { path, body: None, expected: Expected::Refused(404) }]
+        }),
+    ),
+    (
+        "PUT /api/devices/link/{link_id}/key/",
+        Foreign(|_| {
+            let new = Newcomer::new(99);
+            let key = Base64(new.key.public().as_bytes().to_vec());
+            not_found(new.path("key/"), Some(json!({"public_key": key})))
+        }),
+    ),
+    (
+        "POST /api/devices/link/{link_id}/approve/",
+        Foreign(|w| not_found(w.theirs.newcomer.path("approve/"), Some(w.approval()))),
+    ),
+    (
+        "POST /api/devices/link/{link_id}/claim/",
+        Foreign(|w| {
+            let claim = json!({"claim": Base64Array([0; 32])});
+            refused(401, &w.theirs.newcomer.path("claim/"), claim)
+        }),
     ),
     (
         "PUT /api/devices/manifest/",
@@ -205,10 +244,12 @@ struct Side {
     seal: Value,
     /// Ana's next manifest.
     manifest: Value,
+    /// A device that Ana is about to link.
+    newcomer: Newcomer,
 }
 
 impl Side {
-    async fn create(server: &TestServer, slug: &str) -> Self {
+    async fn create(server: &TestServer, slug: &str, newcomer: Newcomer) -> Self {
         let clinic = Clinic::create(server, slug).await;
         let ana = Device::create(server, &clinic, Role::Patient, "ana@clinic.example").await;
         let maria = Device::create(server, &clinic, Role::Doctor, "maria@clinic.example").await;
@@ -221,7 +262,9 @@ impl Side {
         let seal = json!(ana.seal(server, &clinic, conversation, &[&maria]));
         let manifest = ana.manifest(2, None, server);
         let message = serde_json::from_value(accepted["message_id"].clone()).unwrap();
-        Self { clinic, ana, maria, conversation, message, next, seal, manifest }
+        newcomer.begin(server, &ana).await.expect(201);
+        newcomer.offer_key(server).await.expect(204);
+        Self { clinic, ana, maria, conversation, message, next, seal, manifest, newcomer }
     }
 
     /// A path below the seal that was published.
@@ -247,13 +290,20 @@ struct World {
 
 impl World {
     async fn create(server: &TestServer) -> Self {
-        let ours = Side::create(server, "ours").await;
-        let theirs = Side::create(server, "theirs").await;
+        let ours = Side::create(server, "ours", Newcomer::new(1)).await;
+        let theirs = Side::create(server, "theirs", Newcomer::new(2)).await;
         let code = ours.clinic.invite(server, Role::Patient, "new@clinic.example").await.code;
         let ctx = Ctx::operator(&server.app, ours.clinic.id);
         let grant = people::authorize_manage_people(&server.app, &ctx).unwrap();
         let reset = auth::issue_password_reset(&server.app, &ctx, grant, ours.ana.user).await.unwrap();
         Self { ours, theirs, code, reset_code: reset.code }
+    }
+
+    /// What we would put into their link.
+    fn approval(&self) -> Value {
+        let manifest = json!({"statement": Base64::default(), "signature": Base64Array([0; 64])});
+        json!({"device_id": 2, "claim_sha256": Base64Array([0; 32]), "enc": Base64(vec![0; 1_120]),
+               "ct": Base64(vec![0]), "manifest": manifest})
     }
 
     /// Our invitation at their clinic.

@@ -11,6 +11,7 @@ mod care_team;
 mod chat;
 mod cheating;
 mod crash;
+mod devices;
 mod exchange;
 mod groups;
 mod lifecycle;

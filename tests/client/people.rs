@@ -125,7 +125,7 @@ pub fn key() -> Unlock {
 }
 
 impl Device {
-    async fn of(client: Client, path: PathBuf) -> Self {
+    pub async fn of(client: Client, path: PathBuf) -> Self {
         let events = client.events().await.unwrap();
         let user = client.me().await.unwrap().user;
         Self { client, events, user, path }

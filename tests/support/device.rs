@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 use sigilo::execute;
 use sigilo_seal::{
     ArchiveKey, Commitment, Content, ContentKey, Context, IdentitySecret, KeyPurpose, Manifest,
-    ManifestDevice, Member, Origin, Recipient, RecordSeal, RootStatement, SealHeader, XWingSecret,
-    message::seal_message,
+    ManifestDevice, Member, Origin, Recipient, RecordSeal, RootStatement, SealHeader, SignedManifest,
+    XWingSecret, message::seal_message,
 };
 use sigilo_wire::{
     Base64, Base64Array, ClientMessageId, ConversationId, DeviceId, DeviceNumber, RelationshipId, Role,
     SealId, TenantId, Timestamp, UserId,
     account::Tokens,
+    keys::UserManifest,
     message::{EnvelopeType, MessageKind, RecipientEnvelope, SendMessage},
     seal::NewSeal,
 };
@@ -164,8 +165,33 @@ impl Device {
                 added_at: server.app.clock.now(),
             }],
         };
+        self.sign(&manifest)
+    }
+
+    /// The body of PUT /api/devices/manifest/ for this manifest.
+    pub fn sign(&self, manifest: &Manifest) -> Value {
         let signed = manifest.sign(&self.identity, &mut *self.rng.lock().unwrap());
         json!({"statement": Base64(signed.statement), "signature": Base64Array(signed.signature)})
+    }
+
+    /// The user's manifest in force, as this device's identity signed it.
+    pub async fn current_manifest(&self, server: &TestServer) -> Manifest {
+        let path = format!("/api/keys/{}/manifest/", self.user);
+        let answer = server.get(&path, Some(&self.token)).await.expect(200);
+        let published: UserManifest = serde_json::from_value(answer).unwrap();
+        let signature = published.manifest.signature.0;
+        let signed = SignedManifest { statement: published.manifest.statement.0, signature };
+        signed.verify(&self.identity.public(), self.clinic, self.user).unwrap()
+    }
+
+    /// A further device of the same user, from the tokens it was given: same identity and history key.
+    pub fn sibling(&self, tokens: &Tokens, registration_id: u32) -> Self {
+        let rng = ChaCha20Rng::seed_from_u64(u64::from(registration_id));
+        let mut sibling = Self::new(self.clinic, tokens, &mut rng.clone());
+        sibling.identity = self.identity.clone();
+        sibling.history = self.history.clone();
+        sibling.registration_id = registration_id;
+        sibling
     }
 
     /// Starts a direct conversation.

@@ -10,6 +10,7 @@ pub mod database;
 pub mod device;
 pub mod http;
 pub mod lies;
+pub mod link;
 pub mod mfa;
 pub mod proxy;
 pub mod server;

@@ -12,7 +12,7 @@ use sigilo_seal::{IdentitySecret, Manifest, ManifestDevice, RootFingerprint, XWi
 use sigilo_wire::{
     Base64Array, DeviceId, ErrorCode,
     account::{Activate, Device, DeviceKind, Login, NewDevice, Tokens},
-    keys::{CheckKeys, PutIdentity, PutKeys, SignedManifest},
+    keys::{CheckKeys, PutIdentity, PutKeys, PutManifest, SignedManifest},
     mfa::{ConfirmMfa, Enrolment, VerifyMfa},
 };
 
@@ -41,7 +41,7 @@ const NOT_ENROLLED: &str = "the clinic requires a second factor of your role: ac
                             at hand, and enrol it";
 
 /// libsignal's registration ids are 1..=16380.
-const REGISTRATION_IDS: u32 = 16_380;
+pub(crate) const REGISTRATION_IDS: u32 = 16_380;
 
 /// How a user enrols an authenticator app while the device is activated.
 pub trait SecondFactorSetup: Send {
@@ -97,7 +97,7 @@ impl Admission {
 pub(crate) async fn settle(profile: &std::rc::Rc<Profile>, invitation: &Invitation) -> Result<Home> {
     if let Some(home) = profile.get::<Home>(ONLY).await? {
         let same = home.server == invitation.server && home.root.0 == invitation.root.0;
-        if home.stage == Stage::Active || !same {
+        if home.stage == Stage::Active || home.link.is_some() || !same {
             return Err(Error::AlreadyActivated);
         }
         return Ok(home);
@@ -108,6 +108,7 @@ pub(crate) async fn settle(profile: &std::rc::Rc<Profile>, invitation: &Invitati
         root: Base64Array(invitation.root.0),
         stage: Stage::Invited,
         attempt: None,
+        link: None,
     };
     profile.put(&home).await?;
     Ok(home)
@@ -130,6 +131,7 @@ impl Engine {
                 Stage::IdentityPublished => self.publish_pre_keys(home).await?,
                 Stage::PreKeysPublished => self.publish_manifest(home).await?,
                 Stage::Active => return Ok(()),
+                Stage::Linked => return Err(Error::AlreadyActivated),
             }
         }
     }
@@ -200,7 +202,7 @@ impl Engine {
     }
 
     /// Reads and keeps whose tokens these are.
-    async fn learn_account(&self) -> Result<()> {
+    pub(crate) async fn learn_account(&self) -> Result<()> {
         let me = self.api.me().await?;
         let account = Account {
             tenant: me.clinic_id,
@@ -273,7 +275,7 @@ impl Engine {
         self.advance(home, Stage::IdentityPublished).await
     }
 
-    async fn publish_pre_keys(&self, home: Home) -> Result<()> {
+    pub(crate) async fn publish_pre_keys(&self, home: Home) -> Result<()> {
         let step = self.profile.step();
         let mut own: OwnIdentity = step.get(ONLY).await?.ok_or(Error::NotActivated)?;
         let keys = sessions::make_first(&step, &mut own, sessions::ONE_TIME_KEYS, &self.env)?;
@@ -304,7 +306,7 @@ impl Engine {
         };
         let signed = manifest.sign(&identity, &mut self.env.rng());
         let signed = SignedManifest::from(&signed);
-        match self.api.put_manifest(&signed).await {
+        match self.api.put_manifest(&PutManifest::of(signed.clone())).await {
             Err(error) if error.code() == Some(ErrorCode::ManifestConflict) => {
                 self.require_published(&signed).await?;
             }

@@ -24,6 +24,7 @@ use crate::{
     env::{Env, Environment},
     event::{Events, TimelineNote},
     invitation::Invitation,
+    link::Newcomer,
     message::{ReceiptVerdict, ShownMessage},
     outbox::{SendOptions, Sent},
     profile::{
@@ -139,10 +140,11 @@ impl Client {
         let start = Start { path, unlock: unlock.into(), environment: options.environment };
         let ActivateOptions { password, email, device_name, second_factor, .. } = options;
         let admission = Admission { invitation, password, email, device_name, second_factor };
-        Self::spawn(start, Some(admission)).await
+        Self::spawn(start, Begin::Activate(Box::new(admission))).await
     }
 
-    /// Opens an activated profile. Needs no connection.
+    /// Opens an activated profile. Needs no connection, unless the profile's link was cut before its end: then it
+    /// goes on.
     ///
     /// # Errors
     /// [`Error::NotActivated`], [`Error::WrongPassphrase`], [`Error::ProfileInUse`], [`Error::Profile`].
@@ -152,15 +154,16 @@ impl Client {
         options: OpenOptions,
     ) -> Result<Self> {
         let path = path.as_ref().to_owned();
-        Self::spawn(Start { path, unlock: unlock.into(), environment: options.environment }, None).await
+        let start = Start { path, unlock: unlock.into(), environment: options.environment };
+        Self::spawn(start, Begin::Open).await
     }
 
-    async fn spawn(start: Start, admission: Option<Admission>) -> Result<Self> {
+    pub(crate) async fn spawn(start: Start, how: Begin) -> Result<Self> {
         let (jobs, incoming) = mpsc::unbounded_channel();
         let (started, ready) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("sigilo-client".into())
-            .spawn(move || run(start, admission, incoming, started))
+            .spawn(move || run(start, how, incoming, started))
             .map_err(Error::internal)?;
         ready.await.map_err(|_| Error::Closed)??;
         Ok(Self { jobs, thread: Arc::new(Mutex::new(Some(thread))) })
@@ -406,19 +409,36 @@ impl Client {
     }
 }
 
-struct Start {
-    path: PathBuf,
-    unlock: Unlock,
-    environment: Environment,
+/// An act of the engine's, as the result of a method of [`Client`].
+macro_rules! call {
+    ($client:expr, $engine:ident => $act:expr) => {
+        match $client.act(move |$engine| futures_util::FutureExt::boxed_local(async move { $act })).await {
+            Ok(result) => result,
+            Err(closed) => Err(closed),
+        }
+    };
+}
+pub(crate) use call;
+
+/// Where a profile is, and what it needs to be opened.
+pub(crate) struct Start {
+    pub(crate) path: PathBuf,
+    pub(crate) unlock: Unlock,
+    pub(crate) environment: Environment,
+}
+
+/// How an engine begins.
+pub(crate) enum Begin {
+    /// With a profile that is active.
+    Open,
+    /// With an invitation.
+    Activate(Box<Admission>),
+    /// With another device of the user.
+    Link(Box<Newcomer>),
 }
 
 /// The engine's thread.
-fn run(
-    start: Start,
-    admission: Option<Admission>,
-    jobs: mpsc::UnboundedReceiver<Job>,
-    started: oneshot::Sender<Result<()>>,
-) {
+fn run(start: Start, how: Begin, jobs: mpsc::UnboundedReceiver<Job>, started: oneshot::Sender<Result<()>>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -429,7 +449,7 @@ fn run(
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async move {
         let (socket_events, from_socket) = mpsc::unbounded_channel();
-        let engine = match begin(start, admission, socket_events).await {
+        let engine = match begin(start, how, socket_events).await {
             Ok(engine) => Rc::new(engine),
             Err(error) => {
                 let _caller_gone = started.send(Err(error));
@@ -454,23 +474,32 @@ fn run(
 
 async fn begin(
     start: Start,
-    admission: Option<Admission>,
+    mut how: Begin,
     socket_events: mpsc::UnboundedSender<crate::socket::SocketEvent>,
 ) -> Result<Engine> {
     let env = Rc::new(Env::new(start.environment));
-    let Some(mut admission) = admission else {
-        let profile = Rc::new(Profile::open(&start.path, &start.unlock, Rc::clone(&env)).await?);
-        let home: Home = profile.get(ONLY).await?.ok_or(Error::NotActivated)?;
-        if home.stage != Stage::Active {
-            return Err(Error::NotActivated);
-        }
-        let api = Api::new(home.server, Rc::clone(&profile), Rc::clone(&env)).await?;
-        return Engine::new(env, profile, Rc::new(api), socket_events).await;
+    let profile = match how {
+        Begin::Open => Profile::open(&start.path, &start.unlock, Rc::clone(&env)).await?,
+        _ => Profile::create_or_open(&start.path, &start.unlock, Rc::clone(&env)).await?,
     };
-    let profile = Rc::new(Profile::create_or_open(&start.path, &start.unlock, Rc::clone(&env)).await?);
-    let home = settle(&profile, &admission.invitation).await?;
-    let api = Api::new(home.server, Rc::clone(&profile), Rc::clone(&env)).await?;
+    let profile = Rc::new(profile);
+    let server = match &how {
+        Begin::Open => {
+            let home: Home = profile.get(ONLY).await?.ok_or(Error::NotActivated)?;
+            if home.stage != Stage::Active && home.link.is_none() {
+                return Err(Error::NotActivated);
+            }
+            home.server
+        }
+        Begin::Activate(admission) => settle(&profile, &admission.invitation).await?.server,
+        Begin::Link(newcomer) => newcomer.server.clone(),
+    };
+    let api = Api::new(server, Rc::clone(&profile), Rc::clone(&env)).await?;
     let engine = Engine::new(env, profile, Rc::new(api), socket_events).await?;
-    engine.activate(&mut admission).await?;
+    match &mut how {
+        Begin::Open => engine.finish_link().await?,
+        Begin::Activate(admission) => engine.activate(admission).await?,
+        Begin::Link(newcomer) => engine.link(newcomer).await?,
+    }
     Ok(engine)
 }

@@ -70,6 +70,19 @@ impl Engine {
 }
 
 impl ClinicRecord {
+    /// What another device of the user knows of the clinic's keys. The rest is fetched before it is needed.
+    pub(crate) fn not_fetched(epochs: BTreeMap<KeyPurpose, u32>) -> Self {
+        Self {
+            name: String::new(),
+            time_zone: String::new(),
+            emergency_number: String::new(),
+            root_public_key: Base64Array([0; 32]),
+            statements: BTreeMap::new(),
+            epochs,
+            fetched_at: Timestamp::from_micros(0),
+        }
+    }
+
     /// The statement of the records key that is in force.
     pub(crate) fn records_key(&self, tenant: TenantId, now: Timestamp) -> Result<RootStatement> {
         let purpose = KeyPurpose::Records;

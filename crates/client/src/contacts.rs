@@ -145,7 +145,7 @@ impl Engine {
         let key = ContactHistoryKey {
             user,
             key_id: manifest.history_key_id(),
-            public_key: manifest.history_public_key,
+            public_key: manifest.history_public_key.clone(),
         };
         let step = self.profile.step();
         let is_new = step.get::<ContactHistoryKey>(&key.key()).await?.is_none();
@@ -156,7 +156,23 @@ impl Engine {
             // Seals may have waited for it.
             self.upkeep_soon();
         }
+        if user == self.account()?.user {
+            self.tell_devices(&before, &contact.devices);
+            self.settle_history_key(&manifest).await?;
+        }
         Ok(contact)
+    }
+
+    /// Tells the user that their own devices are others now.
+    fn tell_devices(&self, before: &[ContactDevice], now: &[ContactDevice]) {
+        let missing_in = |list: &[ContactDevice], other: &[ContactDevice]| -> Vec<DeviceNumber> {
+            let gone = list.iter().filter(|device| other.iter().all(|o| o.device != device.device));
+            gone.map(|device| device.device).collect()
+        };
+        let (added, removed) = (missing_in(now, before), missing_in(before, now));
+        if !added.is_empty() || !removed.is_empty() {
+            self.tell(ClientEvent::DevicesChanged { added, removed });
+        }
     }
 
     /// The identity the server answers with, if it is the one in use; another one stops whatever asked.

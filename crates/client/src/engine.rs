@@ -189,11 +189,12 @@ impl Engine {
     }
 
     /// What is due besides messages: content that has expired goes, seals that waited for a key are judged, bad
-    /// ones are reported.
+    /// ones are reported, the removal of a device is finished.
     pub(crate) async fn upkeep(&self) -> Result<()> {
         self.erase_expired().await?;
         self.recheck_seals().await?;
-        self.report_seals().await
+        self.report_seals().await?;
+        self.finish_removal().await
     }
 
     fn warn(&self, result: Result<()>) {
@@ -345,6 +346,9 @@ impl Engine {
         match self.refresh_manifest(user).await {
             Ok(_) | Err(Error::IdentityChanged { .. } | Error::KeysMissing { .. }) => {}
             Err(error) => return Err(error),
+        }
+        if user == self.account()?.user && frame.r#type == EventType::ManifestChanged {
+            self.take_history_key(frame).await?;
         }
         self.flush_soon();
         Ok(())

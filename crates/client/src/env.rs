@@ -26,6 +26,11 @@ impl Environment {
         Self { now: Arc::new(now), rng: Box::new(rng) }
     }
 
+    /// The generator, before the engine has it.
+    pub(crate) fn rng(&mut self) -> &mut (dyn CryptoRng + Send) {
+        &mut *self.rng
+    }
+
     /// The machine's clock and the operating system's generator.
     #[must_use]
     pub fn system() -> Self {

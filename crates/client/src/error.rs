@@ -49,6 +49,12 @@ pub enum Error {
     /// An earlier attempt at the activation stands in the way; says what to do.
     #[error("the activation does not go on: {0}")]
     Activation(&'static str),
+    /// A device cannot be linked; says why.
+    #[error("the device is not linked: {0}")]
+    Link(&'static str),
+    /// What came through the server does not fit what the new device shows. Somebody may be between the two.
+    #[error("the device is not linked: {0}. Do not try again over this connection")]
+    LinkRefused(String),
     /// Reading or writing the profile failed.
     #[error("the profile cannot be read or written: {0}")]
     Profile(String),

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use sigilo_wire::{
-    ClientMessageId, ConversationId, ErrorBody, MessageId, Timestamp, UserId, presence::PresenceStatus,
+    ClientMessageId, ConversationId, DeviceNumber, ErrorBody, MessageId, Timestamp, UserId,
+    presence::PresenceStatus,
 };
 use tokio::sync::mpsc;
 
@@ -106,6 +107,13 @@ pub enum ClientEvent {
     IdentityChanged {
         /// Whose.
         user: UserId,
+    },
+    /// The user's own messaging devices are others now: the manifest, which one of them signed, says so.
+    DevicesChanged {
+        /// Linked since.
+        added: Vec<DeviceNumber>,
+        /// Removed since.
+        removed: Vec<DeviceNumber>,
     },
     /// A line for a conversation's timeline.
     Timeline {

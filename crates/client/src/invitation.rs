@@ -2,10 +2,13 @@
 
 use std::str::FromStr;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sigilo_seal::RootFingerprint;
 
-use crate::{Error, api::ServerUrl};
+use crate::{
+    Error,
+    api::ServerUrl,
+    uri::{Problem, Uri},
+};
 
 /// What a person was given, on paper or by a QR code, to activate an account on a device.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,32 +38,28 @@ impl FromStr for Invitation {
     /// # Errors
     /// [`Error::Invitation`] naming the wrong part, [`Error::Insecure`] for a remote server without TLS.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let url = reqwest::Url::parse(text.trim()).map_err(|_| Error::Invitation("it is not a link"))?;
-        if url.scheme() != "sigilo" || url.host_str() != Some("activate") {
-            return Err(Error::Invitation("it does not begin with sigilo://activate"));
-        }
-        let part = |name: &'static str, missing: &'static str| {
-            let mut values = url.query_pairs().filter(|(key, _)| key == name).map(|(_, value)| value);
-            match (values.next(), values.next()) {
-                (Some(value), None) if !value.is_empty() => Ok(value.into_owned()),
-                _ => Err(Error::Invitation(missing)),
-            }
-        };
-        if part("v", "the version is missing")? != "1" {
+        let uri = Uri::parse(text, "activate").map_err(wrong)?;
+        if uri.part("v").map_err(wrong)? != "1" {
             return Err(Error::Invitation("it is of a newer version; update this program"));
         }
-        let root = URL_SAFE_NO_PAD
-            .decode(part("root", "the root key's fingerprint is missing")?.trim_end_matches('='))
-            .ok()
-            .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
-            .ok_or(Error::Invitation("the root key's fingerprint is not 32 bytes of base64url"))?;
         Ok(Self {
-            server: part("server", "the server is missing")?.parse()?,
-            clinic: part("clinic", "the clinic is missing")?,
-            code: part("code", "the code is missing")?,
-            root: RootFingerprint(root),
+            server: uri.part("server").map_err(wrong)?.parse()?,
+            clinic: uri.part("clinic").map_err(wrong)?,
+            code: uri.part("code").map_err(wrong)?,
+            root: RootFingerprint(uri.bytes("root").map_err(wrong)?),
         })
     }
+}
+
+fn wrong(problem: Problem) -> Error {
+    Error::Invitation(match problem {
+        Problem::Kind => "it does not begin with sigilo://activate",
+        Problem::Part("v") => "the version is missing",
+        Problem::Part("server") => "the server is missing",
+        Problem::Part("clinic") => "the clinic is missing",
+        Problem::Part("code") => "the code is missing",
+        Problem::Part(_) => "the root key's fingerprint is not 32 bytes of base64url",
+    })
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ mod client;
 mod clinic;
 mod contacts;
 mod conversations;
+mod devices;
 mod engine;
 mod env;
 mod error;
@@ -50,6 +51,7 @@ mod expiry;
 mod filters;
 mod history;
 mod invitation;
+mod link;
 mod marks;
 mod membership;
 mod message;
@@ -68,6 +70,7 @@ mod socket;
 #[cfg(test)]
 mod testing;
 mod titles;
+mod uri;
 
 pub use account::Proof;
 pub use activate::SecondFactorSetup;
@@ -78,6 +81,7 @@ pub use error::{Error, Result};
 pub use event::{ClientEvent, Events, TimelineNote};
 pub use filters::{Finding, SpamSign, review};
 pub use invitation::Invitation;
+pub use link::{LinkOptions, LinkText, Linking};
 pub use message::{
     ChainVerdict, NotAuthenticReason, Reactions, ReceiptVerdict, SealVerdict, ShownMessage, Verification,
     Version,

@@ -432,6 +432,7 @@ fn put_clinic(step: &crate::profile::Step, clinic: &Clinic) {
         clinic: "centro".into(),
         root: Base64Array(sigilo_seal::RootFingerprint::of(&clinic.root.public()).0),
         stage: Stage::Active,
+        link: None,
         attempt: None,
     })
     .unwrap();

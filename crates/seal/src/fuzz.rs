@@ -7,6 +7,7 @@ use sigilo_wire::{ConversationId, DeviceNumber, TenantId, UserId, seal::NewSeal}
 use crate::{
     content::{Content, ContentError},
     ed25519::Ed25519Public,
+    history_key::HistoryKeyEnvelope,
     identity::{IdentityPublicKey, KyberPublicKey, PreKeyPublic},
     link::LinkPackage,
     manifest::Manifest,
@@ -24,9 +25,10 @@ use crate::{
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("root_statement", root_statement),
     ("manifest", manifest),
+    ("history_key", history_key),
     ("link_package", link_package),
     ("receipt", receipt),
     ("envelope", envelope),
@@ -48,6 +50,13 @@ pub fn root_statement(data: &[u8]) {
 pub fn manifest(data: &[u8]) {
     if let Ok(manifest) = Manifest::decode(data) {
         assert_eq!(manifest.encode(), data);
+    }
+}
+
+/// [`HistoryKeyEnvelope::decode`].
+pub fn history_key(data: &[u8]) {
+    if let Ok(envelope) = HistoryKeyEnvelope::decode(data) {
+        assert_eq!(envelope.encode().as_slice(), data);
     }
 }
 

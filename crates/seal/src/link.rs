@@ -2,7 +2,7 @@
 //! hands the account over.
 //!
 //! ```text
-//! offer    link id (32 random bytes), SHA-256(ephemeral X-Wing public key), secret (32 random bytes), registration id
+//! offer    link id (16 random bytes), SHA-256(ephemeral X-Wing public key), secret (32 random bytes), registration id
 //! code     u64be(HKDF(secret, "sigilo/v1/link-code" || lp(link id) || lp(SHA-256(key)) || u32be(registration id), 8))
 //!          mod 10^15, as 15 digits
 //! package  "sigilo/v1/link-package" || lp(tenant) || lp(user) || u8(device) || lp(claim) || lp(identity private key)
@@ -20,7 +20,7 @@
 //! an offer put in the place of another shows another code; 15 digits are more than can be tried while one waits.
 
 use rand_core::CryptoRng;
-use sigilo_wire::{DeviceNumber, TenantId, Timestamp, UserId};
+use sigilo_wire::{DeviceNumber, LinkId, TenantId, Timestamp, UserId};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -43,7 +43,7 @@ const CODES: u64 = 1_000_000_000_000_000;
 #[derive(Clone, PartialEq, Eq)]
 pub struct LinkOffer {
     /// Where both meet on the server.
-    pub link_id: [u8; 32],
+    pub link_id: LinkId,
     /// SHA-256 of the key the package is to be sealed to.
     pub key_sha256: [u8; 32],
     /// libsignal's registration id of the new device.
@@ -59,7 +59,7 @@ impl LinkOffer {
     #[must_use]
     pub fn code(&self) -> String {
         let mut info = Writer::statement("sigilo/v1/link-code");
-        info.lp(&self.link_id).lp(&self.key_sha256).u32be(self.registration_id);
+        info.lp(self.link_id.as_bytes()).lp(&self.key_sha256).u32be(self.registration_id);
         let number = u64::from_be_bytes(*hkdf::<8>(self.secret.as_bytes(), &[info.as_bytes()])) % CODES;
         let (high, low) = (number / 100_000, number % 100_000);
         format!("{:05} {:05} {low:05}", high / 100_000, high % 100_000)
@@ -72,7 +72,7 @@ impl LinkOffer {
     }
 
     const fn shared(&self) -> PreShared<'_> {
-        PreShared { secret: self.secret.as_bytes(), id: &self.link_id }
+        PreShared { secret: self.secret.as_bytes(), id: self.link_id.as_bytes() }
     }
 }
 
@@ -318,7 +318,7 @@ mod tests {
 
     fn offer() -> LinkOffer {
         LinkOffer {
-            link_id: [4; 32],
+            link_id: LinkId::from_bytes([4; 16]),
             key_sha256: sha256(key().public().as_bytes()),
             registration_id: 77,
             secret: LinkSecret::from_bytes([5; 32]),
@@ -396,7 +396,7 @@ mod tests {
         let opening = LinkError::Opening(OpeningFailed);
         let wrong = LinkOffer { secret: LinkSecret::from_bytes([50; 32]), ..offer() };
         assert_eq!(refusal(&sealed, &wrong, &ACCOUNT), opening);
-        let wrong = LinkOffer { link_id: [50; 32], ..offer() };
+        let wrong = LinkOffer { link_id: LinkId::from_bytes([50; 16]), ..offer() };
         assert_eq!(refusal(&sealed, &wrong, &ACCOUNT), opening);
         for account in [
             LinkedAccount { tenant: TenantId::from_bytes([50; 16]), ..ACCOUNT },
@@ -475,7 +475,7 @@ mod tests {
             _ => byte.is_ascii_digit(),
         }));
         for other in [
-            LinkOffer { link_id: [50; 32], ..offer() },
+            LinkOffer { link_id: LinkId::from_bytes([50; 16]), ..offer() },
             LinkOffer { key_sha256: [50; 32], ..offer() },
             LinkOffer { registration_id: 78, ..offer() },
             LinkOffer { secret: LinkSecret::from_bytes([50; 32]), ..offer() },

@@ -137,6 +137,12 @@ impl Manifest {
         sha256(&self.encode())
     }
 
+    /// The manifest of the next version: the same devices and the same history key, until they are changed.
+    #[must_use]
+    pub fn follow(&self) -> Self {
+        Self { version: self.version.saturating_add(1), previous: Some(self.digest()), ..self.clone() }
+    }
+
     /// Signs the manifest with the user's identity.
     #[must_use]
     pub fn sign<R: CryptoRng + ?Sized>(&self, identity: &IdentitySecret, rng: &mut R) -> SignedManifest {

@@ -6,13 +6,15 @@ use std::{convert::Infallible, fs, path::PathBuf};
 
 use rand_core::{TryCryptoRng, TryRng};
 use serde_json::{Value, json};
-use sigilo_wire::{Base64, ConversationId, DeviceNumber, MessageId, SealId, TenantId, Timestamp, UserId};
+use sigilo_wire::{
+    Base64, ConversationId, DeviceNumber, LinkId, MessageId, SealId, TenantId, Timestamp, UserId,
+};
 
 use crate::{
-    ArchiveKey, Content, ContentKey, Context, Ed25519Secret, Envelope, IdentityPublicKey, IdentitySecret,
-    KeyPurpose, KyberPublicKey, LinkClaim, LinkOffer, LinkPackage, LinkSecret, LinkedContact, Manifest,
-    ManifestDevice, Member, PreKeyPublic, Receipt, Recipient, RecordSeal, RootFingerprint, RootStatement,
-    SealHeader, XWingSecret, key_check,
+    ArchiveKey, Content, ContentKey, Context, Ed25519Secret, Envelope, HistoryKeyEnvelope, IdentityPublicKey,
+    IdentitySecret, KeyPurpose, KyberPublicKey, LinkClaim, LinkOffer, LinkPackage, LinkSecret, LinkedContact,
+    Manifest, ManifestDevice, Member, PreKeyPublic, Receipt, Recipient, RecordSeal, RootFingerprint,
+    RootStatement, SealHeader, XWingSecret, key_check,
     link::LinkedAccount,
     message, padding,
     primitives::{hkdf, hmac_sha256, sha256},
@@ -189,7 +191,7 @@ fn manifest_vectors() {
 fn link_vectors() {
     let key = XWingSecret::from_seed([0x1b; 32]);
     let offer = LinkOffer {
-        link_id: [0x51; 32],
+        link_id: LinkId::from_bytes([0x51; 16]),
         key_sha256: sha256(key.public().as_bytes()),
         registration_id: 1_002,
         secret: LinkSecret::from_bytes([0x52; 32]),
@@ -228,7 +230,7 @@ fn link_vectors() {
     agree(
         "link",
         &json!({
-            "key_seed": b64([0x1b; 32]), "link_id": b64([0x51; 32]), "key_sha256": b64(offer.key_sha256),
+            "key_seed": b64([0x1b; 32]), "link_id": offer.link_id, "key_sha256": b64(offer.key_sha256),
             "registration_id": 1_002, "secret": b64([0x52; 32]), "code": offer.code(),
             "tenant": TENANT, "user": USER, "manifest_version": 2, "device": 2, "claim": b64([0x54; 32]),
             "identity_private_key_clamped": b64(*identity().to_bytes()), "root": b64(package.root.as_bytes()),
@@ -240,6 +242,15 @@ fn link_vectors() {
             "package": b64(&*package.encode()), "random": b64([0x25; 64]),
             "enc": b64(&sealed.enc), "ct": b64(&sealed.ct),
         }),
+    );
+}
+
+#[test]
+fn history_key_vectors() {
+    let sent = HistoryKeyEnvelope { key: history(), created_at: NOW };
+    agree(
+        "history_key",
+        &json!({"seed": b64([0x13; 32]), "created_at": NOW, "plaintext": b64(&*sent.encode())}),
     );
 }
 

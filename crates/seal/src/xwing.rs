@@ -56,7 +56,7 @@ pub struct PreShared<'a> {
     /// The secret.
     pub secret: &'a [u8; 32],
     /// Its name.
-    pub id: &'a [u8; 32],
+    pub id: &'a [u8; 16],
 }
 
 impl std::fmt::Debug for PreShared<'_> {

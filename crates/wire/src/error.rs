@@ -71,6 +71,8 @@ codes! {
     InvalidTotp = "invalid_totp", "The code is wrong or was used before. Wait for the next one, and check this device's clock.";
     /// An invitation that is unknown, used or expired; not said which.
     InvalidInvitation = "invalid_invitation", "This invitation is not valid (any more). Ask the clinic for a new one.";
+    /// A claim to a linked device that is unknown, used or expired; not said which.
+    InvalidLink = "invalid_link", "This link is not valid (any more). Begin again on both devices.";
     /// A code for a new password that is unknown, used or expired; not said which.
     InvalidReset = "invalid_reset", "This code for a new password is not valid (any more). Ask the clinic for a new one.";
     // 403

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Base64, ConversationId, Timestamp, UserId,
+    Base64, ConversationId, DeviceNumber, Timestamp, UserId,
     mark::ReadUpTo,
     message::{EnvelopeType, Message, MessageKind, SendMessage, words},
     presence::{SetStatus, Typing},
@@ -168,6 +168,19 @@ pub struct ManifestChanged {
     pub user_id: UserId,
     /// Its version.
     pub version: u32,
+    /// On the user's other devices, when the manifest has a new history key: the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_key: Option<SentHistoryKey>,
+}
+
+/// A history key that one device of a user sends to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SentHistoryKey {
+    /// The device that made the manifest.
+    pub device_id: DeviceNumber,
+    /// The key, encrypted in the session between the two.
+    pub envelope: Envelope,
 }
 
 /// `data` of `keys_low`: what is left of the device's one-time keys.

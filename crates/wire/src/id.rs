@@ -86,6 +86,10 @@ ids! {
     RelationshipId,
     /// An invitation to activate an account.
     InvitationId,
+    /// Where a new device and the one that links it meet: 128 random bits of the new device, without a time.
+    LinkId,
+    /// A reset of somebody's identity, asked for by one person of the clinic and approved by another.
+    IdentityResetId,
     /// A family of refresh tokens: all that descend from one login.
     TokenFamilyId,
     /// An entry of the audit log.

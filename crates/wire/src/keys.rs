@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Base64, Base64Array, DeviceNumber, Timestamp, UserId};
+use crate::{Base64, Base64Array, DeviceNumber, Timestamp, UserId, message::RecipientEnvelope};
 
 /// An identity key: libsignal's serialization, type byte 0x05 and 32 bytes.
 pub type IdentityKeyBytes = Base64Array<33>;
@@ -136,6 +136,31 @@ pub struct SignedManifest {
     /// The identity key's XEdDSA signature of the statement.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
     pub signature: SignatureBytes,
+}
+
+/// PUT /api/devices/manifest/
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PutManifest {
+    /// The statement's bytes (protocol, "Device manifest").
+    pub statement: Base64,
+    /// The identity key's XEdDSA signature of the statement.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub signature: SignatureBytes,
+    /// With a new history key: the key for each other device of the user that the manifest names, encrypted in the
+    /// session with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history_key_envelopes: Vec<RecipientEnvelope>,
+}
+
+impl PutManifest {
+    /// Without a new history key.
+    #[must_use]
+    pub fn of(manifest: SignedManifest) -> Self {
+        let SignedManifest { statement, signature } = manifest;
+        Self { statement, signature, history_key_envelopes: Vec::new() }
+    }
 }
 
 /// GET /api/keys/{user_id}/manifest/ and the answer of PUT /api/devices/manifest/: who somebody's devices are,

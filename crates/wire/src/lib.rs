@@ -12,6 +12,7 @@ pub mod event;
 pub mod fold;
 pub mod id;
 pub mod keys;
+pub mod link;
 pub mod mark;
 pub mod message;
 pub mod mfa;

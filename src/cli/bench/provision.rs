@@ -12,7 +12,7 @@ use sigilo_wire::{
     Base64Array, ConversationId, DeviceId, DeviceNumber, Role, SealId, TenantId, UserId,
     account::{Activate, DeviceKind, NewDevice},
     conversation::{ConversationMetadata, ConversationType, CreateConversation},
-    keys::{KyberPreKey, PutIdentity, PutKeys, SignedPreKey},
+    keys::{KyberPreKey, PutIdentity, PutKeys, PutManifest, SignedPreKey},
 };
 
 use super::progress::Progress;
@@ -244,7 +244,8 @@ async fn publish(app: &App, person: &Person, rng: &mut ChaCha20Rng) -> Result<()
         devices: vec![device],
     };
     let grant = keys::authorize_own(app, ctx).await?;
-    keys::put_manifest(app, ctx, grant, (&manifest.sign(&person.identity, rng)).into()).await?;
+    let manifest = PutManifest::of((&manifest.sign(&person.identity, rng)).into());
+    keys::put_manifest(app, ctx, grant, manifest).await?;
     Ok(())
 }
 

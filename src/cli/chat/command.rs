@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sigilo_wire::{
-    Timestamp,
+    DeviceNumber, Timestamp,
     presence::{PresenceStatus, PrivacyChange},
 };
 
@@ -58,6 +58,14 @@ pub(super) enum Command {
     Status(PresenceStatus),
     /// What others may notice, and what to change of it.
     Privacy(PrivacyChange),
+    /// The account's devices.
+    Devices,
+    /// Remove one of them, by its number.
+    RemoveDevice(DeviceNumber),
+    /// What a new device shows: links it once it is approved.
+    Link(String),
+    /// The passphrase of this profile: the codes are equal.
+    Approve(String),
     /// Who am I, and which root is pinned.
     Me,
     /// What can be typed.
@@ -104,6 +112,10 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
     ("/typing", "", "let the others know that you are typing; a terminal does so by itself"),
     ("/status", "online, away or busy", "how you are shown to those you write to"),
     ("/privacy", "[WHAT on|off]", "what others notice of you, and you of them: typing, presence, last-seen"),
+    ("/devices", "", "the devices of your account"),
+    ("/remove-device", "NUMBER", "end one of them: it gets nothing any more"),
+    ("/link", "TEXT", "link a new device: what it shows after --link"),
+    ("/approve", "PASSPHRASE", "it shows the same code as this one: this profile's passphrase links it"),
     ("/me", "", "your account, and the clinic's root key to compare with the card at reception"),
     ("/help", "", "this list"),
     ("/quit", "", "leave"),
@@ -160,6 +172,13 @@ pub(super) fn parse(line: &str) -> Option<Command> {
             _ => Command::Wrong("/status needs online, away or busy".to_owned()),
         },
         "privacy" => privacy(argument),
+        "devices" => Command::Devices,
+        "remove-device" => match argument.parse() {
+            Ok(number) => Command::RemoveDevice(number),
+            Err(_) => Command::Wrong("/remove-device needs a device's number: /devices".to_owned()),
+        },
+        "link" => needed(Command::Link),
+        "approve" => needed(Command::Approve),
         "me" => Command::Me,
         "help" => Command::Help,
         "quit" | "exit" => Command::Quit,
@@ -243,6 +262,7 @@ mod tests {
             ("/mfa on", Some(Command::MfaEnroll)),
             ("/mfa off", Some(Command::MfaDisable)),
             ("/mfa 123 456", Some(Command::MfaConfirm("123 456".into()))),
+            ("/link sigilo://link?v=1", Some(Command::Link("sigilo://link?v=1".into()))),
             ("/prove 123456", Some(Command::Prove("123456".into()))),
             ("/history 5", Some(Command::History(5))),
             ("/schedule", Some(Command::Scheduled)),

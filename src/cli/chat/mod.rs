@@ -1,6 +1,7 @@
 //! `sigilo chat`: one profile, one device, in a terminal or as lines of JSON for programs.
 
 mod command;
+mod devices;
 mod enrol;
 mod input;
 mod output;
@@ -24,7 +25,7 @@ use screen::Screen;
 /// The interactive client: one profile is one device, its keys encrypted at rest.
 #[derive(Debug, Args)]
 pub struct Chat {
-    /// The server, to compare with the invitation's.
+    /// The server: of a new device to link, or to compare with the invitation's.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
     /// The profile's folder; made at the activation.
@@ -36,6 +37,9 @@ pub struct Chat {
     /// The account's e-mail address: goes on with an activation whose answer was lost more than a day ago.
     #[arg(long, value_name = "ADDRESS", requires = "activate")]
     email: Option<String>,
+    /// Links this new device to the account of another one: shows what that one's /link needs, and waits.
+    #[arg(long, requires = "server", conflicts_with_all = ["activate", "login"])]
+    link: bool,
     /// Logs in with this e-mail address: for a device that was logged out, or as a fresh proof of who you are.
     #[arg(long, value_name = "EMAIL", conflicts_with = "activate")]
     login: Option<String>,
@@ -69,6 +73,7 @@ impl Chat {
         let passphrase = self.passphrase()?;
         let opened = match invitation {
             Some(invitation) => self.activate(invitation, &passphrase, &self.password()?).await,
+            None if self.link => self.link(&passphrase).await,
             None => Client::open(self.file(), unlock(&passphrase), OpenOptions::default()).await,
         };
         let client = match opened {
@@ -96,6 +101,10 @@ impl Chat {
         self.profile.join("profile.db")
     }
 
+    fn make_folder(&self) -> Result<(), ClientError> {
+        std::fs::create_dir_all(&self.profile).map_err(|error| ClientError::Profile(error.to_string()))
+    }
+
     fn invitation(&self) -> Result<Option<Invitation>, ClientError> {
         let Some(text) = &self.activate else { return Ok(None) };
         let invitation: Invitation = text.parse()?;
@@ -113,7 +122,7 @@ impl Chat {
         passphrase: &str,
         password: &str,
     ) -> Result<Client, ClientError> {
-        std::fs::create_dir_all(&self.profile).map_err(|error| ClientError::Profile(error.to_string()))?;
+        self.make_folder()?;
         let mut options = ActivateOptions::new(password);
         options.device_name.clone_from(&self.device_name);
         options.email.clone_from(&self.email);
@@ -144,7 +153,7 @@ impl Chat {
     }
 
     fn passphrase(&self) -> Result<Zeroizing<String>> {
-        let question = if self.activate.is_some() && !self.file().exists() {
+        let question = if (self.activate.is_some() || self.link) && !self.file().exists() {
             Question::New("New passphrase, for what this device keeps: ")
         } else {
             Question::Known("Passphrase of this profile: ")

@@ -10,7 +10,8 @@ use sigilo_client::{
 };
 use sigilo_seal::{ContentBody, RootFingerprint};
 use sigilo_wire::{
-    ClientMessageId, ConversationId, MessageId, Role, Timestamp, UserId,
+    ClientMessageId, ConversationId, DeviceNumber, MessageId, Role, Timestamp, UserId,
+    account::Device,
     conversation::{Contact, ConversationSettings, Participant, ParticipantRole},
     mark::ReadPosition,
     message::{DeliveryStatus, Priority},
@@ -106,6 +107,16 @@ pub(super) enum Output {
     Privacy(Privacy),
     /// Who is typing is proven.
     Proven { until: Timestamp },
+    /// What a new device shows to an old one.
+    Link { text: String, code: String },
+    /// What the old one shows before it links the new one.
+    LinkCode { code: String },
+    /// A device was linked.
+    Linked { device: DeviceNumber },
+    /// The account's devices.
+    Devices { results: Vec<Device> },
+    /// The account's messaging devices are others now.
+    DevicesChanged { added: Vec<DeviceNumber>, removed: Vec<DeviceNumber> },
     /// Something worth knowing.
     Note { text: String },
     /// Something that may be a fault or a fraud.

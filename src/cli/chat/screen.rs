@@ -7,7 +7,10 @@ use std::{
 
 use rustyline::ExternalPrinter;
 use sigilo_client::{ChainVerdict, ReceiptVerdict, SealVerdict, Verification};
-use sigilo_wire::message::{DeliveryStatus, Priority};
+use sigilo_wire::{
+    DeviceNumber,
+    message::{DeliveryStatus, Priority},
+};
 
 use super::{
     command::HELP,
@@ -204,6 +207,40 @@ impl Screen {
                 self.set(Style::Faint, &format!("· typing: {typing}; presence: {presence}; last-seen: {seen}. What you hide you do not see of others either."))
             }
             Output::Proven { until } => self.set(Style::Good, &format!("✓ proven until {until}")),
+            Output::Link { text, code } => {
+                // Without a picture there is still the text.
+                let picture = qr::terminal(text).unwrap_or_default();
+                format!(
+                    "{picture}\n{text}\n\n{}\n{}",
+                    self.set(Style::Strong, &format!("code {code}")),
+                    self.set(Style::Warning, "Show this to your other device and to nobody else: /link TEXT there, and compare the code."),
+                )
+            }
+            Output::LinkCode { code } => format!(
+                "{}\n{}",
+                self.set(Style::Strong, &format!("code {code}")),
+                self.set(Style::Warning, "Does the new device show the same code? Then /approve PASSPHRASE, with this profile's. Otherwise stop: somebody is between the two."),
+            ),
+            Output::Linked { device } => self.set(Style::Good, &format!("✓ the new device is number {device}")),
+            Output::Devices { results } => lines(results.iter().map(|device| {
+                let number = device.device_id.map_or_else(|| "session".to_owned(), |number| format!("device {number}"));
+                let here = if device.current { ", this one" } else { "" };
+                let seen = self.set(Style::Faint, &format!("{number}{here}, last used {}", device.last_seen_at));
+                format!("  {} {seen}", self.set(Style::Strong, if device.name.is_empty() { "(no name)" } else { &device.name }))
+            })),
+            Output::DevicesChanged { added, removed } => {
+                let list = |numbers: &[DeviceNumber]| {
+                    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                };
+                let mut parts = Vec::new();
+                if !added.is_empty() {
+                    parts.push(format!("device {} was linked to your account", list(added)));
+                }
+                if !removed.is_empty() {
+                    parts.push(format!("device {} was removed from your account", list(removed)));
+                }
+                self.set(Style::Warning, &format!("! {}. Was it not you? /devices, and tell the clinic.", parts.join("; ")))
+            }
             Output::Note { text } => self.set(Style::Faint, &format!("· {text}")),
             Output::Warning { text } => self.set(Style::Warning, &format!("! {text}")),
             Output::Help => lines(HELP.iter().chain(talk::HELP).map(|(name, argument, meaning)| {

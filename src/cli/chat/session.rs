@@ -10,7 +10,7 @@ use std::{
 };
 
 use sigilo_client::{
-    Client, ClientEvent, Error as ClientError, Proof, ReceiptVerdict, SendOptions, ShownMessage,
+    Client, ClientEvent, Error as ClientError, LinkText, Proof, ReceiptVerdict, SendOptions, ShownMessage,
     TimelineNote, review,
 };
 use sigilo_seal::{Content, content::Profile};
@@ -36,9 +36,9 @@ use crate::{
 /// How long somebody is typing who does not say so again.
 const TYPING: Duration = Duration::from_secs(6);
 
-struct Session {
-    client: Client,
-    screen: Screen,
+pub(super) struct Session {
+    pub(super) client: Client,
+    pub(super) screen: Screen,
     me: UserId,
     /// The conversations last listed, in their order.
     listed: Vec<Conversation>,
@@ -50,6 +50,8 @@ struct Session {
     restoring: Restoring,
     /// What waits for `/send`, because of what the local filters found in its text.
     held: Option<Command>,
+    /// A device whose code is shown, until it is approved.
+    pub(super) linking: Option<LinkText>,
     /// People met so far, for names.
     people: Vec<(UserId, String)>,
     /// Whether it was said that there is no connection. Every attempt that fails is an event.
@@ -82,6 +84,7 @@ pub(super) async fn run(
         oldest_shown: None,
         restoring,
         held: None,
+        linking: None,
         people: Vec::new(),
         offline: false,
         waiting: HashMap::new(),
@@ -220,6 +223,13 @@ impl Session {
                 let shown = self.client.set_privacy(change).await?;
                 self.screen.show(&Output::Privacy(shown));
             }
+            Command::Devices => self.show_devices().await?,
+            Command::RemoveDevice(number) => {
+                self.client.remove_device(number).await?;
+                self.show_devices().await?;
+            }
+            Command::Link(text) => self.read_link(&text)?,
+            Command::Approve(passphrase) => self.approve_link(&passphrase).await?,
             Command::Me => {
                 let (me, root) = (self.client.me().await?, self.client.root_fingerprint().await?);
                 self.screen.show(&Output::ready(&me, &root));
@@ -364,6 +374,7 @@ impl Session {
                 }
                 return;
             }
+            ClientEvent::DevicesChanged { added, removed } => Output::DevicesChanged { added, removed },
             ClientEvent::QueueTruncated => {
                 self.restore();
                 Output::Note {

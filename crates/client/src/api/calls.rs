@@ -3,11 +3,12 @@
 use reqwest::Method;
 use serde::de::IgnoredAny;
 use sigilo_wire::{
-    ConversationId, DeviceNumber, SealId, UserId,
-    account::{ChangePassword, Login, Me, ResetPassword, Tokens, UpdateMe},
+    ConversationId, DeviceId, DeviceNumber, LinkId, SealId, UserId,
+    account::{ChangePassword, Device, DeviceList, Login, Me, ResetPassword, Tokens, UpdateMe},
     conversation::{ContactList, Conversation, ConversationList, CreateConversation},
     event::EventList,
-    keys::{CheckKeys, Clinic, KeyBundles, KeyCounts, PutIdentity, PutKeys, SignedManifest, UserManifest},
+    keys::{CheckKeys, Clinic, KeyBundles, KeyCounts, PutIdentity, PutKeys, PutManifest, UserManifest},
+    link::{ApproveLink, BeginLink, ClaimLink, LinkState, OfferLinkKey, OwnLink},
     message::{Accepted, MessageList, SendMessage},
     mfa::{ConfirmMfa, Enrolment, MfaStatus, RecoveryCodes, Verified, VerifyMfa},
     seal::{NewSeal, ReportSeal, SealList},
@@ -84,6 +85,46 @@ impl Api {
         self.get("/api/clinic/").await
     }
 
+    pub(crate) async fn devices(&self) -> Result<Vec<Device>> {
+        let list: DeviceList = self.get("/api/devices/").await?;
+        Ok(list.results)
+    }
+
+    pub(crate) async fn remove_device(&self, device: DeviceId) -> Result<()> {
+        let path = format!("/api/devices/{device}/");
+        let _: IgnoredAny = self.call::<(), _>(&Method::DELETE, &path, None, None, Auth::Token).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn begin_link(&self, request: &BeginLink) -> Result<OwnLink> {
+        self.send(Method::POST, "/api/devices/link/", request).await
+    }
+
+    pub(crate) async fn own_link(&self) -> Result<OwnLink> {
+        self.get("/api/devices/link/").await
+    }
+
+    pub(crate) async fn link_state(&self, link: LinkId) -> Result<LinkState> {
+        self.attempt(&Method::GET, &format!("/api/devices/link/{link}/"), None, None, None).await
+    }
+
+    pub(crate) async fn offer_link_key(&self, link: LinkId, key: &OfferLinkKey) -> Result<()> {
+        let path = format!("/api/devices/link/{link}/key/");
+        let _: IgnoredAny = self.call(&Method::PUT, &path, Some(key), None, Auth::None).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn approve_link(&self, link: LinkId, approval: &ApproveLink) -> Result<()> {
+        let path = format!("/api/devices/link/{link}/approve/");
+        let _: IgnoredAny = self.send(Method::POST, &path, approval).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn claim_link(&self, link: LinkId, claim: &ClaimLink) -> Result<Tokens> {
+        let path = format!("/api/devices/link/{link}/claim/");
+        self.call(&Method::POST, &path, Some(claim), None, Auth::None).await
+    }
+
     pub(crate) async fn put_identity(&self, request: &PutIdentity) -> Result<()> {
         let _: IgnoredAny = self.send(Method::PUT, "/api/keys/identity/", request).await?;
         Ok(())
@@ -103,7 +144,7 @@ impl Api {
         Ok(())
     }
 
-    pub(crate) async fn put_manifest(&self, manifest: &SignedManifest) -> Result<()> {
+    pub(crate) async fn put_manifest(&self, manifest: &PutManifest) -> Result<()> {
         let _: IgnoredAny = self.send(Method::PUT, "/api/devices/manifest/", manifest).await?;
         Ok(())
     }

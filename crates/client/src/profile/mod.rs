@@ -85,6 +85,15 @@ impl Profile {
         Ok(Self { cipher: Cipher::open(unlock, &header)?, store, env })
     }
 
+    /// Whether `unlock` opens this profile.
+    ///
+    /// # Errors
+    /// [`Error::WrongPassphrase`].
+    pub(crate) async fn check(&self, unlock: &Unlock) -> Result<()> {
+        let header = self.store.header().await?.ok_or(Error::NotActivated)?;
+        Cipher::open(unlock, &header).map(drop)
+    }
+
     /// What is on disk under `key`.
     pub(crate) async fn get<R: Record>(&self, key: &[u8]) -> Result<Option<R>> {
         self.read(R::TABLE, &self.cipher.lookup(R::TABLE, key)).await

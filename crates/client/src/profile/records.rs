@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sigilo_seal::{Commitment, IdentityPublicKey, KeyId, KeyPurpose, XWingPublic};
 use sigilo_wire::{
-    Base64, Base64Array, ClientMessageId, ConversationId, DeviceId, DeviceNumber, MessageId, Role, SealId,
-    TenantId, Timestamp, UserId,
+    Base64, Base64Array, ClientMessageId, ConversationId, DeviceId, DeviceNumber, LinkId, MessageId, Role,
+    SealId, TenantId, Timestamp, UserId,
     conversation::Conversation,
     keys::{SignedManifest, SignedRootStatement},
     message::{Message, SendMessage},
@@ -29,6 +29,8 @@ pub(crate) const ONLY: &[u8] = b"";
 pub(crate) enum Stage {
     /// The server may have used up the invitation.
     Invited,
+    /// The package of an old device is here.
+    Linked,
     /// The tokens are here, the account is known.
     Admitted,
     /// The clinic's root is checked against the pin, keys are made.
@@ -53,6 +55,20 @@ pub(crate) struct Home {
     /// The activation request that may have reached the server: repeated as it is.
     #[serde(default)]
     pub(crate) attempt: Option<Attempt>,
+    /// The link that made this device, until it is active.
+    #[serde(default)]
+    pub(crate) link: Option<PendingLink>,
+}
+
+/// A link whose package is here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PendingLink {
+    pub(crate) link_id: LinkId,
+    /// For what the server gives the tokens.
+    pub(crate) claim: SecretBytes,
+    /// The number the old device gave this one.
+    pub(crate) device: DeviceNumber,
+    pub(crate) device_name: String,
 }
 
 /// An activation request under way.
@@ -98,6 +114,14 @@ pub(crate) struct OwnIdentity {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct OwnHistoryKey {
     pub(crate) key_id: KeyId,
+    pub(crate) seed: SecretBytes,
+    pub(crate) created_at: Timestamp,
+}
+
+/// A device that is being removed, and the history key that takes the place of the one it knows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Removal {
+    pub(crate) device: DeviceNumber,
     pub(crate) seed: SecretBytes,
     pub(crate) created_at: Timestamp,
 }
@@ -434,6 +458,7 @@ records! {
     StoredTokens in "tokens": |r| key ONLY.to_vec();
     OwnIdentity in "identity": |r| key ONLY.to_vec();
     OwnHistoryKey in "history_key": |r| key r.key_id.as_bytes().to_vec(), position r.created_at.micros();
+    Removal in "removal": |r| key ONLY.to_vec();
     Session in "session": |r| key session_key(r.user, r.device), owner r.user.as_bytes().to_vec();
     OneTimePreKey in "pre_key": |r| key r.id.to_be_bytes().to_vec(), position r.created_at.micros();
     SignedPreKey in "signed_pre_key": |r| key r.id.to_be_bytes().to_vec(), position r.created_at.micros();

@@ -146,6 +146,7 @@ fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         }],
         identity: identity.clone(),
     };
+    let sent = HistoryKeyEnvelope { key: XWingSecret::from_seed([19; 32]), created_at: at };
     let file = br#"{"v":1,"files":[{"file_id":"01010101-0101-0101-0101-010101010101","key":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","name":"a","mime":"b","size":1,"sha256":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="}]}"#;
     vec![
         ("root_statement", "records", root(KeyPurpose::Records, history.as_bytes().to_vec())),
@@ -153,6 +154,7 @@ fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("root_statement", "label-only", b"sigilo/v1/root-statement".to_vec()),
         ("manifest", "second", manifest.encode()),
         ("manifest", "first", Manifest { version: 1, previous: None, ..manifest }.encode()),
+        ("history_key", "one", sent.encode().to_vec()),
         ("link_package", "one-of-each", package.encode().to_vec()),
         ("receipt", "one-policy", receipt.encode()),
         ("envelope", "message", envelope.encode().to_vec()),

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use sigilo_wire::{
     ErrorBody, UserId,
-    keys::{SignedManifest, UserManifest},
+    keys::{PutManifest, UserManifest},
 };
 
 use crate::{
@@ -18,16 +18,18 @@ use crate::{
 /// Publish the next device manifest.
 ///
 /// It is signed by the identity key, follows the version in force, and names exactly the user's devices with
-/// published keys. The manifest in force is accepted again.
-#[utoipa::path(put, path = "/api/devices/manifest/", tag = "Keys", request_body = SignedManifest,
+/// published keys. The manifest in force is accepted again. Without a device that was in it, it has a new history
+/// key, which the other devices get in their envelopes.
+#[utoipa::path(put, path = "/api/devices/manifest/", tag = "Keys", request_body = PutManifest,
     responses((status = 200, description = "The manifest in force.", body = UserManifest),
+              (status = 400, description = "`invalid_field`: envelopes for others than its devices.", body = ErrorBody),
               (status = 403, description = "`forbidden` on a session device.", body = ErrorBody),
               (status = 409, description = "`manifest_conflict` with `current_version`; `keys_missing` before the identity key.", body = ErrorBody),
               (status = 422, description = "`invalid_manifest`, with `missing`, `extra` and `stale` devices; `invalid_signature`.", body = ErrorBody)))]
 pub(super) async fn put_manifest(
     State(app): State<SharedApp>,
     Authenticated(ctx): Authenticated,
-    ApiJson(request): ApiJson<SignedManifest>,
+    ApiJson(request): ApiJson<PutManifest>,
 ) -> ApiResult<Json<UserManifest>> {
     let grant = keys::authorize_own(&app, &ctx).await?;
     Ok(Json(keys::put_manifest(&app, &ctx, grant, request).await?))

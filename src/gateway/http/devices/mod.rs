@@ -1,5 +1,7 @@
 //! /api/devices/
 
+mod link;
+
 use axum::{Json, extract::State, http::StatusCode};
 use sigilo_wire::{DeviceId, ErrorBody, account::DeviceList};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -16,7 +18,7 @@ use crate::{
 
 /// The area's routes.
 pub(super) fn routes() -> OpenApiRouter<SharedApp> {
-    OpenApiRouter::new().routes(routes!(list_devices)).routes(routes!(delete_device))
+    OpenApiRouter::new().routes(routes!(list_devices)).routes(routes!(delete_device)).merge(link::routes())
 }
 
 /// The own devices, oldest first.

@@ -1,0 +1,187 @@
+//! Removing a device: the server cuts it off, and the devices that stay get a new history key through their sessions.
+//!
+//! What was begun is on disk: a removal cut anywhere is finished by the next upkeep.
+
+use sigilo_seal::{HistoryKeyEnvelope, Manifest, XWingSecret};
+use sigilo_wire::{
+    Base64, Base64Array, DeviceNumber, ErrorCode,
+    account::Device,
+    event::{ManifestChanged, SentHistoryKey, ServerFrame},
+    keys::PutManifest,
+    message::RecipientEnvelope,
+};
+
+use crate::{
+    Client, Error, Result,
+    client::call,
+    contacts::DeviceHints,
+    engine::Engine,
+    event::ClientEvent,
+    profile::{
+        history_keys,
+        records::{Contact, ContactHistoryKey, ONLY, OwnIdentity, Removal, SecretBytes},
+    },
+    sessions,
+};
+
+/// How often a manifest is signed anew because another came first.
+const ATTEMPTS: u32 = 4;
+/// What a device shows that was not given the account's newest history key.
+const WITHOUT_KEY: &str = "this device was not given the account's new history key: it receives messages, but cannot \
+                           check their record seals. Remove it and link it again";
+
+impl Client {
+    /// Removes another device of this account: its tokens end, it gets no more messages, and what is said from now on
+    /// is sealed to a new history key, which it does not have. What it has read before it keeps; a lost or stolen
+    /// device takes a new identity, which the clinic gives.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when the account has no such messaging device, [`Error::Content`] for this one;
+    /// [`Error::Server`] with `step_up_required` ([`Client::prove`] first); those of the connection and the profile,
+    /// after which the removal goes on by itself if the server has cut the device off.
+    pub async fn remove_device(&self, device: DeviceNumber) -> Result<()> {
+        call!(self, engine => engine.remove_device(device).await)
+    }
+}
+
+impl Engine {
+    async fn remove_device(&self, device: DeviceNumber) -> Result<()> {
+        if device == self.account()?.device {
+            return Err(Error::Content("a device is removed from another one of the account"));
+        }
+        let listed = self.api.devices().await?;
+        let removed = listed.iter().find(|listed| listed.device_id == Some(device));
+        let id = removed.ok_or(Error::Unknown("this device"))?.id;
+        let key = XWingSecret::generate(&mut self.env.rng());
+        let seed = SecretBytes(key.seed().to_vec());
+        self.profile.put(&Removal { device, seed, created_at: self.env.now() }).await?;
+        match self.api.remove_device(id).await {
+            Err(error) if !error.is_transient() && error.code() != Some(ErrorCode::NotFound) => {
+                self.forget_removal().await?;
+                Err(error)
+            }
+            // Whether a lost request arrived is seen in the list.
+            Err(error) if error.is_transient() => {
+                self.upkeep_soon();
+                Err(error)
+            }
+            _ => self.finish_removal().await,
+        }
+    }
+
+    /// Publishes the manifest without a device that the server has cut off, if that is still to be done.
+    pub(crate) async fn finish_removal(&self) -> Result<()> {
+        let Some(removal) = self.profile.get::<Removal>(ONLY).await? else { return Ok(()) };
+        let listed = self.api.devices().await?;
+        if listed.iter().any(|device| device.device_id == Some(removal.device)) {
+            return self.forget_removal().await;
+        }
+        let key = XWingSecret::from_seed(removal.seed.key()?);
+        for _ in 0..ATTEMPTS {
+            let current = self.own_manifest().await?;
+            if current.device(removal.device).is_none() {
+                return self.forget_removal().await;
+            }
+            let next = without_removed(&current, &listed, &key);
+            match self.publish_rotation(&next, &key, &removal).await {
+                Err(error) if error.code() == Some(ErrorCode::ManifestConflict) => {}
+                answer => answer?,
+            }
+        }
+        Err(Error::contact(self.account()?.user, "the manifest keeps changing"))
+    }
+
+    /// Keeps the new history key, seals it to the devices that stay, and publishes the manifest that names it.
+    async fn publish_rotation(&self, next: &Manifest, key: &XWingSecret, removal: &Removal) -> Result<()> {
+        let account = self.account()?;
+        let known: Option<Contact> = self.profile.get(account.user.as_bytes()).await?;
+        let mut own = known.ok_or(Error::NotActivated)?;
+        own.devices.retain(|device| next.device(device.device).is_some());
+        let own = self.open_sessions(own, &DeviceHints::default()).await?;
+        let step = self.profile.step();
+        let key_id = history_keys::keep(&step, key, removal.created_at)?;
+        step.put(&ContactHistoryKey { user: account.user, key_id, public_key: key.public() })?;
+        sessions::forget(&step, account.user, removal.device);
+        let plaintext = HistoryKeyEnvelope { key: key.clone(), created_at: removal.created_at }.encode();
+        let mut history_key_envelopes: Vec<RecipientEnvelope> = Vec::new();
+        for device in self.other_devices(&own)? {
+            let (number, registration) = (device.device, device.registration_id);
+            let envelope =
+                sessions::encrypt(&step, account.user, number, registration, &plaintext, &self.env);
+            history_key_envelopes.push(envelope.await?);
+        }
+        step.commit().await?;
+        let signed = next.sign(&self.identity().await?, &mut self.env.rng());
+        let request = PutManifest {
+            statement: Base64(signed.statement),
+            signature: Base64Array(signed.signature),
+            history_key_envelopes,
+        };
+        self.api.put_manifest(&request).await
+    }
+
+    async fn forget_removal(&self) -> Result<()> {
+        let step = self.profile.step();
+        step.delete::<Removal>(ONLY);
+        step.commit().await
+    }
+
+    /// Uses the history key of the user's newest manifest from now on, if this device has it.
+    pub(crate) async fn settle_history_key(&self, manifest: &Manifest) -> Result<()> {
+        let key_id = manifest.history_key_id();
+        let Some(own) = self.profile.get::<OwnIdentity>(ONLY).await? else { return Ok(()) };
+        if own.history_key_id == key_id || history_keys::find(&self.profile, key_id).await?.is_none() {
+            return Ok(());
+        }
+        self.profile.put(&OwnIdentity { history_key_id: key_id, ..own }).await
+    }
+
+    /// Takes the new history key that another device of the user has sent with its manifest.
+    pub(crate) async fn take_history_key(&self, frame: &ServerFrame) -> Result<()> {
+        let changed: ManifestChanged =
+            serde_json::from_value(frame.data.clone()).map_err(|error| Error::Answer(error.to_string()))?;
+        let Some(sent) = changed.history_key else { return Ok(()) };
+        let me = self.account()?.user;
+        let manifest = self.own_manifest().await?;
+        // It came before, or a newer one did.
+        if history_keys::find(&self.profile, manifest.history_key_id()).await?.is_some() {
+            return Ok(());
+        }
+        match self.open_history_key(&sent).await {
+            Ok(()) => self.settle_history_key(&manifest).await?,
+            Err(error @ Error::Profile(_)) => return Err(error),
+            Err(_) => {
+                let clean = self.profile.step();
+                sessions::set_aside(&clean, me, sent.device_id).await?;
+                clean.commit().await?;
+            }
+        }
+        if history_keys::find(&self.profile, manifest.history_key_id()).await?.is_none() {
+            self.tell(ClientEvent::Warning { reason: WITHOUT_KEY.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Opens it in the session with the device that sent it, and keeps it; the session is advanced with it.
+    async fn open_history_key(&self, sent: &SentHistoryKey) -> Result<()> {
+        let me = self.account()?.user;
+        let step = self.profile.step();
+        let opened = sessions::decrypt(&step, me, sent.device_id, &sent.envelope, &self.env).await?;
+        if opened.identity != self.identity().await?.public() {
+            return Err(Error::contact(me, "a history key came from another identity"));
+        }
+        let sent =
+            HistoryKeyEnvelope::decode(&opened.plaintext).map_err(|error| Error::contact(me, error))?;
+        let key_id = history_keys::keep(&step, &sent.key, sent.created_at)?;
+        step.put(&ContactHistoryKey { user: me, key_id, public_key: sent.key.public() })?;
+        step.commit().await
+    }
+}
+
+/// The manifest that follows, without the devices the server has cut off, and with a new history key.
+fn without_removed(current: &Manifest, listed: &[Device], key: &XWingSecret) -> Manifest {
+    let mut next = current.follow();
+    next.devices.retain(|named| listed.iter().any(|listed| listed.device_id == Some(named.device)));
+    next.history_public_key = key.public();
+    next
+}
