@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use sigilo_wire::{
-    DeviceId, ErrorCode,
+    DeviceId, ErrorCode, IdentityResetId, UserId,
     account::{Activate, DeviceKind, NewDevice, Tokens},
 };
 
@@ -19,6 +19,8 @@ use crate::{
     conversations,
     idempotency::{self, IdempotencyKey},
     mfa,
+    people::identity_resets,
+    storage::Tx,
 };
 
 const ENDPOINT: &str = "POST /api/auth/activate/";
@@ -34,7 +36,8 @@ struct Told<'a> {
 }
 
 /// Takes an invitation's code and makes the invited person's account and first device. A messaging device is
-/// number 1.
+/// number 1. The invitation of an [identity reset](identity_resets) opens the account that is there, and ends all that
+/// it had before.
 ///
 /// The same request with the same `key` gets fresh tokens of that device for 24 hours: a lost answer does not
 /// spend the invitation. The tokens before end. Without that key, a used code stays of no use.
@@ -106,20 +109,56 @@ async fn first(
     let mut tx = app.db.begin("activate").await?;
     let used = store::use_invitation(&mut tx, ctx.tenant, code, ctx.now).await?;
     // The code may have been used, or the account suspended, since it was found.
-    if used != Some(user) || !store::activate_user(&mut tx, user, &password, ctx.now).await? {
+    if used != Some(user) {
         return Ok(None);
     }
+    let reset = identity_resets::store::of_invitation(&mut tx, ctx.tenant, code).await?;
+    let ended = match reset {
+        Some(reset) => take_over(&mut tx, ctx, user, reset, &password).await?,
+        None => store::activate_user(&mut tx, user, &password, ctx.now).await?.then(Vec::new),
+    };
+    let Some(ended) = ended else { return Ok(None) };
     conversations::facts_changed_of(&mut tx, user).await?;
     let tokens = sessions::new_device(app, &mut tx, ctx, user, &request.device).await?;
     if let Some(key) = key {
         // A person who was never active has no keys of before.
         idempotency::remember(app, &mut tx, ctx, user, key, (OK, &tokens.device.id)).await?;
     }
-    let act = Act::done("activate").object("user", user).object("device", tokens.device.id);
-    let act = act.about(role, user);
-    app.audit(&mut tx, ctx, &data_key, act).await?;
+    let mut act = Act::done("activate").object("user", user).object("device", tokens.device.id);
+    if let Some(reset) = reset {
+        act = act.object("reset", reset);
+    }
+    app.audit(&mut tx, ctx, &data_key, act.about(role, user)).await?;
     tx.commit().await?;
+    ended.into_iter().for_each(|device| cut_off(app, device));
     Ok(Some(tokens))
+}
+
+/// Ends everything that the account of somebody with a new identity had before: devices with their keys and tokens,
+/// password, second factor. Gives the devices to [`cut_off`] after the commit; `None` when the account is suspended.
+async fn take_over(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    user: UserId,
+    reset: IdentityResetId,
+    password: &str,
+) -> Result<Option<Vec<DeviceId>>> {
+    if store::lock_account(tx, user).await? != "active"
+        || !identity_resets::store::activate(tx, reset, ctx.now).await?
+    {
+        return Ok(None);
+    }
+    store::set_password(tx, user, password).await?;
+    store::end_resets(tx, user, ctx.now).await?;
+    mfa::forget(tx, user).await?;
+    // Conversations are locked before devices.
+    conversations::facts_changed_of(tx, user).await?;
+    let rows = store::devices(tx, user).await?;
+    let devices: Vec<DeviceId> = rows.into_iter().map(|row| row.device_id).collect();
+    for device in &devices {
+        store::revoke_device(tx, *device, user, ctx.now).await?;
+    }
+    Ok(Some(devices))
 }
 
 /// Gives fresh tokens of the device this very request has made before; `None` when it has made none.

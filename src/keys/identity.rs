@@ -16,12 +16,13 @@ use crate::{
     audit::Act,
     conversations,
     outbox::{self, Fact},
+    people::identity_resets,
     policy::{Grant, PublishKeys},
     storage::Tx,
 };
 
-/// Publishes the caller's identity key. The first is simply taken; a change needs the signature of the one in
-/// force, makes every prekey and the manifest invalid (the old key signed them), and is told to the user's
+/// Publishes the caller's identity key. The first is simply taken, and so is one after an identity reset; any other
+/// change needs the signature of the one in force. A change makes every prekey and the manifest invalid (the old key signed them), and is told to the user's
 /// other devices and to everybody who shares a conversation. The key in force is accepted again without effect.
 ///
 /// # Errors
@@ -76,7 +77,9 @@ pub async fn put_identity(
         outbox::publish(&mut tx, ctx.tenant, &[fact], ctx.now).await?;
         act = Act::done("change_identity");
     }
-    let act = act.object("user", user).object("identity_key", request.identity_key).by(grant.basis());
+    let signed = request.signature_by_previous.is_some();
+    let act = act.object("user", user).object("identity_key", request.identity_key);
+    let act = act.object("signed_by_previous", signed).by(grant.basis());
     app.audit(&mut tx, ctx, &key, act.patient(notify::patient(&row.role, user))).await?;
     tx.commit().await?;
     notify::wake(app, &woken);
@@ -104,13 +107,17 @@ async fn check_change(
             Some(_) => Err(Error::field("signature_by_previous", "there is no previous identity key")),
         };
     };
-    let Some(signature) = &request.signature_by_previous else {
-        return Err(Error::conflict(
-            ErrorCode::IdentityExists,
-            serde_json::json!({"identity_key": Base64Array(current.to_bytes())}),
-        ));
+    // What two people have approved takes the place of the signature, once.
+    let unsigned = || {
+        let details = serde_json::json!({"identity_key": Base64Array(current.to_bytes())});
+        Error::conflict(ErrorCode::IdentityExists, details)
     };
-    if !current.verify(&identity_change::statement(ctx.tenant, user, new), signature) {
+    let statement = identity_change::statement(ctx.tenant, user, new);
+    let signature = request.signature_by_previous.as_ref();
+    if signature.is_none() && !identity_resets::store::finish(tx, user, ctx.now).await? {
+        return Err(unsigned());
+    }
+    if signature.is_some_and(|signature| !current.verify(&statement, signature)) {
         return Err(verify::Name("signature_by_previous", None)
             .invalid_signature("the identity key in force did not sign this change"));
     }

@@ -291,8 +291,19 @@ fn refusal(error: ManifestError, row: &UserRow) -> Error {
 }
 
 fn conflict(row: &UserRow) -> Error {
-    let details =
-        ManifestConflict { current_version: u32::try_from(row.manifest_version).unwrap_or(u32::MAX) };
+    let details = ManifestConflict {
+        current_version: u32::try_from(row.manifest_version).unwrap_or(u32::MAX),
+        current_sha256: None,
+    };
+    Error::conflict(ErrorCode::ManifestConflict, json!(details))
+}
+
+/// The same, with what the next manifest has to name. Whoever has a new identity cannot have seen it elsewhere.
+fn conflict_with(row: &UserRow, previous: &Manifest) -> Error {
+    let details = ManifestConflict {
+        current_version: u32::try_from(row.manifest_version).unwrap_or(u32::MAX),
+        current_sha256: Some(Base64Array(previous.digest())),
+    };
     Error::conflict(ErrorCode::ManifestConflict, json!(details))
 }
 
@@ -310,7 +321,10 @@ async fn check_successor(
         return if manifest.version == 1 { Ok(()) } else { Err(conflict(row)) };
     };
     let previous = Manifest::decode(&current.statement).map_err(Error::internal)?;
-    manifest.verify_successor(&previous).map_err(|error| refusal(error, row))?;
+    manifest.verify_successor(&previous).map_err(|error| match error {
+        ManifestError::Version { .. } | ManifestError::Chain => conflict_with(row, &previous),
+        other => refusal(other, row),
+    })?;
     let key_id = manifest.history_key_id();
     // A key of an earlier time may be known to a device that was removed since.
     if key_id.as_bytes().as_slice() != current.history_key_id

@@ -105,7 +105,7 @@ pub async fn invite(
     let key = app.clinic_key(ctx, ctx.tenant).await?;
     let mut tx = app.db.begin("invite").await?;
     let tenant = store::lock_tenant(&mut tx, ctx.tenant).await?.ok_or(Error::NotFound)?;
-    let root = require_root(ctx.tenant, tenant.root_key()?, card)?;
+    let root = require_card(ctx.tenant, tenant.root_key()?, card)?;
     let user = find_or_make(app, &mut tx, ctx, invitee).await?;
     let code = Opaque::new(&*app.entropy);
     let invitation = InvitationId::new(ctx.now, rng::bytes(&*app.entropy));
@@ -124,14 +124,23 @@ pub async fn invite(
 }
 
 /// The card's root, if it is the installed one.
-fn require_root(tenant: TenantId, installed: Option<[u8; 32]>, card: &RootCard) -> Result<RootFingerprint> {
+fn require_card(tenant: TenantId, installed: Option<[u8; 32]>, card: &RootCard) -> Result<RootFingerprint> {
+    if card.clinic == tenant { require_root(installed, card.root) } else { Err(another_root()) }
+}
+
+/// The root somebody has on their card, if it is the installed one.
+///
+/// # Errors
+/// `clinic_keys_missing`, 422 `invalid_key`.
+pub(super) fn require_root(installed: Option<[u8; 32]>, shown: RootFingerprint) -> Result<RootFingerprint> {
     let installed = installed.ok_or_else(|| Error::conflict(ErrorCode::ClinicKeysMissing, json!({})))?;
     let installed = RootFingerprint::of(&Ed25519Public::parse(&installed).map_err(Error::internal)?);
-    if card.clinic != tenant || card.root != installed {
-        let problem = "the root card is not that of the root installed for this clinic";
-        return Err(Error::invalid(ErrorCode::InvalidKey, json!({"key": "root_card", "problem": problem})));
-    }
-    Ok(card.root)
+    if shown == installed { Ok(shown) } else { Err(another_root()) }
+}
+
+fn another_root() -> Error {
+    let problem = "the root card is not that of the root installed for this clinic";
+    Error::invalid(ErrorCode::InvalidKey, json!({"key": "root_card", "problem": problem}))
 }
 
 async fn find_or_make(app: &App, tx: &mut Tx, ctx: &Ctx, invitee: &Invitee) -> Result<UserId> {

@@ -9,6 +9,7 @@ mod ceremony;
 mod certified;
 mod clinic;
 mod hours;
+pub mod identity_resets;
 mod install_keys;
 mod invite;
 mod key_files;

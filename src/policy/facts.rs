@@ -12,7 +12,7 @@ use super::{
     Action, AddParticipant, ArrangeConversation, CloseConversation, Fact, FetchKeys, Joining,
     LeaveConversation, Leaving, ListContacts, ListConversations, ManageClinic, ManageOwnAccount,
     ManagePeople, ManageRelationships, Object, PublishKeys, PublishSeal, Question, ReadConversation,
-    RemoveParticipant, ReportSeal, SearchMessages, SendMessage, SendResource, ShowPresence,
+    RemoveParticipant, ReportSeal, ResetIdentity, SearchMessages, SendMessage, SendResource, ShowPresence,
     StartConversation, Subject, UseTokens,
 };
 use crate::{Actor, Ctx, Error, Result};
@@ -200,6 +200,15 @@ pub struct Tokens {
     pub required: bool,
 }
 
+/// Facts of [`ResetIdentity`].
+#[derive(Clone, Copy, Debug)]
+pub struct Reset {
+    /// The caller.
+    pub caller: Person,
+    /// Whose identity.
+    pub target: Person,
+}
+
 /// Facts of managing a clinic.
 #[derive(Clone, Copy, Debug)]
 pub struct Clinic {
@@ -284,6 +293,23 @@ impl Decide for PublishSeal {
 
     fn resource(facts: &InConversation) -> ConversationId {
         facts.id
+    }
+}
+
+impl Decide for ResetIdentity {
+    type Facts = Reset;
+
+    fn questions(ctx: &Ctx, facts: &Reset) -> Result<Vec<Question<'static>>> {
+        Ok(vec![Question {
+            principal: Subject::User(facts.caller),
+            action: Self::NAME,
+            resource: Object::User(facts.target),
+            context: vec![device(ctx)?],
+        }])
+    }
+
+    fn resource(facts: &Reset) -> UserId {
+        facts.target.id
     }
 }
 

@@ -63,6 +63,8 @@ actions! {
     UseTokens("use_tokens", UserId, Forbidden);
     /// Let others notice that one is there, and notice who else is.
     ShowPresence("show_presence", UserId, Forbidden);
+    /// Ask for, or approve, a new identity of this person.
+    ResetIdentity("reset_identity", UserId, Forbidden);
     /// List the own conversations.
     ListConversations("list_conversations", UserId, Forbidden);
     /// Search the messages of the own conversations by what the server sees of them.

@@ -45,6 +45,7 @@ rules! {
     "keys-of-contacts",
     "own-keys",
     "own-account",
+    "identities-by-others",
     "admin-manages",
     "operator-manages",
 }

@@ -28,6 +28,7 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
         relationships::store::ALL,
         people::store::ALL,
         presence::store::ALL,
+        people::identity_resets::store::ALL,
         relay::store::ALL,
         relay::store::read::ALL,
         storage::dialect::ALL,

@@ -141,6 +141,19 @@ const CASES: &[(&str, Case)] = &[
         "GET /api/keys/{user_id}/{device_id}/",
         Foreign(|w| not_found(format!("/api/keys/{}/*/", w.theirs.ana.user), None)),
     ),
+    (
+        "POST /api/admin/users/{user_id}/identity-reset/",
+        Foreign(|w| {
+            not_found(format!("/api/admin/users/{}/identity-reset/", w.theirs.ana.user), Some(json!({})))
+        }),
+    ),
+    (
+        "POST /api/admin/identity-resets/{reset_id}/approve/",
+        Foreign(|w| {
+            let root = json!({"root": Base64Array([0; 32])});
+            not_found(format!("/api/admin/identity-resets/{}/approve/", w.theirs.reset), Some(root))
+        }),
+    ),
     ("GET /api/chat/contacts/", NoIds),
     (
         "GET /api/chat/conversations/",
@@ -246,6 +259,8 @@ struct Side {
     manifest: Value,
     /// A device that Ana is about to link.
     newcomer: Newcomer,
+    /// A new identity of María that an admin has asked for.
+    reset: String,
 }
 
 impl Side {
@@ -262,9 +277,13 @@ impl Side {
         let seal = json!(ana.seal(server, &clinic, conversation, &[&maria]));
         let manifest = ana.manifest(2, None, server);
         let message = serde_json::from_value(accepted["message_id"].clone()).unwrap();
+        let admin = clinic.person(server, Role::Admin, "admin@clinic.example").await;
+        let path = format!("/api/admin/users/{}/identity-reset/", maria.user);
+        let asked = server.post(&path, admin.token(), &json!({})).await.expect(201);
+        let reset = asked["reset_id"].as_str().unwrap().to_owned();
         newcomer.begin(server, &ana).await.expect(201);
         newcomer.offer_key(server).await.expect(204);
-        Self { clinic, ana, maria, conversation, message, next, seal, manifest, newcomer }
+        Self { clinic, ana, maria, conversation, message, next, seal, manifest, newcomer, reset }
     }
 
     /// A path below the seal that was published.

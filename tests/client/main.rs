@@ -16,6 +16,7 @@ mod exchange;
 mod groups;
 mod lifecycle;
 mod lost_answers;
+mod new_identity;
 mod people;
 mod presence;
 mod recovery;

@@ -7,6 +7,7 @@ mod appointments;
 mod bench;
 mod clinics;
 mod commands;
+mod identity;
 mod logs;
 mod people;
 mod signals;

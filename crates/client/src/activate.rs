@@ -12,6 +12,7 @@ use sigilo_seal::{IdentitySecret, Manifest, ManifestDevice, RootFingerprint, XWi
 use sigilo_wire::{
     Base64Array, DeviceId, ErrorCode,
     account::{Activate, Device, DeviceKind, Login, NewDevice, Tokens},
+    conflict::ManifestConflict,
     keys::{CheckKeys, PutIdentity, PutKeys, PutManifest, SignedManifest},
     mfa::{ConfirmMfa, Enrolment, VerifyMfa},
 };
@@ -291,7 +292,7 @@ impl Engine {
         let own: OwnIdentity = self.profile.get(ONLY).await?.ok_or(Error::NotActivated)?;
         let history = history_keys::current(&self.profile).await?;
         let public = history.secret.public();
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             tenant: account.tenant,
             user: account.user,
             version: 1,
@@ -304,11 +305,17 @@ impl Engine {
                 added_at: history.created_at,
             }],
         };
-        let signed = manifest.sign(&identity, &mut self.env.rng());
-        let signed = SignedManifest::from(&signed);
+        let mut signed = SignedManifest::from(&manifest.sign(&identity, &mut self.env.rng()));
         match self.api.put_manifest(&PutManifest::of(signed.clone())).await {
             Err(error) if error.code() == Some(ErrorCode::ManifestConflict) => {
-                self.require_published(&signed).await?;
+                if let Some(last) = self.left_by_lost_devices(&error).await? {
+                    manifest.version = last.0.saturating_add(1);
+                    manifest.previous = Some(last.1);
+                    signed = SignedManifest::from(&manifest.sign(&identity, &mut self.env.rng()));
+                    self.api.put_manifest(&PutManifest::of(signed.clone())).await?;
+                } else {
+                    self.require_published(&signed).await?;
+                }
             }
             other => other?,
         }
@@ -316,7 +323,7 @@ impl Engine {
         let mut contact = Contact::first_seen(account.user, identity.public(), self.env.now());
         contact.verified = true;
         contact.manifest = Some(signed);
-        contact.manifest_version = 1;
+        contact.manifest_version = manifest.version;
         contact.history_key = Some(public.clone());
         contact.devices =
             vec![ContactDevice { device: account.device, registration_id: own.registration_id, fresh: true }];
@@ -325,6 +332,20 @@ impl Engine {
         step.put(&ContactHistoryKey { user: account.user, key_id: own.history_key_id, public_key: public })?;
         step.put(&Home { stage: Stage::Active, ..home })?;
         step.commit().await
+    }
+
+    /// Version and hash of the last manifest that the devices before a reset of the identity have signed: the chain
+    /// goes on from there. `None` when this identity has signed one itself.
+    async fn left_by_lost_devices(&self, conflict: &Error) -> Result<Option<(u32, [u8; 32])>> {
+        let Error::Server { body, .. } = conflict else { return Ok(None) };
+        let found: ManifestConflict =
+            serde_json::from_value(body.details.clone()).map_err(|error| Error::Answer(error.to_string()))?;
+        match self.api.manifest(self.account()?.user).await {
+            Err(error) if error.code() == Some(ErrorCode::KeysMissing) => {
+                Ok(found.current_sha256.map(|digest| (found.current_version, digest.0)))
+            }
+            answer => answer.map(|_| None),
+        }
     }
 
     /// An attempt before this one may have arrived: then the server has exactly this statement.

@@ -14,8 +14,8 @@ use futures_util::future::LocalBoxFuture;
 use sigilo_wire::{
     ConversationId, UserId,
     event::{
-        ClientFrame, EventType, MessageDelivered, MessageRead, NewMessageEvent, ParticipantChanged,
-        ServerFrame,
+        ClientFrame, EventType, IdentityReset, MessageDelivered, MessageRead, NewMessageEvent,
+        ParticipantChanged, ResetStage, ServerFrame,
     },
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -290,6 +290,12 @@ impl Engine {
                 self.participants_changed(change).await
             }
             EventType::IdentityChanged | EventType::ManifestChanged => self.keys_changed(frame).await,
+            EventType::IdentityReset => {
+                let reset: IdentityReset = serde_json::from_value(frame.data.clone()).map_err(malformed)?;
+                let approved = reset.stage == ResetStage::Approved;
+                self.tell(ClientEvent::IdentityReset { approved, expires_at: reset.expires_at });
+                Ok(())
+            }
             EventType::KeysLow => self.top_up_keys().await,
             EventType::RotationDue => self.rotate_keys().await,
             EventType::TypingIndicator => self.is_typing(frame),

@@ -115,6 +115,14 @@ pub enum ClientEvent {
         /// Removed since.
         removed: Vec<DeviceNumber>,
     },
+    /// The clinic is giving this account a new identity, because its devices are said to be lost. Whose are not tells
+    /// the clinic at once.
+    IdentityReset {
+        /// Whether it is approved, and not only asked for.
+        approved: bool,
+        /// From when it comes to nothing.
+        expires_at: Timestamp,
+    },
     /// A line for a conversation's timeline.
     Timeline {
         /// The conversation.

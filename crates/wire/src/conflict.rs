@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DeviceNumber, UserId,
+    Base64Array, DeviceNumber, UserId,
     message::{CommitmentBytes, words},
     seal::KeyIdBytes,
 };
@@ -69,4 +69,8 @@ pub struct ChainState {
 pub struct ManifestConflict {
     /// The newest version the server has; 0 when there is none.
     pub current_version: u32,
+    /// SHA-256 of its statement, which the next one names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = Byte))]
+    pub current_sha256: Option<Base64Array<32>>,
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Base64, ConversationId, DeviceNumber, Timestamp, UserId,
+    Base64, ConversationId, DeviceNumber, IdentityResetId, Timestamp, UserId,
     mark::ReadUpTo,
     message::{EnvelopeType, Message, MessageKind, SendMessage, words},
     presence::{SetStatus, Typing},
@@ -31,6 +31,8 @@ words! {
         IdentityChanged = "identity_changed",
         /// A contact or the user has a new device manifest.
         ManifestChanged = "manifest_changed",
+        /// The clinic is giving the user a new identity: whose devices are not lost objects.
+        IdentityReset = "identity_reset",
         /// The device should publish more one-time keys.
         KeysLow = "keys_low",
         /// The device should publish a new signed prekey.
@@ -158,6 +160,30 @@ pub struct IdentityChanged {
     pub user_id: UserId,
     /// Counts the user's identities from 1.
     pub identity_seq: u32,
+}
+
+words! {
+    /// How far a new identity for somebody has come.
+    ResetStage {
+        /// One person of the clinic has asked for it.
+        Asked = "asked",
+        /// Another has approved it: the invitation is out.
+        Approved = "approved",
+    }
+}
+
+/// `data` of `identity_reset`, on the devices that it will end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct IdentityReset {
+    /// Whose identity: the receiving user's.
+    pub user_id: UserId,
+    /// The reset.
+    pub reset_id: IdentityResetId,
+    /// How far it has come.
+    pub stage: ResetStage,
+    /// From when it comes to nothing.
+    pub expires_at: Timestamp,
 }
 
 /// `data` of `manifest_changed`. A hint: the device fetches and checks for itself.

@@ -16,6 +16,7 @@ pub mod link;
 pub mod mark;
 pub mod message;
 pub mod mfa;
+pub mod people;
 pub mod phi;
 pub mod presence;
 pub mod role;

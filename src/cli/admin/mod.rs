@@ -6,6 +6,7 @@
 
 mod appointment;
 mod clinic;
+mod identity;
 mod relationship;
 mod user;
 

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use sigilo_wire::{Role, UserId};
 
-use super::Beside;
+use super::{Beside, identity};
 use crate::{
     Error, Result,
     auth::{self, PasswordReset},
@@ -51,6 +51,15 @@ pub enum User {
     #[command(after_help = "Example: sigilo admin user reset-second-factor --clinic ejemplo \
         0198f6a2-5c11-7e2a-9d3f-3b1c5a7e9f10")]
     ResetSecondFactor(Change),
+    /// Gives a person whose devices are lost a new identity. It takes two people: one asks, another approves with the
+    /// root card and hands the invitation over. Each logs in for it.
+    #[command(
+        after_help = "Example: sigilo admin user reset-identity --clinic ejemplo --as admin@clinic.example \
+        0198f6a2-5c11-7e2a-9d3f-3b1c5a7e9f10\n\
+        then:    sigilo admin user reset-identity --clinic ejemplo --as compliance@clinic.example \
+        --approve 0198f6a2-61d4-7b13-8c52-9a1d2e3f4a5b --root-card root-card.txt"
+    )]
+    ResetIdentity(identity::ResetIdentity),
 }
 
 /// `sigilo admin user invite`
@@ -130,6 +139,12 @@ impl User {
                 finish(command.json, came_of_it)
             }
             Self::List(command) => {
+                let beside = Beside::open(&command.config).await?;
+                let came_of_it = command.run(&beside).await;
+                beside.close().await;
+                finish(command.json, came_of_it)
+            }
+            Self::ResetIdentity(command) => {
                 let beside = Beside::open(&command.config).await?;
                 let came_of_it = command.run(&beside).await;
                 beside.close().await;
@@ -215,10 +230,7 @@ impl Change {
 
 impl Invite {
     async fn run(&self, beside: &Beside) -> Result<Answer> {
-        let path = self.root_card.display();
-        let wrong = |error: &dyn std::fmt::Display| Error::field("root-card", format!("{path}: {error}"));
-        let card = std::fs::read_to_string(&self.root_card).map_err(|error| wrong(&error))?;
-        let card = RootCard::parse(&card).map_err(|error| wrong(&error))?;
+        let card = read_card(&self.root_card)?;
         let ctx = beside.clinic(&self.clinic).await?;
         let grant = people::authorize_manage_people(&beside.app, &ctx)?;
         let invitee = Invitee {
@@ -236,7 +248,7 @@ impl Invite {
                     error
                 }
             })?;
-        let uri = invitation.uri(&self.server(beside));
+        let uri = invitation.uri(&server_address(self.server.as_ref(), beside));
         let mut text = qr::terminal(&uri)?;
         // Writing to a String cannot fail.
         let _ = write!(
@@ -252,14 +264,23 @@ impl Invite {
             text,
         })
     }
+}
 
-    fn server(&self, beside: &Beside) -> String {
-        let config = &beside.app.config;
-        self.server.clone().unwrap_or_else(|| {
-            let scheme = if config.tls.is_on() { "https" } else { "http" };
-            format!("{scheme}://{}", config.server.listen)
-        })
-    }
+/// A root card as 'sigilo records init' has written it.
+pub(super) fn read_card(file: &std::path::Path) -> Result<RootCard> {
+    let wrong =
+        |error: &dyn std::fmt::Display| Error::field("root-card", format!("{}: {error}", file.display()));
+    let card = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+    RootCard::parse(&card).map_err(|error| wrong(&error))
+}
+
+/// The server's address as apps reach it: the given one, or where it listens.
+pub(super) fn server_address(given: Option<&String>, beside: &Beside) -> String {
+    let config = &beside.app.config;
+    given.cloned().unwrap_or_else(|| {
+        let scheme = if config.tls.is_on() { "https" } else { "http" };
+        format!("{scheme}://{}", config.server.listen)
+    })
 }
 
 impl List {

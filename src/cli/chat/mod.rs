@@ -189,7 +189,7 @@ fn unlock(passphrase: &str) -> Unlock {
 
 /// What the terminal asks.
 #[derive(Clone, Copy)]
-enum Question {
+pub(super) enum Question {
     /// For a secret that exists.
     Known(&'static str),
     /// For one that is being chosen: twice, because nothing opens what a slip has closed.
@@ -213,7 +213,7 @@ impl Question {
 }
 
 /// A secret from a file, the environment or the terminal; never from the command line.
-fn secret(file: Option<&Path>, variable: &str, question: Question) -> Result<Zeroizing<String>> {
+pub(super) fn secret(file: Option<&Path>, variable: &str, question: Question) -> Result<Zeroizing<String>> {
     if let Some(file) = file {
         let text = std::fs::read_to_string(file)
             .map_err(|error| Error::internal(format!("cannot read {}: {error}", file.display())))?;

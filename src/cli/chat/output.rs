@@ -117,6 +117,8 @@ pub(super) enum Output {
     Devices { results: Vec<Device> },
     /// The account's messaging devices are others now.
     DevicesChanged { added: Vec<DeviceNumber>, removed: Vec<DeviceNumber> },
+    /// The clinic is giving the account a new identity.
+    IdentityReset { approved: bool, expires_at: Timestamp },
     /// Something worth knowing.
     Note { text: String },
     /// Something that may be a fault or a fraud.

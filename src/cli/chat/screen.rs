@@ -241,6 +241,10 @@ impl Screen {
                 }
                 self.set(Style::Warning, &format!("! {}. Was it not you? /devices, and tell the clinic.", parts.join("; ")))
             }
+            Output::IdentityReset { approved, expires_at } => {
+                let stage = if *approved { "has approved" } else { "was asked for" };
+                self.set(Style::Warning, &format!("! The clinic {stage} a new identity for you, which will end this device (until {expires_at}). If your devices are not lost, tell the clinic at once."))
+            }
             Output::Note { text } => self.set(Style::Faint, &format!("· {text}")),
             Output::Warning { text } => self.set(Style::Warning, &format!("! {text}")),
             Output::Help => lines(HELP.iter().chain(talk::HELP).map(|(name, argument, meaning)| {

@@ -374,6 +374,9 @@ impl Session {
                 }
                 return;
             }
+            ClientEvent::IdentityReset { approved, expires_at } => {
+                Output::IdentityReset { approved, expires_at }
+            }
             ClientEvent::DevicesChanged { added, removed } => Output::DevicesChanged { added, removed },
             ClientEvent::QueueTruncated => {
                 self.restore();

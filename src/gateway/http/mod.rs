@@ -1,6 +1,7 @@
 //! The HTTP gateway. One endpoint, or a small group, a file, in the order error, doc, handler; each area has
 //! `routes()`, merged here. Every answer's shape and headers come from the layers around the routes.
 
+mod admin;
 mod auth;
 mod chat;
 mod clinic;
@@ -40,6 +41,7 @@ fn areas() -> OpenApiRouter<SharedApp> {
         .merge(me::routes())
         .merge(devices::routes())
         .merge(clinic::routes())
+        .merge(admin::routes())
 }
 
 /// The API's description.
