@@ -5,10 +5,11 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What the README promises of the demo.
-const PROMISED: [&str; 10] = [
+const PROMISED: [&str; 11] = [
     "the patient without an appointment is refused and told why",
     "the doctor reads what the patient wrote, live and verified",
     "a message sent while the doctor was away waits and arrives",
+    "what is said from then on reaches both of the patient's devices",
     "the server's receipt verifies under the clinic's root",
     "a group and its title are made by its members alone",
     "an edit is shown on its message, and the first text stays in the record",

@@ -38,16 +38,26 @@ impl Actor {
         profile: &str,
         invitation: Option<&str>,
     ) -> Result<Self> {
+        let activate = invitation.map(|invitation| ["--activate", invitation]);
+        let mut actor = Self::launch(stage, name, profile, activate.as_ref().map_or(&[], |both| both))?;
+        actor.arrives().await?;
+        Ok(actor)
+    }
+
+    /// Starts a client's process.
+    pub(super) fn launch(
+        stage: &Stage,
+        name: &'static str,
+        profile: &str,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(stage.logs()?.join(format!("{profile}.log")))
             .map_err(Error::internal)?;
         let mut command = stage.command();
-        command.args(["chat", "--json", "--profile"]).arg(stage.path(profile));
-        if let Some(invitation) = invitation {
-            command.args(["--activate", invitation]);
-        }
+        command.args(["chat", "--json", "--profile"]).arg(stage.path(profile)).args(arguments);
         let mut child = command
             .env("SIGILO_PASSPHRASE", format!("passphrase of {profile}"))
             .env("SIGILO_PASSWORD", format!("password of {profile}"))
@@ -59,18 +69,20 @@ impl Actor {
         let gone = || Error::internal("a client ended at once");
         let stdin = child.stdin.take().ok_or_else(gone)?;
         let stdout = BufReader::new(child.stdout.take().ok_or_else(gone)?).lines();
-        let mut actor =
-            Self { name, user: String::new(), root: String::new(), child, stdin, stdout, seen: Vec::new() };
+        Ok(Self { name, user: String::new(), root: String::new(), child, stdin, stdout, seen: Vec::new() })
+    }
+
+    /// Waits until the account is open and connected, and enrols an authenticator app where the clinic asks for one.
+    pub(super) async fn arrives(&mut self) -> Result<()> {
         let first = |event: &Value| event["type"] == "ready" || event["type"] == "enrolment";
-        let mut ready = actor.wait("to be ready", first).await?;
+        let mut ready = self.wait("to be ready", first).await?;
         if ready["type"] == "enrolment" {
-            actor.types(&app_code(&text(&ready, "secret"))?).await?;
-            ready = actor.wait("to be ready", |event| event["type"] == "ready").await?;
+            self.types(&app_code(&text(&ready, "secret"))?).await?;
+            ready = self.wait("to be ready", |event| event["type"] == "ready").await?;
         }
-        actor.user = text(&ready, "user_id");
-        actor.root = text(&ready, "root");
-        actor.wait("to be connected", |event| event["type"] == "connected").await?;
-        Ok(actor)
+        self.user = text(&ready, "user_id");
+        self.root = text(&ready, "root");
+        self.wait("to be connected", |event| event["type"] == "connected").await.map(drop)
     }
 
     /// Types a line.

@@ -3,6 +3,7 @@
 
 mod actor;
 mod bundle;
+mod devices;
 pub mod hunt;
 mod lines;
 mod narrator;

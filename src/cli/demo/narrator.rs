@@ -19,6 +19,8 @@ pub(super) const CLAIMS: &[&str] = &[
     "a message sent while the doctor was away waits and arrives",
     "the server's receipt verifies under the clinic's root",
     "both sides see the same safety number",
+    "a second device is linked, and holds to the same root",
+    "what is said from then on reaches both of the patient's devices",
     "the server stored every message, and only ciphertext",
     "a group and its title are made by its members alone",
     "an edit is shown on its message, and the first text stays in the record",

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{
     actor::{Actor, text},
     bundle::{SYSTEM, bundle},
+    devices,
     hunt::{Hunt, Report},
     lines::{Dialogue, Line},
     narrator::Narrator,
@@ -36,6 +37,7 @@ pub(super) async fn tell(stage: &mut Stage, narrator: &mut Narrator, dialogue: &
     let mut said = converse(narrator, dialogue, &mut ana, &mut maria).await?;
     let mut maria = while_away(stage, narrator, dialogue, &mut ana, maria, &mut said).await?;
     check(narrator, &mut ana, &mut maria).await?;
+    devices::second_device(stage, narrator, &mut ana, &mut maria, &mut said).await?;
     what_is_stored(stage, narrator, &said).await?;
     let jorge = together::tell(stage, narrator, &invitations.jorge, &mut maria, &mut said).await?;
     hunt_memory(stage, narrator, &said)?;
@@ -193,7 +195,7 @@ async fn converse(
 }
 
 /// One says something, the other reads it verified, and the first sees it delivered.
-async fn say(narrator: &Narrator, from: &mut Actor, to: &mut Actor, line: &str) -> Result<()> {
+pub(super) async fn say(narrator: &Narrator, from: &mut Actor, to: &mut Actor, line: &str) -> Result<()> {
     from.types(line).await?;
     narrator.says(from.name, line);
     let sent = accepted(from, line).await?;
@@ -213,7 +215,7 @@ async fn accepted(from: &mut Actor, line: &str) -> Result<Value> {
 }
 
 /// The receiver's copy: from the sender, every check held, nothing missing before it.
-async fn reads(to: &mut Actor, from: &Actor, line: &str) -> Result<()> {
+pub(super) async fn reads(to: &mut Actor, from: &Actor, line: &str) -> Result<()> {
     let read = to.wait("for the message", |event| is_message(event, line)).await?;
     let good = read["verification"] == "verified"
         && read["seal"] == "good"
