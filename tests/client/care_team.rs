@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sigilo_client::{ClientEvent, Error, NewConversation, SendOptions, ShownMessage, Verification};
+use sigilo_client::{ClientEvent, Error, NewConversation, SendOptions, ShownMessage, TimelineNote, Verification};
 use sigilo_seal::{Content, ContentBody, content};
 use sigilo_wire::{
     ConversationId, ErrorCode,
@@ -64,6 +64,33 @@ async fn a_care_team_is_made_and_changed_from_the_client() {
             NewConversation { r#type: ConversationType::Administrative, ..NewConversation::default() };
         let office = maria.client.start_group(vec![eva.user, rosa.user], administrative).await.unwrap();
         assert_eq!(office.r#type, ConversationType::Administrative);
+        for device in [maria, eva, rosa] {
+            device.end().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_accused_over_who_came_and_left_while_a_device_was_away() {
+    both_engines(async |server| {
+        let world = World::new(server).await;
+        let (maria, eva, rosa) =
+            (world.maria().await, world.colleague("eva").await, world.colleague("rosa").await);
+        let team = maria.client.start_group(vec![eva.user], group()).await.unwrap().id;
+        maria.client.send_text(team, "solo dos").await.unwrap();
+        assert_eq!(texts(&eva, team).await, ["solo dos"]);
+        // Eva is away: all she ever sees of Rosa is what the queue says.
+        maria.client.add_participants(team, vec![rosa.user]).await.unwrap();
+        maria.client.send_text(team, "ya somos tres").await.unwrap();
+        maria.client.remove_participant(team, rosa.user).await.unwrap();
+        maria.client.send_text(team, "otra vez dos").await.unwrap();
+        assert_eq!(texts(&eva, team).await, ["solo dos", "ya somos tres", "otra vez dos"]);
+        for message in eva.client.history(team, 10).await.unwrap() {
+            check(&message);
+        }
+        let notes: Vec<_> = eva.client.timeline(team).await.unwrap().into_iter().map(|line| line.note).collect();
+        assert_eq!(notes, [TimelineNote::Joined(rosa.user), TimelineNote::Left(rosa.user)]);
         for device in [maria, eva, rosa] {
             device.end().await;
         }

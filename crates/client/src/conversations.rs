@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use sigilo_wire::{
     ConversationId, UserId,
     conversation::{Contact, Conversation},
+    event::ParticipantChanged,
 };
 
 use crate::{
@@ -88,7 +89,7 @@ impl Engine {
         self.adopt_conversation(conversation).await
     }
 
-    /// Keeps a conversation, and with it the lines that show which members are new or gone.
+    /// Keeps a conversation as the server shows it.
     pub(crate) async fn adopt_conversation(
         &self,
         mut conversation: Conversation,
@@ -104,9 +105,33 @@ impl Engine {
         let known_since = known.as_ref().map_or(Some(self.env.now()), |known| known.known_since);
         let record = ConversationRecord { conversation, shown_members, refresh_due: false, known_since };
         let is_new = known.is_none();
-        let before: BTreeSet<_> =
-            known.map_or_else(|| now.clone(), |k| k.shown_members.into_iter().collect());
-        let joined = now.difference(&before).map(|user| TimelineNote::Joined(*user));
+        let before = known.map_or(now, |known| known.shown_members.into_iter().collect());
+        self.show_members(&record, &before).await?;
+        if is_new {
+            self.tell(ClientEvent::ConversationUpdated { conversation: id });
+        }
+        Ok(record)
+    }
+
+    /// Shows who came and who left, as an event says. A fetch says who is there now only: somebody may have come and
+    /// gone since, and what was sent between is sealed for them, too.
+    pub(crate) async fn take_change(&self, change: &ParticipantChanged) -> Result<()> {
+        let id = change.conversation_id;
+        let Some(mut record) = self.profile.get::<ConversationRecord>(id.as_bytes()).await? else {
+            return Ok(());
+        };
+        let before: BTreeSet<_> = record.shown_members.iter().copied().collect();
+        let now = before.iter().chain(&change.joined).filter(|user| !change.left.contains(user));
+        record.shown_members = now.copied().collect::<BTreeSet<_>>().into_iter().collect();
+        record.refresh_due = true;
+        self.show_members(&record, &before).await
+    }
+
+    /// Keeps a conversation, and with it the lines that show which members are new or gone since `before`.
+    async fn show_members(&self, record: &ConversationRecord, before: &BTreeSet<UserId>) -> Result<()> {
+        let id = record.conversation.id;
+        let now: BTreeSet<_> = record.shown_members.iter().copied().collect();
+        let joined = now.difference(before).map(|user| TimelineNote::Joined(*user));
         let left = before.difference(&now).map(|user| TimelineNote::Left(*user));
         let step = self.profile.step();
         let mut lines = Vec::new();
@@ -117,15 +142,12 @@ impl Engine {
             step.put(&line)?;
             lines.push(line);
         }
-        step.put(&record)?;
+        step.put(record)?;
         step.commit().await?;
         for TimelineEntry { conversation, at, note } in lines {
             self.tell(ClientEvent::Timeline { conversation, at, note });
         }
-        if is_new {
-            self.tell(ClientEvent::ConversationUpdated { conversation: id });
-        }
-        Ok(record)
+        Ok(())
     }
 
     /// Puts a line into a conversation's timeline.

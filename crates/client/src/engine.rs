@@ -328,6 +328,7 @@ impl Engine {
     async fn participants_changed(&self, change: ParticipantChanged) -> Result<()> {
         let (id, me) = (change.conversation_id, self.account()?.user);
         if !change.left.contains(&me) {
+            self.take_change(&change).await?;
             return self.conversation_changed(id).await;
         }
         let Some(mut record) = self.profile.get::<ConversationRecord>(id.as_bytes()).await? else {

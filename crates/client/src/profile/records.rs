@@ -291,7 +291,7 @@ pub(crate) struct UncheckedSeal {
     pub(crate) device: DeviceNumber,
     /// Whom the user saw in the conversation when it was made.
     pub(crate) shown_members: Vec<UserId>,
-    /// Whom the user saw leave since: it may be for them, too.
+    /// Whom the user saw come or leave about then or since: it may be for them, and may not.
     #[serde(default)]
     pub(crate) departed: Vec<UserId>,
     /// Whether it is from before this device knew the conversation: who has left since was never seen here.

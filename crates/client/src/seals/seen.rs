@@ -25,6 +25,8 @@ use crate::{
 
 /// Seals of a conversation are searched this many pages back.
 const MAX_PAGES: usize = 100;
+/// How far apart the clocks of two devices may be: the server takes two minutes of each.
+const CLOCKS: Duration = Duration::from_secs(5 * 60);
 /// A report that did not reach the server is sent again after about this long.
 const REPORT_PAUSE: Duration = Duration::from_secs(60);
 
@@ -99,25 +101,27 @@ impl Engine {
         let conversation = self.conversation(seal.conversation_id).await?;
         let made = seal.seal.created_at;
         let unseen = way == Way::History && conversation.known_since.is_some_and(|since| made < since);
-        let (mut came, mut departed) = (BTreeSet::new(), BTreeSet::new());
-        for entry in self.timeline(seal.conversation_id).await?.into_iter().filter(|entry| entry.at >= made) {
-            match entry.note {
-                TimelineNote::Joined(user) => came.insert(user),
-                TimelineNote::Left(user) => departed.insert(user),
-                _ => continue,
-            };
-        }
+        // Others may have heard of it sooner or later than this device, by clocks that are not the same.
+        let timeline = self.timeline(seal.conversation_id).await?;
+        let since = timeline.into_iter().filter(|entry| entry.at + CLOCKS >= made);
+        let moved: BTreeSet<UserId> = since
+            .filter_map(|entry| match entry.note {
+                TimelineNote::Joined(user) | TimelineNote::Left(user) => Some(user),
+                _ => None,
+            })
+            .collect();
+        let mut later = moved.clone();
         if unseen {
             let participants = &conversation.conversation.participants;
-            came.extend(participants.iter().filter(|p| p.joined_at > made).map(|p| p.user_id));
+            later.extend(participants.iter().filter(|p| p.joined_at > made).map(|p| p.user_id));
         }
         let shown = conversation.shown_members.into_iter();
         Ok(UncheckedSeal {
             seal: seal.clone(),
             sender,
             device,
-            shown_members: shown.filter(|user| !came.contains(user)).collect(),
-            departed: departed.into_iter().collect(),
+            shown_members: shown.filter(|user| !later.contains(user)).collect(),
+            departed: moved.into_iter().collect(),
             unseen,
         })
     }

@@ -76,7 +76,7 @@ pub struct SearchHit {
 pub struct SearchResults {
     /// Newest first.
     pub hits: Vec<SearchHit>,
-    /// Whether every message of this device was searched; otherwise the newest [`MAX_INDEXED`].
+    /// Whether every message of this device was searched; otherwise the newest `MAX_INDEXED`.
     pub complete: bool,
 }
 
