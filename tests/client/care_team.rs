@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use sigilo_client::{ClientEvent, Error, NewConversation, SendOptions, ShownMessage, TimelineNote, Verification};
+use sigilo_client::{
+    ClientEvent, Error, NewConversation, SendOptions, ShownMessage, TimelineNote, Verification,
+};
 use sigilo_seal::{Content, ContentBody, content};
 use sigilo_wire::{
     ConversationId, ErrorCode,
@@ -89,7 +91,8 @@ async fn nobody_is_accused_over_who_came_and_left_while_a_device_was_away() {
         for message in eva.client.history(team, 10).await.unwrap() {
             check(&message);
         }
-        let notes: Vec<_> = eva.client.timeline(team).await.unwrap().into_iter().map(|line| line.note).collect();
+        let notes: Vec<_> =
+            eva.client.timeline(team).await.unwrap().into_iter().map(|(_, note)| note).collect();
         assert_eq!(notes, [TimelineNote::Joined(rosa.user), TimelineNote::Left(rosa.user)]);
         for device in [maria, eva, rosa] {
             device.end().await;
