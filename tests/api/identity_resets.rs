@@ -188,7 +188,7 @@ async fn a_lost_authenticator_goes_with_the_lost_devices_and_a_suspended_account
 /// The newest audit entry of an act.
 async fn act(server: &TestServer, name: &str) -> Value {
     let mut tx = server.app.db.read("test").await.unwrap();
-    let sql = "SELECT canonical FROM audit_entries WHERE act = $1 ORDER BY seq DESC LIMIT 1";
+    let sql = "SELECT canonical FROM audit_entries WHERE act = $1 AND outcome = 'allowed' ORDER BY seq DESC LIMIT 1";
     let (canonical,) = fetch_one!(&mut tx, (Vec<u8>,), sql, name).unwrap();
     serde_json::from_slice(&canonical).unwrap()
 }

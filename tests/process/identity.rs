@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Served,
-    people::{ask, clinic},
+    people::{ask, clinic, without_second_factor},
     sigilo, text,
 };
 
@@ -51,6 +51,7 @@ async fn two_people_give_a_new_identity_by_commands() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     clinic(here);
+    without_second_factor(here);
     let server = Served::start(here, &[]);
     let ana = person(here, &server, "patient", "ana").await;
     person(here, &server, "admin", "rosa").await;

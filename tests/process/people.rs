@@ -37,6 +37,11 @@ pub fn clinic(folder: &Path) {
     );
 }
 
+/// Lets its staff work without a second factor.
+pub fn without_second_factor(folder: &Path) {
+    done(folder, &["admin", "clinic", "set", "--clinic", "ejemplo", "--second-factor", "optional"]);
+}
+
 /// Invites María to it.
 pub fn invite(folder: &Path, more: &[&str]) -> Value {
     let who = ["--role", "doctor", "--name", "Dra. María Martínez", "--email", "maria@clinic.example"];
@@ -49,6 +54,7 @@ async fn a_suspension_by_command_closes_the_sockets_of_a_running_server() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     clinic(here);
+    without_second_factor(here);
     let code = invite(here, &[])["code"].as_str().unwrap().to_owned();
     let server = Served::start(here, &[]);
     // Whichever test is first installs it.

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sigilo::execute;
 use sigilo_seal::{IdentitySecret, Manifest, XWingSecret};
-use sigilo_wire::{DeviceNumber, Role, Timestamp};
+use sigilo_wire::{Base64Array, DeviceNumber, Role, Timestamp};
 
 use super::{Clinic, Device};
 use crate::support::{TestServer, both_engines, http::Answer};
@@ -32,12 +32,12 @@ async fn versions_follow_each_other() {
         let fork = ana.manifest(Some(&other_first), &[ana.entry()]);
         for wrong in [&other_first, &third, &fork] {
             let details = put(server, &mut ana, wrong).await.expect_error(409, "manifest_conflict");
-            assert_eq!(details, json!({"current_version": 1}));
+            assert_eq!(details, json!({"current_version": 1, "current_sha256": Base64Array(first.digest())}));
         }
         put(server, &mut ana, &second).await.expect(200);
         put(server, &mut ana, &third).await.expect(200);
         let details = put(server, &mut ana, &second).await.expect_error(409, "manifest_conflict");
-        assert_eq!(details, json!({"current_version": 3}));
+        assert_eq!(details, json!({"current_version": 3, "current_sha256": Base64Array(third.digest())}));
     })
     .await;
 }

@@ -55,7 +55,7 @@ async fn whatever_is_changed_is_shown_and_the_true_message_can_be_had() {
     // Once the server is honest, what is true comes by the history.
     stage.is_at_ease("ya está").await;
     stage.chat.types("/restore").await;
-    stage.chat.shows("messages from the server").await;
+    stage.chat.shows("the history is here").await;
     stage.chat.types("/history 100").await;
     for number in 0..REFUSED.len() {
         stage.chat.shows(&format!("la dosis {number} es de 5 mg")).await;
@@ -138,7 +138,7 @@ async fn a_dropped_message_shows_as_missing() {
         }
     });
     stage.chat.types("/restore").await;
-    stage.chat.shows("messages from the server").await;
+    stage.chat.shows("the history is here").await;
     stage.chat.types("/history 3").await;
     stage.chat.shows("Ana López: tres").await;
     stage.chat.shows(MISSING).await;
@@ -222,7 +222,7 @@ async fn a_message_told_twice_is_shown_once_and_another_under_its_name_is_told()
     stage.chat.shows(SIGNATURE).await;
     stage.proxy.honest();
     stage.chat.types("/restore").await;
-    stage.chat.shows("messages from the server").await;
+    stage.chat.shows("the history is here").await;
     stage.chat.types("/history 1").await;
     stage.chat.shows("detrás de una falsa").await;
     stage.end().await;
