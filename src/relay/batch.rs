@@ -276,7 +276,7 @@ pub(super) fn answer(app: &App, sends: Vec<Sending>, outcome: Outcome) {
         let _ = sending.answer.send(answer);
     }
     for (device, event) in outcome.news {
-        app.hub.push(device, || event.clone());
+        app.hub.push(device, event.frame.conversation_id, || event.clone());
     }
 }
 

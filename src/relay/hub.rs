@@ -233,11 +233,12 @@ impl Hub {
         }
     }
 
-    /// Hands a device's sockets an event that was just stored, so that they need not look for it. `event` is
-    /// made only when there is a socket.
-    pub fn push(&self, device: DeviceId, event: impl Fn() -> QueuedFrame) {
+    /// Hands a device's sockets an event that was just stored, so that they need not look for it. A socket of one
+    /// conversation hears of that one's only. `event` is made only when there is a socket.
+    pub fn push(&self, device: DeviceId, about: Option<ConversationId>, event: impl Fn() -> QueuedFrame) {
         let connected = self.read();
-        for slot in connected.get(&device).into_iter().flatten() {
+        let slots = connected.get(&device).into_iter().flatten();
+        for slot in slots.filter(|slot| slot.path.is_none() || slot.path == about) {
             slot.tell(|news| {
                 if news.look || news.events.len() >= KEPT_EVENTS {
                     news.look = true;
@@ -381,14 +382,14 @@ mod tests {
     fn events_are_handed_on_until_there_are_too_many_to_keep() {
         let hub = Arc::new(Hub::default());
         let mine = hub.register(device(1), token(1), None);
-        hub.push(device(2), || panic!("nobody is there to hand it to"));
+        hub.push(device(2), None, || panic!("nobody is there to hand it to"));
         let seqs = |news: &News| news.events.iter().map(|event| event.seq).collect::<Vec<_>>();
-        hub.push(device(1), || event(1));
-        hub.push(device(1), || event(2));
+        hub.push(device(1), None, || event(1));
+        hub.push(device(1), None, || event(2));
         let news = mine.news();
         assert_eq!((seqs(&news), news.look), (vec![1, 2], false));
         for seq in 0..=KEPT_EVENTS as i64 {
-            hub.push(device(1), || event(seq));
+            hub.push(device(1), None, || event(seq));
         }
         let news = mine.news();
         assert_eq!((seqs(&news), news.look), (vec![], true), "what was dropped is looked for");
@@ -413,6 +414,19 @@ mod tests {
         assert!(mine.news().expiring, "said once for each token");
         hub.check_expiry(at(2_000));
         assert_eq!(mine.news().close, Some(CloseReason::Unauthenticated));
+    }
+
+    #[test]
+    fn a_socket_of_one_conversation_is_not_disturbed_by_another() {
+        let hub = Arc::new(Hub::default());
+        let (here, elsewhere) = (ConversationId::from_bytes([9; 16]), ConversationId::from_bytes([8; 16]));
+        let (all, one) =
+            (hub.register(device(1), token(1), None), hub.register(device(1), token(1), Some(here)));
+        hub.push(device(1), Some(elsewhere), || event(1));
+        hub.push(device(1), None, || event(2));
+        assert_eq!((all.news().events.len(), one.news().events.len()), (2, 0));
+        hub.push(device(1), Some(here), || event(3));
+        assert_eq!((all.news().events.len(), one.news().events.len()), (1, 1));
     }
 
     #[test]
