@@ -133,6 +133,8 @@ pub(super) async fn run(address: &str, pairs: &mut [LoadPair], plan: &Plan) -> R
         .buffered(16)
         .try_collect()
         .await?;
+    // The HTTP client's TLS library wants to know; nothing here uses TLS.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder()
         .http1_only()
         .no_proxy()

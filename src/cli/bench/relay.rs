@@ -74,8 +74,6 @@ impl Relay {
     pub(super) async fn run(self) -> Result<Outcome> {
         let progress = Progress::new();
         ground::check_open_files(self.pairs, self.idle.into())?;
-        // The HTTP client's TLS library wants to know; nothing here uses TLS.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut runs = Vec::new();
         for engine in self.engine.names() {
             let stores = Stores::make(engine, self.data.as_deref(), self.database_url.as_deref()).await?;
