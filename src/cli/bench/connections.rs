@@ -15,7 +15,7 @@ use super::{
     machine::Machine,
     process::Running,
     progress::Progress,
-    report::Idle,
+    report::{self, Idle},
     stats::Percentiles,
 };
 use crate::{Error, Result, cli::Outcome};
@@ -98,7 +98,7 @@ impl Connections {
             removed?;
         }
         let report = report.ok_or_else(|| Error::internal("no engine ran"))?;
-        self.print(&report)?;
+        report::print(&report, &report.table(), self.json)?;
         let phases = report.engines.iter().flat_map(|engine| [engine.before, engine.beside]);
         let complete = phases.into_iter().all(|phase| phase.accepted == phase.delivered);
         Ok(if complete { Outcome::Done } else { Outcome::No })
@@ -134,17 +134,6 @@ impl Connections {
         Ok(Engine { engine: stores.engine, idle, before, beside, delivery_ratio })
     }
 
-    #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the command's answer")]
-    fn print(&self, report: &Report) -> Result<()> {
-        let json = serde_json::to_string_pretty(report).map_err(Error::internal)?;
-        if self.json {
-            eprintln!("{}", report.table());
-            println!("{json}");
-        } else {
-            println!("{}\n{json}", report.table());
-        }
-        Ok(())
-    }
 }
 
 impl Phase {
@@ -168,11 +157,7 @@ impl Report {
     }
 
     fn write_table(&self, text: &mut String) -> std::fmt::Result {
-        let Machine { cpu, cores, memory_mib, filesystem, version, build } = &self.machine;
-        writeln!(text, "sigilo {version} ({build}) on {cpu}, {cores} cores, {memory_mib} MiB, {filesystem}")?;
-        if *build == "debug" {
-            writeln!(text, "A DEBUG BUILD: these numbers say nothing about the server.")?;
-        }
+        self.machine.write_line(text)?;
         for engine in &self.engines {
             let Engine { engine, idle, before, beside, delivery_ratio } = engine;
             writeln!(

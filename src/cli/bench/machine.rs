@@ -1,6 +1,6 @@
 //! What the numbers were measured on, from Linux's `/proc`.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use serde::Serialize;
 
@@ -37,6 +37,16 @@ impl Machine {
             version: env!("CARGO_PKG_VERSION"),
             build: if cfg!(debug_assertions) { "debug" } else { "release" },
         }
+    }
+
+    /// It as the first line of a table.
+    pub(super) fn write_line(&self, text: &mut String) -> std::fmt::Result {
+        let Self { cpu, cores, memory_mib, filesystem, version, build } = self;
+        writeln!(text, "sigilo {version} ({build}) on {cpu}, {cores} cores, {memory_mib} MiB, {filesystem}")?;
+        if *build == "debug" {
+            writeln!(text, "A DEBUG BUILD: these numbers say nothing about the server.")?;
+        }
+        Ok(())
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     machine::Machine,
     process::Running,
     progress::Progress,
-    report::{Engine, Idle, Raw, Report, Settings},
+    report::{self, Engine, Idle, Raw, Report, Settings},
     sign::Frame,
 };
 use crate::{Error, Result, cli::Outcome, clock::SystemClock};
@@ -83,7 +83,7 @@ impl Relay {
             removed?;
         }
         let report = self.report(runs, &progress).await?;
-        self.print(&report)?;
+        report::print(&report, &report.table(), self.json)?;
         let complete = report
             .engines
             .iter()
@@ -169,17 +169,6 @@ impl Relay {
         })
     }
 
-    #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the command's answer")]
-    fn print(&self, report: &Report) -> Result<()> {
-        let json = serde_json::to_string_pretty(report).map_err(Error::internal)?;
-        if self.json {
-            eprintln!("{}", report.table());
-            println!("{json}");
-        } else {
-            println!("{}\n{json}", report.table());
-        }
-        Ok(())
-    }
 }
 
 /// One engine's run.

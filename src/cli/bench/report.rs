@@ -11,6 +11,7 @@ use super::{
     machine::Machine,
     stats::{Percentiles, rate},
 };
+use crate::{Error, Result};
 
 /// Everything a run found.
 #[derive(Clone, Debug, Serialize)]
@@ -140,6 +141,22 @@ impl Raw {
     }
 }
 
+/// A report as the command's answer: its table and its JSON document, or only the latter on stdout.
+///
+/// # Errors
+/// When it has no JSON form.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the command's answer")]
+pub(super) fn print(report: &impl Serialize, table: &str, only_json: bool) -> Result<()> {
+    let json = serde_json::to_string_pretty(report).map_err(Error::internal)?;
+    if only_json {
+        eprintln!("{table}");
+        println!("{json}");
+    } else {
+        println!("{table}\n{json}");
+    }
+    Ok(())
+}
+
 fn ratio(ours: f64, ceiling: f64) -> f64 {
     if ceiling > 0.0 { ours / ceiling } else { 0.0 }
 }
@@ -154,13 +171,9 @@ impl Report {
     }
 
     fn write_table(&self, text: &mut String) -> std::fmt::Result {
-        let Machine { cpu, cores, memory_mib, filesystem, version, build } = &self.machine;
-        writeln!(text, "sigilo {version} ({build}) on {cpu}, {cores} cores, {memory_mib} MiB, {filesystem}")?;
+        self.machine.write_line(text)?;
         let Settings { pairs, window, frame_bytes, .. } = self.settings;
         writeln!(text, "{pairs} pairs, {window} unanswered sends a socket, frames of {frame_bytes} bytes")?;
-        if *build == "debug" {
-            writeln!(text, "A DEBUG BUILD: these numbers say nothing about the server.")?;
-        }
         let echo = &self.echo_ceiling;
         writeln!(
             text,

@@ -37,7 +37,7 @@ pub(super) async fn second_device(
 
     tablet.types("/open 1").await?;
     tablet.wait("for the conversation", |event| event["type"] == "opened").await?;
-    tablet.types("/restore").await?;
+    // It reads the history by itself.
     let restored = tablet.wait("for the history", |event: &Value| event["type"] == "restored").await?;
     holds(restored["messages"] == said.len(), &format!("the tablet did not read it all: {restored}"))?;
     // She has switched her phone off since.

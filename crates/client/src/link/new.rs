@@ -224,8 +224,9 @@ impl Engine {
                 (Stage::Active, _) => return Ok(()),
                 (Stage::Linked, Some(link)) => self.claim_link(home, link).await?,
                 (Stage::IdentityPublished, Some(_)) => self.publish_pre_keys(home).await?,
-                // The old device has published the manifest.
+                // The old device has published the manifest. What was said before is read through the record seals.
                 (Stage::PreKeysPublished, Some(_)) => {
+                    self.restore_later().await?;
                     self.profile.put(&Home { stage: Stage::Active, link: None, ..home }).await?;
                 }
                 _ => return Err(Error::AlreadyActivated),
