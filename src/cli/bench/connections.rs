@@ -133,7 +133,6 @@ impl Connections {
         let delivery_ratio = beside.to_delivery.p50_ms / before.to_delivery.p50_ms;
         Ok(Engine { engine: stores.engine, idle, before, beside, delivery_ratio })
     }
-
 }
 
 impl Phase {

@@ -168,7 +168,6 @@ impl Relay {
             engines: runs.into_iter().map(|ran| ran.against(&echo)).collect(),
         })
     }
-
 }
 
 /// One engine's run.
