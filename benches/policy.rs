@@ -46,6 +46,7 @@ fn facts(related: bool) -> InConversation {
         moderator: false,
         can_leave: false,
         people: People { patients: 1, admins: 0, related, reachable: true },
+        open: true,
     }
 }
 

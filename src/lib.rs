@@ -14,6 +14,7 @@ pub mod context;
 pub mod conversations;
 pub mod error;
 pub mod gateway;
+pub mod hours;
 pub mod idempotency;
 pub mod keys;
 pub mod marks;

@@ -35,7 +35,7 @@ pub async fn get(app: &App, ctx: &Ctx, grant: Grant<ReadConversation>) -> Result
     let mut conversation = shown(app, &mut tx, ctx, *grant.resource()).await?;
     let facts = Facts::load(&mut tx, ctx, *grant.resource()).await?;
     let caller = ctx.caller()?.user_id;
-    let permissions = permissions(app, ctx, facts.of(caller)?)?;
+    let permissions = permissions(app, ctx, &facts, facts.of(caller)?)?;
     // Whom one may not write to, one does not watch either.
     if permissions.send.allowed {
         let shown = company::shown(app, &mut tx, caller).await?;
@@ -54,32 +54,42 @@ pub(super) async fn shown(app: &App, tx: &mut Tx, ctx: &Ctx, id: ConversationId)
     render(app, tx, ctx, vec![row]).await?.pop().ok_or(Error::NotFound)
 }
 
-fn permissions(app: &App, ctx: &Ctx, base: InConversation) -> Result<Permissions> {
+fn permissions(app: &App, ctx: &Ctx, facts: &Facts, base: InConversation) -> Result<Permissions> {
     let clinician = Person { role: Role::Doctor, ..base.caller };
     let people = People { reachable: true, ..base.people };
     let leave = Leave { base, user: base.caller.id };
+    // What is done to a message is said by another one.
+    let send =
+        permission(app.policy.decide::<SendMessage>(ctx, &base).map_err(|e| facts.explain(ctx.now, e)))?;
     Ok(Permissions {
-        send: permission::<SendMessage>(app, ctx, &base)?,
-        add_participant: permission::<AddParticipant>(
-            app,
-            ctx,
-            &Join { base, joining: vec![clinician], people },
+        edit: send.clone(),
+        delete: send.clone(),
+        send,
+        add_participant: permission(
+            app.policy.decide::<AddParticipant>(ctx, &Join { base, joining: vec![clinician], people }),
         )?,
-        remove_participant: permission::<RemoveParticipant>(app, ctx, &leave)?,
-        leave: permission::<LeaveConversation>(app, ctx, &leave)?,
-        close: permission::<CloseConversation>(app, ctx, &base)?,
+        remove_participant: permission(app.policy.decide::<RemoveParticipant>(ctx, &leave))?,
+        leave: permission(app.policy.decide::<LeaveConversation>(ctx, &leave))?,
+        close: permission(app.policy.decide::<CloseConversation>(ctx, &base))?,
     })
 }
 
-fn permission<A: Decide>(app: &App, ctx: &Ctx, facts: &A::Facts) -> Result<Permission> {
-    let (allowed, reason, policies) = match app.policy.decide::<A>(ctx, facts) {
-        Ok(grant) => (true, None, grant.basis().policies.to_vec()),
-        Err(Error::Denied(denial)) => {
-            (false, denial.details["reason"].as_str().map(str::to_owned), denial.policies)
-        }
-        Err(error) => return Err(error),
-    };
-    Ok(Permission { allowed, reason, policies, next_open_at: None })
+fn permission<A: Decide>(decision: Result<Grant<A>>) -> Result<Permission> {
+    match decision {
+        Ok(grant) => Ok(Permission {
+            allowed: true,
+            reason: None,
+            policies: grant.basis().policies.to_vec(),
+            next_open_at: None,
+        }),
+        Err(Error::Denied(denial)) => Ok(Permission {
+            allowed: false,
+            reason: denial.details["reason"].as_str().map(str::to_owned),
+            next_open_at: denial.details["next_open_at"].as_str().and_then(|at| at.parse().ok()),
+            policies: denial.policies,
+        }),
+        Err(error) => Err(error),
+    }
 }
 
 /// Rows as participants see them, without messages.

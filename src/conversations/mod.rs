@@ -29,7 +29,7 @@ pub use contacts::{ContactFilter, contacts};
 pub use create::{Created, create};
 pub use details::get;
 pub use list::{ConversationFilter, list};
-pub use notify::{facts_changed_between, facts_changed_of};
+pub use notify::{facts_changed_between, facts_changed_in_clinic, facts_changed_of};
 pub use participants::{add_participants, remove_participant};
 pub use report_seal::report_seal;
 pub use seals::{list_seals, publish_seal};

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sigilo_wire::{
-    ConversationId, DeviceId, UserId,
+    ConversationId, DeviceId, TenantId, UserId,
     event::{EventType, ParticipantChanged},
 };
 
@@ -29,6 +29,14 @@ pub async fn facts_changed_between(tx: &mut Tx, a: UserId, b: UserId) -> Result<
 /// When the database refuses.
 pub async fn facts_changed_of(tx: &mut Tx, user: UserId) -> Result<Vec<ConversationId>> {
     store::changed_of(tx, user).await
+}
+
+/// Makes every grant on the conversations of this clinic stale. Call it in the transaction that changes its hours.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn facts_changed_in_clinic(tx: &mut Tx, tenant: TenantId) -> Result<()> {
+    store::changed_in_clinic(tx, tenant).await
 }
 
 /// Queues `conversation_updated` for the members' devices (not the calling one) and publishes the fact. Events

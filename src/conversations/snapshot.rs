@@ -13,9 +13,10 @@ use std::{
 };
 
 use moka::sync::Cache;
+use serde_json::Value;
 use sigilo_seal::{IdentityPublicKey, KeyPurpose};
 use sigilo_wire::{
-    ConversationId, DeviceId, DeviceNumber, Role, TenantId, Timestamp, UserId,
+    ConversationId, DeviceId, DeviceNumber, ErrorCode, Role, TenantId, Timestamp, UserId,
     account::DeviceKind,
     conversation::{ConversationStatus, ConversationType, ParticipantRole},
     presence::Privacy,
@@ -23,7 +24,9 @@ use sigilo_wire::{
 
 use super::store::{self, FactRow, MemberRow};
 use crate::{
-    App, Ctx, Error, Result, people,
+    App, Ctx, Error, Result,
+    hours::{ChatHours, Span},
+    people,
     policy::{
         Grant, InForce, Person, SendMessage,
         facts::{InConversation, People},
@@ -56,7 +59,11 @@ pub(super) struct Facts {
     care: HashSet<(UserId, UserId)>,
     /// Whom the conversation concerns.
     pub(super) patient: Option<UserId>,
-    /// The first instant at which a relationship ends by itself.
+    /// When conversations with patients are open, when this is one.
+    hours: Option<ChatHours>,
+    /// Whether it is open by its hours.
+    open: bool,
+    /// The first instant at which a relationship ends, or the hours open or close, by themselves.
     until: Timestamp,
 }
 
@@ -123,6 +130,9 @@ impl Facts {
                 standing.push((role == ParticipantRole::Moderator, row.can_leave));
             }
         }
+        let hours = load_hours(tx, ctx, &people).await?;
+        let span = hours.as_ref().map_or(Span { open: true, until: None }, |hours| hours.span(ctx.now));
+        let relationships_until = rows.iter().filter_map(|row| row.expires_at).min().unwrap_or(NEVER);
         let pair = |row: &FactRow| row.clinician_id.map(|clinician| (row.user_id, clinician));
         Ok(Self {
             id,
@@ -134,7 +144,9 @@ impl Facts {
             people,
             standing,
             care: rows.iter().filter_map(pair).collect(),
-            until: rows.iter().filter_map(|row| row.expires_at).min().unwrap_or(NEVER),
+            hours,
+            open: span.open,
+            until: relationships_until.min(span.until.unwrap_or(NEVER)),
         })
     }
 
@@ -158,7 +170,23 @@ impl Facts {
             moderator,
             can_leave,
             people: People::of(caller.id, &self.people, &self.care),
+            open: self.open,
         })
+    }
+
+    /// Says with a refusal for the hour when the conversation opens, and where help is until then.
+    pub(super) fn explain(&self, now: Timestamp, refusal: Error) -> Error {
+        match (refusal, &self.hours) {
+            (Error::Denied(mut denial), Some(hours)) if denial.code == ErrorCode::OutsideChatHours => {
+                if let (Some(details), Ok(Value::Object(outside))) =
+                    (denial.details.as_object_mut(), serde_json::to_value(hours.outside(now)))
+                {
+                    details.extend(outside);
+                }
+                Error::Denied(denial)
+            }
+            (refusal, _) => refusal,
+        }
     }
 
     /// Everybody who takes part.
@@ -170,6 +198,17 @@ impl Facts {
     pub(super) fn person(&self, user: UserId) -> Option<&Person> {
         self.people.iter().find(|person| person.id == user)
     }
+}
+
+/// The hours that a conversation of these people has: none without a patient.
+async fn load_hours(tx: &mut Tx, ctx: &Ctx, people: &[Person]) -> Result<Option<ChatHours>> {
+    if people.iter().all(|person| person.role != Role::Patient) {
+        return Ok(None);
+    }
+    // One who cannot log in is not there.
+    let there = people.iter().filter(|person| person.role == Role::Doctor && person.active);
+    let clinicians: Vec<UserId> = there.map(|person| person.id).collect();
+    Ok(Some(ChatHours::load(tx, ctx.tenant, &clinicians, ctx.now).await?))
 }
 
 const NEVER: Timestamp = Timestamp::from_micros(i64::MAX);
@@ -215,6 +254,11 @@ impl Snapshot {
         self.facts.version
     }
 
+    /// The first instant at which something of it may be otherwise by the clock alone.
+    pub(crate) const fn until(&self) -> Timestamp {
+        self.until
+    }
+
     /// Whom the conversation concerns.
     pub(crate) const fn patient(&self) -> Option<UserId> {
         self.facts.patient
@@ -232,7 +276,9 @@ impl Snapshot {
         {
             return Ok(grant.clone());
         }
-        let grant = policy.decide::<SendMessage>(ctx, &self.facts.of(caller.user_id)?)?;
+        let grant = policy
+            .decide::<SendMessage>(ctx, &self.facts.of(caller.user_id)?)
+            .map_err(|refusal| self.facts.explain(ctx.now, refusal))?;
         allowed.insert(asked, grant.clone());
         Ok(grant)
     }
@@ -267,9 +313,20 @@ impl Snapshot {
             standing: Vec::new(),
             care: HashSet::new(),
             patient: Some(patient),
+            hours: None,
+            open: true,
             until: NEVER,
         };
         Self { facts, members, records_key: Some(records_key), until: NEVER, allowed: Mutex::default() }
+    }
+}
+
+#[cfg(test)]
+impl Snapshot {
+    /// As it was, until an instant.
+    pub(crate) fn ending_for_tests(mut self, until: Timestamp) -> Self {
+        self.until = until;
+        self
     }
 }
 

@@ -109,6 +109,10 @@ statements! {
         (SELECT conversation_id FROM participants WHERE user_id = $1 AND status = 'active')
         RETURNING conversation_id";
 
+    LOCK_IN_CLINIC_POSTGRES = "SELECT conversation_id FROM conversations WHERE tenant_id = $1
+        ORDER BY conversation_id FOR UPDATE";
+    CHANGED_IN_CLINIC = "UPDATE conversations SET facts_version = facts_version + 1 WHERE tenant_id = $1";
+
     CANDIDATES = "SELECT u.user_id, u.role, u.status, u.full_name_enc, u.speciality FROM users u
         WHERE u.tenant_id = $1 AND u.status = 'active' AND u.user_id > $2 AND u.user_id <> $3
         AND ($4 = '' OR u.role = $4)
@@ -398,6 +402,14 @@ pub(super) async fn changed_of(tx: &mut Tx, user: UserId) -> Result<Vec<Conversa
         fetch_all!(tx, (ConversationId,), LOCK_OF_POSTGRES, user)?;
     }
     Ok(fetch_all!(tx, (ConversationId,), CHANGED_OF, user)?.into_iter().map(|(id,)| id).collect())
+}
+
+pub(super) async fn changed_in_clinic(tx: &mut Tx, tenant: TenantId) -> Result<()> {
+    if matches!(tx, Tx::Postgres(_)) {
+        fetch_all!(tx, (ConversationId,), LOCK_IN_CLINIC_POSTGRES, tenant)?;
+    }
+    execute!(tx, CHANGED_IN_CLINIC, tenant)?;
+    Ok(())
 }
 
 #[derive(sqlx::FromRow)]

@@ -117,6 +117,12 @@ const fn spanish(code: ErrorCode) -> &'static str {
         ErrorCode::InvalidSeal => {
             "El sello de registro está mal formado o es para otros destinatarios. Los detalles dicen qué."
         }
+        ErrorCode::OutsideChatHours => {
+            "La clínica no recibe mensajes ahora. Los detalles dicen cuándo abre y dónde hay ayuda a cualquier hora."
+        }
+        ErrorCode::PhiDetected => {
+            "El servidor puede leer este texto: quite lo que identifique a alguien o nombre una enfermedad."
+        }
         ErrorCode::InvalidMessage => "El mensaje está mal formado. Los detalles dicen qué.",
         ErrorCode::WeakPassword => "Elija una contraseña más larga: al menos 12 caracteres.",
         ErrorCode::RateLimited => "Demasiadas solicitudes. Espere lo que indica Retry-After.",

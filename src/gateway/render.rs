@@ -42,6 +42,8 @@ pub fn status(error: &Error) -> u16 {
             _ => 422,
         },
         Error::Unauthenticated(_) => 401,
+        // The contract has it so: what is refused is the hour.
+        Error::Denied(denial) if denial.code == ErrorCode::OutsideChatHours => 400,
         Error::Denied(_) => 403,
         Error::NotFound => 404,
         Error::Conflict { .. } => 409,

@@ -1,11 +1,10 @@
 //! A clinic and the server's keys for it.
 
 use sigilo_seal::{Ed25519Secret, KeyPurpose};
-use sigilo_wire::{ErrorCode, TenantId, keys::Clinic};
+use sigilo_wire::{ErrorCode, TenantId, hours::Weekly, keys::Clinic};
 
 use super::{
     SecondFactorRule, Settings,
-    hours::Hours,
     key_files::{CertificationRequest, SERVER_PURPOSES, ServerKey},
     store::{self, NewTenant, TenantRow},
 };
@@ -13,6 +12,7 @@ use crate::{
     Ctx, Error, Result,
     app::App,
     audit::{Act, hex},
+    hours,
     policy::{Grant, ManageClinic, facts},
     rng::EntropyRng,
     storage::{Tx, crypter::Place},
@@ -29,7 +29,7 @@ pub struct NewClinic {
     /// Its IANA time zone.
     pub time_zone: String,
     /// When conversations with patients are open.
-    pub hours: Hours,
+    pub hours: Weekly,
     /// The local emergency number.
     pub emergency_number: String,
     /// Whether the roles that need a second factor must enrol one.
@@ -130,14 +130,16 @@ pub async fn get_clinic(app: &App, ctx: &Ctx) -> Result<Clinic> {
     ctx.caller()?;
     let mut tx = app.db.read("clinic").await?;
     let row = store::tenant(&mut tx, ctx.tenant).await?.ok_or(Error::NotFound)?;
+    let hours = hours::of_clinic(&mut tx, ctx.tenant, ctx.now).await?;
     let root_statements = store::statements(&mut tx, ctx.tenant).await?;
     Ok(Clinic {
         root_public_key: row.root_key()?.map(Into::into),
         clinic_id: row.tenant_id,
         name: row.name,
         slug: row.slug,
-        time_zone: row.time_zone,
-        hours: serde_json::from_str(&row.hours).map_err(Error::internal)?,
+        time_zone: hours.time_zone,
+        hours: serde_json::to_value(hours.weekly).map_err(Error::internal)?,
+        exceptions: hours.exceptions,
         emergency_number: row.emergency_number,
         root_statements,
         policy_set: hex(&app.policy.set_hash()),
@@ -184,7 +186,7 @@ mod tests {
             name: "Clínica Ejemplo".to_owned(),
             slug: "ejemplo".to_owned(),
             time_zone: "America/Mexico_City".to_owned(),
-            hours: super::super::every_day("08:00-22:00").unwrap(),
+            hours: crate::hours::every_day("08:00-22:00").unwrap(),
             emergency_number: "911".to_owned(),
             second_factor: SecondFactorRule::default(),
         }

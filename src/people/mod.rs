@@ -8,7 +8,6 @@
 mod ceremony;
 mod certified;
 mod clinic;
-mod hours;
 pub mod identity_resets;
 mod install_keys;
 mod invite;
@@ -24,7 +23,6 @@ pub use ceremony::{Ceremony, PrivateKeys, certify};
 pub use certified::KeyInForce;
 pub(crate) use certified::key_in_force;
 pub use clinic::{NewClinic, authorize_manage_clinic, clinic_id, create_clinic, get_clinic};
-pub use hours::{Hours, every_day};
 pub use install_keys::{Installed, install_keys};
 pub use invite::{Invitation, Invitee, authorize_manage_people, invite};
 pub use key_files::{CertificationRequest, ClinicKeys, ServerKey};

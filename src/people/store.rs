@@ -13,13 +13,13 @@ statements! {
     INSERT_SEQUENCES = "INSERT INTO tenant_sequences (tenant_id, outbox_seq, audit_seq) VALUES ($1, 0, 0)";
     INSERT_SERVER_KEY = "INSERT INTO server_keys (tenant_id, purpose, public_key, private_key, created_at)
         VALUES ($1, $2, $3, $4, $5)";
-    TENANT = "SELECT tenant_id, slug, name, time_zone, hours, emergency_number, root_public_key
+    TENANT = "SELECT tenant_id, slug, name, emergency_number, root_public_key
         FROM tenants WHERE tenant_id = $1";
-    TENANT_BY_SLUG = "SELECT tenant_id, slug, name, time_zone, hours, emergency_number, root_public_key
+    TENANT_BY_SLUG = "SELECT tenant_id, slug, name, emergency_number, root_public_key
         FROM tenants WHERE slug = $1";
     /// Locks the clinic until the commit.
-    LOCK_TENANT = "UPDATE tenants SET slug = slug WHERE tenant_id = $1 RETURNING tenant_id, slug, name, time_zone,
-        hours, emergency_number, root_public_key";
+    LOCK_TENANT = "UPDATE tenants SET slug = slug WHERE tenant_id = $1 RETURNING tenant_id, slug, name,
+        emergency_number, root_public_key";
     SET_ROOT = "UPDATE tenants SET root_public_key = $2, keys_installed_at = $3
         WHERE tenant_id = $1 AND root_public_key IS NULL";
     HAS_SERVER_KEY = "SELECT 1 FROM server_keys WHERE tenant_id = $1 AND purpose = $2 AND public_key = $3";
@@ -64,8 +64,6 @@ pub(super) struct TenantRow {
     pub(super) tenant_id: TenantId,
     pub(super) slug: String,
     pub(super) name: String,
-    pub(super) time_zone: String,
-    pub(super) hours: String,
     pub(super) emergency_number: String,
     pub(super) root_public_key: Option<Vec<u8>>,
 }

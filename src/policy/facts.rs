@@ -10,7 +10,7 @@ use sigilo_wire::{
 
 use super::{
     Action, AddParticipant, ArrangeConversation, CloseConversation, Fact, FetchKeys, Joining,
-    LeaveConversation, Leaving, ListContacts, ListConversations, ManageClinic, ManageOwnAccount,
+    LeaveConversation, Leaving, ListContacts, ListConversations, ManageClinic, ManageHours, ManageOwnAccount,
     ManagePeople, ManageRelationships, Object, PublishKeys, PublishSeal, Question, ReadConversation,
     RemoveParticipant, ReportSeal, ResetIdentity, SearchMessages, SendMessage, SendResource, ShowPresence,
     StartConversation, Subject, UseTokens,
@@ -132,6 +132,8 @@ pub struct InConversation {
     pub can_leave: bool,
     /// Those who take part.
     pub people: People,
+    /// Whether the chat hours of a conversation with a patient are open; without a patient, yes.
+    pub open: bool,
 }
 
 /// Facts of [`AddParticipant`].
@@ -276,7 +278,8 @@ impl Decide for SendMessage {
     type Facts = InConversation;
 
     fn questions(ctx: &Ctx, facts: &InConversation) -> Result<Vec<Question<'static>>> {
-        in_conversation(ctx, facts, Self::NAME, true)
+        let more = vec![("people", facts.people.fact()), ("open", Fact::Bool(facts.open))];
+        Ok(vec![about(ctx, facts, Self::NAME, more)?])
     }
 
     fn resource(facts: &InConversation) -> SendResource {
@@ -468,7 +471,7 @@ macro_rules! managing {
     )* };
 }
 
-managing!(ManagePeople, ManageRelationships, ManageClinic);
+managing!(ManagePeople, ManageRelationships, ManageHours, ManageClinic);
 
 #[cfg(test)]
 mod tests {

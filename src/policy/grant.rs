@@ -75,6 +75,8 @@ actions! {
     ManagePeople("manage_people", (), Forbidden);
     /// Import appointments and change relationships.
     ManageRelationships("manage_relationships", (), Forbidden);
+    /// Change when conversations with patients are open.
+    ManageHours("manage_hours", (), Forbidden);
     /// Create clinics and install their keys.
     ManageClinic("manage_clinic", (), Forbidden);
 }

@@ -29,6 +29,7 @@ rules! {
     "group-by-clinician",
     "medical-relationship",
     "inactive-recipient",
+    "chat-hours",
     "patient-to-clinician",
     "clinician-to-patient",
     "staff-to-staff",

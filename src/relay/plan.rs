@@ -140,6 +140,10 @@ fn decide(state: &mut State, submission: &Submission, now: Timestamp) -> Result<
     if conversation.facts_version != submission.snapshot.facts_version() {
         return Err(super::submit::facts_changed());
     }
+    // ... but for what ended by the clock since the decision. `now` is the message's official time.
+    if now >= submission.snapshot.until() {
+        return Err(super::submit::facts_changed());
+    }
     check_sender(submission, now)?;
     check_seal(state, submission, now)?;
     let recipients = check_devices(submission, now)?;

@@ -247,6 +247,31 @@ fn a_decision_on_facts_that_changed_is_made_again() {
 }
 
 #[test]
+fn what_ended_by_the_clock_before_the_commit_is_decided_on_again() {
+    let decide = |until: Timestamp| {
+        let mut world = world();
+        let members = world.members.clone();
+        let snapshot = Snapshot::for_tests(CONVERSATION, tenant(), 5, ANA, members, RECORDS);
+        let submission = Submission::for_tests(
+            tenant(),
+            device(ANA, 1).id,
+            ANA,
+            message(1, None, 1),
+            Arc::new(snapshot.ending_for_tests(until)),
+        );
+        plan(&mut world.state, &[&submission], NOW).remove(0)
+    };
+    // The closing itself is outside.
+    let refused = decide(NOW);
+    assert!(
+        matches!(&refused, Verdict::Refuse(error) if super::super::submit::is_facts_changed(error)),
+        "{refused:?}"
+    );
+    let accepted = decide(Timestamp::from_micros(NOW.micros() + 1));
+    assert!(matches!(accepted, Verdict::Accept { .. }), "{accepted:?}");
+}
+
+#[test]
 fn only_the_author_edits_and_only_what_is_there() {
     let mut edit = message(1, None, 1);
     edit.message_type = MessageKind::Edit;

@@ -106,14 +106,16 @@ pub async fn send(
     conversation: ConversationId,
     message: Arc<SendMessage>,
 ) -> Result<Accepted> {
+    let mut ctx = ctx.clone();
     for _ in 1..DECISIONS {
-        let pending = begin_send(app, ctx, conversation, Arc::clone(&message)).await;
+        let pending = begin_send(app, &ctx, conversation, Arc::clone(&message)).await;
         match async { pending?.accepted().await }.await {
-            Err(error) if is_facts_changed(&error) => {}
+            // Time may be what has changed.
+            Err(error) if is_facts_changed(&error) => ctx.now = app.clock.now(),
             answer => return answer,
         }
     }
-    begin_send(app, ctx, conversation, message).await?.accepted().await
+    begin_send(app, &ctx, conversation, message).await?.accepted().await
 }
 
 /// As [`send`], but comes back as soon as the writer has the message: sockets keep the order of their messages

@@ -1,8 +1,8 @@
 //! Every statement of the program, for the test that prepares each on each engine.
 
 use crate::{
-    audit, auth, cli, conversations, idempotency, keys, marks, mfa, outbox, people, presence, relationships,
-    relay, storage,
+    audit, auth, cli, conversations, hours, idempotency, keys, marks, mfa, outbox, people, presence,
+    relationships, relay, storage,
 };
 
 /// Names and texts of one store file.
@@ -20,6 +20,7 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
         conversations::store::ALL,
         conversations::store::company::ALL,
         conversations::store::members::ALL,
+        hours::store::ALL,
         idempotency::store::ALL,
         keys::store::ALL,
         marks::store::ALL,

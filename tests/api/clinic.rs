@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sigilo::{
-    Error,
+    Error, hours,
     people::{self, RootCard},
 };
 use sigilo_seal::{RootFingerprint, RootStatement};
@@ -133,7 +133,7 @@ async fn a_slug_names_one_clinic() {
             name: "Otra".to_owned(),
             slug: "ejemplo".to_owned(),
             time_zone: "Europe/Madrid".to_owned(),
-            hours: people::every_day("08:00-22:00").unwrap(),
+            hours: hours::every_day("08:00-22:00").unwrap(),
             emergency_number: "112".to_owned(),
             second_factor: people::SecondFactorRule::Required,
         };

@@ -141,17 +141,20 @@ async fn details_say_what_the_caller_may_do() {
             (names, permissions)
         };
         let (hers, all) = permissions(ana).await;
-        assert_eq!(hers, ["leave", "send"]);
+        assert_eq!(hers, ["delete", "edit", "leave", "send"]);
         let close = json!({"allowed": false, "reason": "not_permitted", "policies": ["default-deny"],
                            "next_open_at": null});
         assert_eq!(all["close"], close);
         let send =
             json!({"allowed": true, "reason": null, "policies": ["members-send"], "next_open_at": null});
         assert_eq!(all["send"], send);
-        assert_eq!(permissions(maria).await.0, ["add_participant", "close", "remove_participant", "send"]);
+        assert_eq!(
+            permissions(maria).await.0,
+            ["add_participant", "close", "delete", "edit", "remove_participant", "send"]
+        );
         assert_eq!(
             permissions(jorge).await.0,
-            ["add_participant", "close", "leave", "remove_participant", "send"]
+            ["add_participant", "close", "delete", "edit", "leave", "remove_participant", "send"]
         );
         put(server, id, maria, json!({"status": "closed"})).await.expect(200);
         let (hers, all) = permissions(maria).await;

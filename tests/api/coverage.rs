@@ -68,6 +68,11 @@ fn not_found(path: String, body: Option<Value>) -> Vec<Ask> {
     vec![Ask { path, body, expected: Expected::NotFound }]
 }
 
+/// Refused to all but the clinic's own staff, whose case is the operation's own test.
+fn forbidden(path: String, body: Option<Value>) -> Vec<Ask> {
+    vec![Ask { path, body, expected: Expected::Refused(403) }]
+}
+
 /// What each operation is asked. One line an operation.
 const CASES: &[(&str, Case)] = &[
     ("GET /.well-known/jwks.json", NoIds),
@@ -141,6 +146,14 @@ const CASES: &[(&str, Case)] = &[
         "GET /api/keys/{user_id}/{device_id}/",
         Foreign(|w| not_found(format!("/api/keys/{}/*/", w.theirs.ana.user), None)),
     ),
+    ("GET /api/admin/hours/", NoIds),
+    ("PUT /api/admin/hours/", NoIds),
+    ("GET /api/admin/hours/{user_id}/", Foreign(|w| forbidden(w.hours(), None))),
+    ("PUT /api/admin/hours/{user_id}/", Foreign(|w| forbidden(w.hours(), Some(json!({}))))),
+    ("DELETE /api/admin/hours/{user_id}/", Foreign(|w| forbidden(w.hours(), None))),
+    ("GET /api/admin/holidays/", Foreign(|w| forbidden(w.holidays(""), None))),
+    ("PUT /api/admin/holidays/{date}/", Foreign(|w| forbidden(w.holidays("2027-01-01/"), Some(json!({}))))),
+    ("DELETE /api/admin/holidays/{date}/", Foreign(|w| forbidden(w.holidays("2027-01-01/"), None))),
     (
         "POST /api/admin/users/{user_id}/identity-reset/",
         Foreign(|w| {
@@ -331,6 +344,15 @@ impl World {
                "device": {"kind": "messaging", "name": "phone"}})
     }
 
+    /// The hours of their doctor.
+    fn hours(&self) -> String {
+        format!("/api/admin/hours/{}/", self.theirs.maria.user)
+    }
+
+    fn holidays(&self, date: &str) -> String {
+        format!("/api/admin/holidays/{date}?user_id={}", self.theirs.maria.user)
+    }
+
     /// Our code for a new password at their clinic.
     fn reset(&self) -> Value {
         json!({"clinic": self.theirs.clinic.id, "code": self.reset_code, "new_password": PASSWORD})
@@ -405,7 +427,8 @@ fn operations_without_ids_take_none() {
         }
         // The search itself works: what is in a path is found.
         let in_path = name.split('{').skip(1).filter_map(|rest| rest.split('}').next());
-        for id in in_path.filter(|id| *id != "device_id" || name.contains("/devices/")) {
+        let is_id = |id: &&str| *id != "date" && (*id != "device_id" || name.contains("/devices/"));
+        for id in in_path.filter(is_id) {
             assert!(ids.contains(id), "{name}: {id} is not described as an id");
         }
     }

@@ -14,6 +14,7 @@ mod conversation_changes;
 mod conversations;
 mod coverage;
 mod groups;
+mod hours;
 mod identity_resets;
 mod kept;
 mod keys;

@@ -4,7 +4,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 use serde_json::json;
 use sigilo::{
-    Ctx, Error,
+    Ctx, Error, hours,
     people::{self, Ceremony, CertificationRequest, ClinicKeys, Invitation, Invitee, NewClinic, RootCard},
     rng,
 };
@@ -56,7 +56,7 @@ impl Clinic {
             name: "Clínica Ejemplo".to_owned(),
             slug: slug.to_owned(),
             time_zone: "America/Mexico_City".to_owned(),
-            hours: people::every_day("00:00-24:00").unwrap(),
+            hours: hours::every_day("00:00-24:00").unwrap(),
             emergency_number: "911".to_owned(),
             second_factor: people::SecondFactorRule::Optional,
         };

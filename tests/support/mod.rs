@@ -8,6 +8,7 @@ pub mod clock;
 pub mod cluster;
 pub mod database;
 pub mod device;
+pub mod hours;
 pub mod http;
 pub mod lies;
 pub mod link;

@@ -184,6 +184,7 @@ mod tests {
             slug: "centro".into(),
             time_zone: "America/Mexico_City".into(),
             hours: serde_json::json!({}),
+            exceptions: Vec::new(),
             emergency_number: "911".into(),
             root_public_key: Some(clinic.root.public().to_bytes().into()),
             root_statements: statements.iter().map(|s| Offered::from(&s.sign(&clinic.root))).collect(),

@@ -177,6 +177,10 @@ pub struct Permission {
 pub struct Permissions {
     /// Send messages.
     pub send: Permission,
+    /// Edit one's own messages.
+    pub edit: Permission,
+    /// Delete one's own messages.
+    pub delete: Permission,
     /// Add a clinician who treats the patient, if there is one; other people are decided on when they are named.
     pub add_participant: Permission,
     /// Take others out.

@@ -54,6 +54,8 @@ codes! {
     EncryptedField = "encrypted_field", "The server cannot see this field: it is end-to-end encrypted. Filter on the device.";
     /// A WebSocket frame of a type this server does not know.
     UnknownFrame = "unknown_frame", "This frame type is not known. See the protocol documentation.";
+    /// Denied by the clinic's hours.
+    OutsideChatHours = "outside_chat_hours", "The clinic is closed for messages now. The details say when it opens, and where help is at any hour.";
     // 401
     /// No token, or one that does not verify.
     Unauthenticated = "unauthenticated", "Log in to do this.";
@@ -138,6 +140,8 @@ codes! {
     InvalidSeal = "invalid_seal", "The record seal is malformed or for other recipients. The details say what.";
     /// A message's content is wrong.
     InvalidMessage = "invalid_message", "The message is malformed. The details say what.";
+    /// Text the server can read identifies somebody or names an illness.
+    PhiDetected = "phi_detected", "The server can read this text: leave out what identifies somebody or names an illness.";
     /// The password is too weak.
     WeakPassword = "weak_password", "Choose a longer password: at least 12 characters.";
     // 429

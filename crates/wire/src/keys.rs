@@ -238,6 +238,9 @@ pub struct Clinic {
     /// Weekly chat hours: `{"mon":[["08:00","22:00"]], ...}` in the clinic's time zone.
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub hours: serde_json::Value,
+    /// Dates from today on with hours of their own: holidays, closures.
+    #[serde(default)]
+    pub exceptions: Vec<crate::hours::DayException>,
     /// The local emergency number.
     pub emergency_number: String,
     /// The clinic root's Ed25519 public key. Clients compare it with the pin of the invitation.

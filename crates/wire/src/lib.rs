@@ -10,6 +10,7 @@ pub mod conversation;
 pub mod error;
 pub mod event;
 pub mod fold;
+pub mod hours;
 pub mod id;
 pub mod keys;
 pub mod link;

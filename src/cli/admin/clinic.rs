@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use sigilo_wire::TenantId;
+use sigilo_wire::{TenantId, hours::Weekly};
 
 use super::Beside;
 use crate::{
@@ -17,7 +17,8 @@ use crate::{
         ConfigArgs, Outcome,
         output::{Answer, finish},
     },
-    people::{self, CertificationRequest, ClinicKeys, Hours, NewClinic, RootCard, SecondFactorRule},
+    hours,
+    people::{self, CertificationRequest, ClinicKeys, NewClinic, RootCard, SecondFactorRule},
     rng,
 };
 
@@ -36,6 +37,9 @@ pub enum Clinic {
     /// Changes a clinic's settings.
     #[command(after_help = "Example: sigilo admin clinic set --clinic ejemplo --second-factor optional")]
     Set(Set),
+    /// When conversations with patients are open.
+    #[command(subcommand, after_help = "Example: sigilo admin clinic hours show --clinic ejemplo")]
+    Hours(super::hours::Hours),
 }
 
 /// `sigilo admin clinic create`
@@ -51,8 +55,8 @@ pub struct Create {
     #[arg(long, value_name = "ZONE")]
     time_zone: String,
     /// When conversations with patients are open, every day, in the clinic's time zone.
-    #[arg(long, value_name = "FROM-TO", default_value = "08:00-22:00", value_parser = people::every_day)]
-    hours: Hours,
+    #[arg(long, value_name = "FROM-TO", default_value = "08:00-22:00", value_parser = hours::every_day)]
+    hours: Weekly,
     /// The local emergency number. 112 works from mobile phones in most countries.
     #[arg(long, value_name = "NUMBER", default_value = "112")]
     emergency_number: String,
@@ -122,6 +126,7 @@ impl Set {
 impl Clinic {
     pub(super) async fn run(self) -> Result<Outcome> {
         match self {
+            Self::Hours(command) => command.run().await,
             Self::Create(command) => {
                 let beside = Beside::open(&command.config).await?;
                 let came_of_it = command.run(&beside).await;

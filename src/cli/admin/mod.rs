@@ -6,6 +6,7 @@
 
 mod appointment;
 mod clinic;
+mod hours;
 mod identity;
 mod relationship;
 mod user;

@@ -17,7 +17,7 @@ use sigilo_wire::{
 
 use super::progress::Progress;
 use crate::{
-    Actor, App, Ctx, Error, Result, auth, conversations, keys,
+    Actor, App, Ctx, Error, Result, auth, conversations, hours, keys,
     people::{self, Invitee, NewClinic, RootCard},
     relationships, rng,
 };
@@ -112,7 +112,7 @@ async fn make_clinic(app: &App) -> Result<Clinic> {
         name: "Clínica Carga".to_owned(),
         slug: "carga".to_owned(),
         time_zone: "America/Mexico_City".to_owned(),
-        hours: people::every_day("00:00-24:00").map_err(Error::internal)?,
+        hours: hours::every_day("00:00-24:00").map_err(Error::internal)?,
         emergency_number: "911".to_owned(),
         second_factor: people::SecondFactorRule::Optional,
     };

@@ -1,5 +1,6 @@
 //! /api/admin/
 
+mod hours;
 mod identity_resets;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -8,5 +9,5 @@ use crate::app::SharedApp;
 
 /// Routes of this area.
 pub(super) fn routes() -> OpenApiRouter<SharedApp> {
-    identity_resets::routes()
+    identity_resets::routes().merge(hours::routes())
 }
