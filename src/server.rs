@@ -26,7 +26,7 @@ use crate::{
     auth,
     config::Tls,
     gateway::http,
-    keys,
+    keys, relay,
     relay::hub::CloseReason,
     shutdown::{Phase, ShutdownHandle},
     telemetry,
@@ -68,6 +68,7 @@ pub fn start(app: SharedApp, phase: ShutdownHandle) -> Result<Running> {
     let watched = serve(metrics_listener, metrics.clone(), metrics_service, None)?;
     tokio::spawn(keys::keep_reminding(app.clone()));
     tokio::spawn(auth::keep_watching(app.clone()));
+    tokio::spawn(relay::held::keep_releasing(app.clone()));
     Ok(Running { address, metrics_address, app, handle, metrics, tls, phase, api, watched })
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use sigilo_wire::{
-    ConversationId, Role, UserId, conversation::ConversationType, conversation::CreateConversation,
+    ConversationId, Role, Timestamp, UserId, conversation::ConversationType, conversation::CreateConversation,
 };
 
 use super::{
@@ -14,7 +14,8 @@ use super::{
 use crate::{
     App, Ctx, Error, Result,
     policy::{
-        self, Grant, Person, PublishSeal, ReadConversation, ReportSeal, SendMessage, StartConversation,
+        self, Basis, Grant, Person, PublishSeal, ReadConversation, ReportSeal, SendMessage,
+        StartConversation,
         facts::{InConversation, People, Start},
     },
     storage::Tx,
@@ -81,6 +82,35 @@ pub async fn authorize_send(
         return Ok(allowed);
     }
     decide(app.snapshots.refresh(app, ctx, id).await?)
+}
+
+/// Why a message may wait for the opening (only the hour stands against it), on which facts, and when that is. `None` when
+/// the conversation is open by now.
+///
+/// # Errors
+/// `not_found`; the rules' denial, with its audit entry, when more than the hour stands against it or no opening is in
+/// sight.
+pub(crate) async fn authorize_hold(
+    app: &App,
+    ctx: &Ctx,
+    id: ConversationId,
+) -> Result<Option<(Basis, Arc<Snapshot>, Timestamp)>> {
+    let snapshot = app.snapshots.refresh(app, ctx, id).await?;
+    match snapshot.decide_hold(&app.policy, ctx) {
+        Ok(allowed) => Ok(allowed.map(|(basis, opens)| (basis, snapshot, opens))),
+        Err(refusal) => Err(audit_denied_send(app, ctx, id, refusal).await),
+    }
+}
+
+/// What the database says of a conversation now, kept or not.
+///
+/// # Errors
+/// `not_found`.
+pub(crate) async fn snapshot(app: &App, ctx: &Ctx, id: ConversationId) -> Result<Arc<Snapshot>> {
+    match app.snapshots.get(ctx, id) {
+        Some(kept) => Ok(kept),
+        None => app.snapshots.refresh(app, ctx, id).await,
+    }
 }
 
 /// Writes the audit entry of a refused send, when a rule refused it, and gives the refusal back.

@@ -28,7 +28,7 @@ use crate::{
     hours::{ChatHours, Span},
     people,
     policy::{
-        Grant, InForce, Person, SendMessage,
+        Basis, Grant, InForce, Person, SendMessage,
         facts::{InConversation, People},
     },
     storage::{
@@ -281,6 +281,26 @@ impl Snapshot {
             .map_err(|refusal| self.facts.explain(ctx.now, refusal))?;
         allowed.insert(asked, grant.clone());
         Ok(grant)
+    }
+
+    /// Decides whether the caller might send if the conversation were open, and says when that is. `None` when it is.
+    ///
+    /// # Errors
+    /// `not_found` when they do not take part; the rules' denial, that for the hour when no opening is in sight.
+    pub(super) fn decide_hold(&self, policy: &InForce, ctx: &Ctx) -> Result<Option<(Basis, Timestamp)>> {
+        let facts = self.facts.of(ctx.caller()?.user_id)?;
+        if facts.open {
+            return Ok(None);
+        }
+        let grant = policy.decide::<SendMessage>(ctx, &InConversation { open: true, ..facts })?;
+        let opens = self.facts.hours.as_ref().and_then(|hours| hours.span(ctx.now).next_open_at(ctx.now));
+        match opens {
+            Some(opens) => Ok(Some((grant.basis().clone(), opens))),
+            None => Err(match policy.decide::<SendMessage>(ctx, &facts) {
+                Err(refusal) => self.facts.explain(ctx.now, refusal),
+                Ok(_) => Error::internal("a rule holds a conversation closed that none refuses"),
+            }),
+        }
     }
 
     /// Someone who takes part.

@@ -19,6 +19,7 @@ use crate::{
     audit::{Act, hex},
     conversations,
     policy::{Grant, ManageHours, facts},
+    relay,
     storage::Tx,
 };
 
@@ -239,6 +240,7 @@ impl Work {
                 act.object("user", clinician)
             }
         };
+        relay::held::look_again(&mut self.tx, ctx.tenant, ctx.now).await?;
         app.audit(&mut self.tx, ctx, &self.key, act.by(grant.basis())).await?;
         self.tx.commit().await
     }

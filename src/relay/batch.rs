@@ -15,6 +15,7 @@ use sigilo_wire::{
 use super::{
     deliver::{self, Acknowledgement, QueuedFrame},
     frame::{EventData, EventFrame},
+    held,
     plan::{self, State, Verdict},
     render,
     store::{self, MessageRow},
@@ -48,6 +49,8 @@ struct Writes {
     audit: BTreeMap<TenantId, Vec<Prepared>>,
     facts: BTreeMap<TenantId, Vec<Fact>>,
     moved: BTreeSet<(ConversationId, DeviceId)>,
+    /// Those that were held until now.
+    released: Vec<MessageId>,
 }
 
 /// Runs a batch in one transaction and commits it.
@@ -225,6 +228,17 @@ fn gather(
             ),
         });
     }
+    if submission.held {
+        writes.released.push(submission.message_id);
+        // The device that wrote it has no other answer.
+        writes.events.push(DeviceEvent {
+            device: submission.sender.device_id,
+            r#type: EventType::of_message(submission.message.message_type),
+            conversation: Some(submission.conversation),
+            sender: Some(submission.sender.user_id),
+            body: EventBody::Message(accepted.message_id, None),
+        });
+    }
     writes.facts.entry(submission.tenant).or_default().push(Fact {
         topic: "message.accepted",
         data: json!({
@@ -255,6 +269,7 @@ async fn write(tx: &mut Tx, state: &State, writes: &Writes, now: Timestamp) -> R
     let places = outbox::places(&writes.events, &reserved)?;
     let mut script = Script::new(tx, 5 * writes.messages.len() + writes.events.len());
     store::add_messages(&mut script, &writes.messages)?;
+    held::store::released(&mut script, &writes.released)?;
     let moved: Vec<_> = writes.moved.iter().copied().collect();
     store::advance(&mut script, state, &moved, now)?;
     outbox::add_events(&mut script, &writes.events, &places, now)?;

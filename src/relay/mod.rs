@@ -7,11 +7,12 @@
 //!
 //! [`send()`] checks one message and hands it to the [`writer`], which commits many in one transaction.
 //! [`deliver`] reads a device's queue and takes acknowledgements; [`hub`] hands the sockets of this process what
-//! was just stored, or tells them to look; [`read`] serves the history.
+//! was just stored, or tells them to look; [`read`] serves the history. [`held`] keeps what waits for the chat hours to open.
 
 mod batch;
 pub mod deliver;
 pub mod frame;
+pub mod held;
 pub mod hub;
 mod memory;
 mod plan;
@@ -31,7 +32,7 @@ pub(crate) use plan::recipients_digest;
 pub use receipts::ReceiptKeys;
 pub use revise::revise;
 pub use search::{MessageSearch, search};
-pub use submit::{Pending, begin_send, is_facts_changed, send};
+pub use submit::{Pending, begin_send, is_facts_changed, may_try_again, send};
 
 use std::time::Duration;
 

@@ -82,6 +82,8 @@ pub(super) struct State {
     pub chains: HashMap<ConversationId, HashMap<DeviceId, Chain>>,
     pub stored: StoredNames,
     pub targets: HashMap<[u8; 32], Vec<Target>>,
+    /// Those of the batch's held messages that are still held.
+    pub held: HashSet<MessageId>,
 }
 
 /// What becomes of one message.
@@ -123,7 +125,7 @@ fn same(a: &Submission, b: &Submission) -> bool {
         && a.message.signature == b.message.signature
 }
 
-fn other_message() -> Error {
+pub(super) fn other_message() -> Error {
     Error::conflict(ErrorCode::IdempotencyConflict, json!({"field": "client_message_id"}))
 }
 
@@ -139,6 +141,9 @@ fn decide(state: &mut State, submission: &Submission, now: Timestamp) -> Result<
     // From here on the submission's snapshot is what the database says.
     if conversation.facts_version != submission.snapshot.facts_version() {
         return Err(super::submit::facts_changed());
+    }
+    if submission.held && !state.held.contains(&submission.message_id) {
+        return Err(super::held::gone());
     }
     // ... but for what ended by the clock since the decision. `now` is the message's official time.
     if now >= submission.snapshot.until() {

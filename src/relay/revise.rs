@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sigilo_wire::{
     MessageId,
-    message::{Accepted, MessageKind, SendMessage},
+    message::{MessageKind, SendMessage, Taken},
 };
 
 use super::{read, validate::malformed};
@@ -26,7 +26,7 @@ pub async fn revise(
     target: MessageId,
     kind: MessageKind,
     message: Arc<SendMessage>,
-) -> Result<Accepted> {
+) -> Result<Taken> {
     let conversation = *grant.resource();
     let mut tx = app.db.read("relay_revise").await?;
     let stored = read::seen(&mut tx, ctx, conversation, target).await?;

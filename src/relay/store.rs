@@ -9,6 +9,7 @@ use sigilo_wire::{
 };
 
 use super::{
+    held,
     memory::Memory,
     plan::{self, Chain, Locked, SealState, State, Stored, StoredNames, Target},
     render,
@@ -197,6 +198,7 @@ pub(super) async fn load(
             stored_as(tx, sends.iter().map(|send| send.message.client_message_id).collect()).await?;
     }
     load_targets(tx, sends, careful, &mut state).await?;
+    state.held = held::still_held(tx, sends).await?;
     Ok(state)
 }
 

@@ -6,11 +6,12 @@ use serde_json::json;
 use sigilo_seal::Origin;
 use sigilo_wire::{
     ConversationId, DeviceNumber, ErrorCode, MessageId, TenantId,
-    message::{Accepted, RecipientEnvelope, SendMessage},
+    message::{Accepted, Deliver, Held, RecipientEnvelope, SendMessage, Taken},
 };
 use tokio::sync::oneshot;
 
 use super::{
+    held,
     receipts::ReceiptKey,
     store,
     validate::{self, Hashes},
@@ -37,6 +38,8 @@ pub(super) struct Submission {
     pub message: Arc<SendMessage>,
     pub hashes: Hashes,
     pub message_id: MessageId,
+    /// Whether it was held under this id until now, and is to be stored only if it still is.
+    pub held: bool,
     pub data_key: DataKey,
     pub receipt_key: Arc<ReceiptKey>,
     /// The body under the data key.
@@ -60,6 +63,8 @@ pub enum Pending {
     Stored(Box<Accepted>),
     /// The writer has it.
     Taken(oneshot::Receiver<Result<Accepted>>),
+    /// It waits for the chat hours to open.
+    Held(Box<Held>),
 }
 
 impl Pending {
@@ -67,11 +72,13 @@ impl Pending {
     ///
     /// # Errors
     /// What refused the message, or `unavailable` when it could not be stored: then nothing was.
-    pub async fn accepted(self) -> Result<Accepted> {
+    pub async fn taken(self) -> Result<Taken> {
         match self {
-            Self::Stored(accepted) => Ok(*accepted),
+            Self::Held(held) => Ok(Taken::Held(*held)),
+            Self::Stored(accepted) => Ok(Taken::Accepted(*accepted)),
             Self::Taken(answer) => {
-                answer.await.unwrap_or_else(|_| Err(Error::Unavailable("relay".to_owned())))
+                let answer = answer.await.unwrap_or_else(|_| Err(Error::Unavailable("relay".to_owned())));
+                answer.map(Taken::Accepted)
             }
         }
     }
@@ -91,8 +98,15 @@ pub fn is_facts_changed(error: &Error) -> bool {
     matches!(error, Error::Unavailable(what) if what == FACTS_CHANGED)
 }
 
+/// Whether [`send`] may do better than [`begin_send`] did: the facts had changed, or what the device has waiting for the
+/// opening may have to go first.
+#[must_use]
+pub fn may_try_again(error: &Error) -> bool {
+    is_facts_changed(error) || error.code() == ErrorCode::ChainGap
+}
+
 /// How often a decision is made again because its facts changed before the commit.
-const DECISIONS: usize = 3;
+pub(super) const DECISIONS: usize = 3;
 
 /// Sends a message: the first answer again when it is stored already, otherwise the clinic's rules decide and
 /// the writer stores it and queues its envelopes. Answers after the commit. Both gateways send through here.
@@ -105,17 +119,21 @@ pub async fn send(
     ctx: &Ctx,
     conversation: ConversationId,
     message: Arc<SendMessage>,
-) -> Result<Accepted> {
+) -> Result<Taken> {
     let mut ctx = ctx.clone();
     for _ in 1..DECISIONS {
         let pending = begin_send(app, &ctx, conversation, Arc::clone(&message)).await;
-        match async { pending?.accepted().await }.await {
+        match async { pending?.taken().await }.await {
             // Time may be what has changed.
             Err(error) if is_facts_changed(&error) => ctx.now = app.clock.now(),
+            // The opening has come, and the server has not looked yet.
+            Err(error)
+                if error.code() == ErrorCode::ChainGap
+                    && held::release_for(app, &ctx, conversation).await? => {}
             answer => return answer,
         }
     }
-    begin_send(app, &ctx, conversation, message).await?.accepted().await
+    begin_send(app, &ctx, conversation, message).await?.taken().await
 }
 
 /// As [`send`], but comes back as soon as the writer has the message: sockets keep the order of their messages
@@ -152,6 +170,9 @@ pub async fn begin_send(
             Err(_) => {}
         }
     }
+    if refusal.code() == ErrorCode::OutsideChatHours && message.deliver == Deliver::WhenOpen {
+        return held::hold(app, ctx, conversation, message).await.map(|held| Pending::Held(Box::new(held)));
+    }
     Err(conversations::audit_denied_send(app, ctx, conversation, refusal).await)
 }
 
@@ -167,12 +188,41 @@ async fn begin_submit(
     conversation: ConversationId,
     message: Arc<SendMessage>,
 ) -> Result<Pending> {
-    let sender = *ctx.caller()?;
     let (grant, snapshot) = conversations::authorize_send(app, ctx, conversation).await?;
+    let decided = Decided { basis: grant.basis().clone(), snapshot, held: None };
+    let submission = prepare(app, ctx, conversation, message, decided).await?;
+    let (answer, pending) = oneshot::channel();
+    app.writer.send(Box::new(submission), answer).await?;
+    Ok(Pending::Taken(pending))
+}
+
+/// Why a message may be sent, and on which facts.
+pub(super) struct Decided {
+    pub basis: Basis,
+    pub snapshot: Arc<Snapshot>,
+    /// The id under which it was held until now: then its shape and times were checked before.
+    pub held: Option<MessageId>,
+}
+
+/// Checks all of a message that needs no database, and encrypts it for the disk.
+///
+/// # Errors
+/// What is wrong with the message; when a store is away.
+pub(super) async fn prepare(
+    app: &App,
+    ctx: &Ctx,
+    conversation: ConversationId,
+    message: Arc<SendMessage>,
+    decided: Decided,
+) -> Result<Submission> {
+    let sender = *ctx.caller()?;
+    let Decided { basis, snapshot, held } = decided;
     let device = sender.device_number.ok_or_else(|| {
         Error::conflict(ErrorCode::KeysMissing, json!({"problem": "a session device cannot send"}))
     })?;
-    validate::check_shape(&message, ctx.now)?;
+    if held.is_none() {
+        validate::check_shape(&message, ctx.now)?;
+    }
     let missing =
         || Error::conflict(ErrorCode::KeysMissing, json!({"problem": "publish an identity key first"}));
     let identity =
@@ -182,30 +232,27 @@ async fn begin_submit(
 
     let data_key = app.conversation_key(ctx, conversation).await?;
     let receipt_key = app.receipt_keys.get(app, ctx).await?;
-    let message_id = MessageId::new(ctx.now, rng::bytes(&*app.entropy));
+    let message_id = held.unwrap_or_else(|| MessageId::new(ctx.now, rng::bytes(&*app.entropy)));
     let row = message_id.as_bytes();
     let body = data_key.seal("body", row, &message.body, &*app.entropy)?;
     let wrapped_key = data_key.seal("wrapped_key", row, &message.wrapped_key.0, &*app.entropy)?;
-
-    let (answer, pending) = oneshot::channel();
-    let submission = Submission {
+    Ok(Submission {
         ctx: ctx.clone(),
         tenant: ctx.tenant,
         sender,
         device,
         conversation,
         snapshot,
-        basis: grant.basis().clone(),
+        basis,
         message,
         hashes,
         message_id,
+        held: held.is_some(),
         data_key,
         receipt_key,
         body,
         wrapped_key,
-    };
-    app.writer.send(Box::new(submission), answer).await?;
-    Ok(Pending::Taken(pending))
+    })
 }
 
 #[cfg(test)]
@@ -243,6 +290,7 @@ impl Submission {
             message: Arc::new(message),
             hashes: Hashes { context: [0; 32], signature: [0; 32], wrapped_key: [0; 32] },
             message_id: MessageId::new(now, [0; 10]),
+            held: false,
             data_key: DataKey::for_tests(),
             receipt_key: Arc::new(ReceiptKey {
                 secret: sigilo_seal::Ed25519Secret::from_seed([1; 32]),

@@ -31,6 +31,7 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
         presence::store::ALL,
         people::identity_resets::store::ALL,
         relay::store::ALL,
+        relay::held::store::ALL,
         relay::store::read::ALL,
         storage::dialect::ALL,
         storage::sequences::ALL,

@@ -146,6 +146,10 @@ const CASES: &[(&str, Case)] = &[
         "GET /api/keys/{user_id}/{device_id}/",
         Foreign(|w| not_found(format!("/api/keys/{}/*/", w.theirs.ana.user), None)),
     ),
+    (
+        "DELETE /api/chat/messages/{message_id}/hold/",
+        Foreign(|w| not_found(format!("/api/chat/messages/{}/hold/", w.theirs.message), None)),
+    ),
     ("GET /api/admin/hours/", NoIds),
     ("PUT /api/admin/hours/", NoIds),
     ("GET /api/admin/hours/{user_id}/", Foreign(|w| forbidden(w.hours(), None))),

@@ -23,3 +23,4 @@ mod recovery;
 mod restore;
 mod seals;
 mod talking;
+mod when_open;

@@ -272,6 +272,12 @@ impl Engine {
                 let event: NewMessageEvent = serde_json::from_value(frame.data.clone()).map_err(malformed)?;
                 self.receive(event).await
             }
+            EventType::MessageHeldRefused => {
+                self.held_refused(serde_json::from_value(frame.data.clone()).map_err(malformed)?).await
+            }
+            EventType::ResealNeeded => {
+                self.take_back(serde_json::from_value(frame.data.clone()).map_err(malformed)?).await
+            }
             EventType::MessageDelivered => {
                 let mark: MessageDelivered = serde_json::from_value(frame.data.clone()).map_err(malformed)?;
                 self.mark_delivered(mark.message_id, mark.user_id, mark.delivered_at).await

@@ -94,6 +94,15 @@ pub enum ClientEvent {
         /// For people.
         reason: String,
     },
+    /// The server holds a message until the conversation opens.
+    Held {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The message.
+        client_message_id: ClientMessageId,
+        /// When it opens, as far as is known.
+        until: Timestamp,
+    },
     /// A message waits, and why.
     Waiting {
         /// The conversation.

@@ -246,7 +246,7 @@ impl Engine {
             reactions: Vec::new(),
             policies: Vec::new(),
             problem: item.problem,
-            scheduled_for: draft.scheduled_for,
+            scheduled_for: item.held.map(|held| held.until).or(draft.scheduled_for),
         })
     }
 }

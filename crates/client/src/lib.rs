@@ -55,6 +55,7 @@ mod link;
 mod marks;
 mod membership;
 mod message;
+mod opening;
 mod outbox;
 mod presence;
 mod profile;
@@ -86,6 +87,7 @@ pub use message::{
     ChainVerdict, NotAuthenticReason, Reactions, ReceiptVerdict, SealVerdict, ShownMessage, Verification,
     Version,
 };
+pub use opening::MayNow;
 pub use outbox::{MAX_SCHEDULE, MAX_TEXT_CHARS, SendOptions, SendState, Sent};
 pub use profile::Unlock;
 pub use restore::RestoreProgress;

@@ -397,6 +397,7 @@ impl Party {
             attempts: 0,
             refused: false,
             problem: None,
+            held: None,
         };
         self.engine.profile.put(&item).await.unwrap();
         self.engine.prepare(&mut item).await.unwrap();

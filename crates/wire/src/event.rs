@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Base64, ConversationId, DeviceNumber, IdentityResetId, Timestamp, UserId,
+    Base64, ClientMessageId, ConversationId, DeviceNumber, ErrorCode, IdentityResetId, MessageId, Timestamp,
+    UserId,
     mark::ReadUpTo,
     message::{EnvelopeType, Message, MessageKind, SendMessage, words},
     presence::{SetStatus, Typing},
@@ -19,6 +20,10 @@ words! {
         MessageEdited = "message_edited",
         /// A message of kind `delete`, as a new one.
         MessageDeleted = "message_deleted",
+        /// A held message does not go out: the rules refuse it.
+        MessageHeldRefused = "message_held_refused",
+        /// A held message has to be sealed anew, and sent again.
+        ResealNeeded = "reseal_needed",
         /// A recipient's device has acknowledged a message.
         MessageDelivered = "message_delivered",
         /// Somebody has read a conversation up to a message.
@@ -227,6 +232,39 @@ pub struct RotationDue {
     pub signed_pre_key_at: Timestamp,
     /// When senders stop getting it, and the device can no longer send.
     pub expires_at: Timestamp,
+}
+
+/// `data` of `message_held_refused`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HeldRefused {
+    /// The message.
+    pub message_id: MessageId,
+    /// The device's name for it.
+    pub client_message_id: ClientMessageId,
+    /// As a send would be answered now.
+    pub error: ErrorCode,
+    /// The same.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub details: Value,
+    /// The policies that decided.
+    pub policies: Vec<String>,
+}
+
+/// `data` of `reseal_needed`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ResealNeeded {
+    /// The message.
+    pub message_id: MessageId,
+    /// The device's name for it.
+    pub client_message_id: ClientMessageId,
+    /// What has changed, as a send would be answered now: `device_mismatch`, `seal_stale` ...; `chain_gap` for those
+    /// behind one that came back or was taken back.
+    pub error: ErrorCode,
+    /// The same.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub details: Value,
 }
 
 /// A frame from a client.

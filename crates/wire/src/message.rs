@@ -303,6 +303,32 @@ pub struct Accepted {
     pub receipt: Receipt,
 }
 
+/// The answer to a send with `deliver: when_open` while the conversation is closed: its number and receipt are given
+/// when it is released.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Held {
+    /// The server's id, which stays.
+    pub message_id: MessageId,
+    /// `held`.
+    pub delivery_status: DeliveryStatus,
+    /// Since when.
+    pub held_at: Timestamp,
+    /// When the conversation opens, as far as is known.
+    pub release_at: Timestamp,
+}
+
+/// What becomes of a send that was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(untagged)]
+pub enum Taken {
+    /// It is stored.
+    Accepted(Accepted),
+    /// It waits for the opening.
+    Held(Held),
+}
+
 /// Who sent a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -18,6 +18,8 @@ pub(super) enum Command {
     Send,
     /// Text for the open conversation, at a later time.
     Schedule(When, String),
+    /// Text for the open conversation, to be delivered when it opens; without, what was refused for the hour.
+    WhenOpen(Option<String>),
     /// What is scheduled in the open conversation.
     Scheduled,
     /// Forget a scheduled message, by its place among them.
@@ -97,7 +99,12 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
         "[WHEN TEXT]",
         "send it later from this device: in 30m, 2h or 1d, or at 2026-12-24T08:00:00Z; alone, lists what is scheduled",
     ),
-    ("/unschedule", "NUMBER", "do not send one of them"),
+    (
+        "/when-open",
+        "[TEXT]",
+        "have it delivered when the clinic opens; alone, what was just refused for the hour",
+    ),
+    ("/unschedule", "NUMBER", "do not send one of them, or take it back while the clinic is closed"),
     ("/history", "[COUNT]", "its last messages"),
     ("/restore", "", "read the history of all conversations from the server, through the record seals"),
     ("/verify", "NAME", "the safety number, to compare by voice or in person"),
@@ -172,6 +179,7 @@ pub(super) fn parse(line: &str) -> Option<Command> {
             _ => Command::Wrong("/status needs online, away or busy".to_owned()),
         },
         "privacy" => privacy(argument),
+        "when-open" => Command::WhenOpen(Some(argument.to_owned()).filter(|text| !text.is_empty())),
         "devices" => Command::Devices,
         "remove-device" => match argument.parse() {
             Ok(number) => Command::RemoveDevice(number),

@@ -4,6 +4,7 @@ mod command;
 mod devices;
 mod enrol;
 mod input;
+mod opening;
 mod output;
 mod screen;
 mod session;

@@ -49,6 +49,8 @@ pub(super) enum Output {
     Waiting { client_message_id: ClientMessageId, reason: String },
     /// A message is sent at its time, unless it is taken back.
     Scheduled { client_message_id: ClientMessageId, at: Timestamp },
+    /// The server holds a message until the conversation opens.
+    HeldUntil { client_message_id: ClientMessageId, until: Timestamp },
     /// What is scheduled in the open conversation, in the order of its numbers.
     ScheduledList { results: Vec<MessageLine> },
     /// A message was refused for good.

@@ -14,6 +14,7 @@ use sigilo_wire::{
 
 use super::{
     command::HELP,
+    opening,
     output::{ConversationLine, FoundLine, MessageLine, Output},
     talk,
 };
@@ -106,7 +107,12 @@ impl Screen {
                 let at = message.scheduled_for.unwrap_or(message.sent_at).to_string();
                 format!("  {}. {} {}", place + 1, self.set(Style::Faint, &at), message.text.as_deref().unwrap_or_default())
             })),
-            Output::Refused { reason, policies, .. } => self.problem(reason, policies),
+            Output::HeldUntil { until, .. } => {
+                self.set(Style::Faint, &format!("  … held by the server until the clinic opens ({until}); /unschedule takes it back"))
+            }
+            Output::Refused { reason, policies, details, .. } => {
+                self.problem(&opening::closed(details).unwrap_or_else(|| reason.clone()), policies)
+            }
             Output::Contacts { results } if results.is_empty() => {
                 self.set(Style::Faint, "Nobody yet: the clinic's rules allow a conversation once there is an appointment.")
             }
@@ -251,6 +257,9 @@ impl Screen {
                 format!("  {:<28} {}", format!("{name} {argument}"), self.set(Style::Faint, meaning))
             })),
             Output::Error { message, policies, details, .. } => {
+                if let Some(closed) = opening::closed(details) {
+                    return self.problem(&closed, policies);
+                }
                 let hint = details["suggestion"].as_str().map(|hint| format!(" ({hint})")).unwrap_or_default();
                 self.problem(&format!("{message}{hint}"), policies)
             }

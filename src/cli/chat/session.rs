@@ -24,6 +24,7 @@ use self::restoring::Restoring;
 pub(super) use self::restoring::restore_first;
 use super::{
     command::{Command, When},
+    opening,
     output::{ConversationLine, MessageLine, Output},
     screen::Screen,
 };
@@ -57,7 +58,7 @@ pub(super) struct Session {
     /// Whether it was said that there is no connection. Every attempt that fails is an event.
     offline: bool,
     /// Why each message waits, as last said.
-    waiting: HashMap<ClientMessageId, String>,
+    pub(super) waiting: HashMap<ClientMessageId, String>,
     /// Who was said to be typing where, and when they last did.
     typing: HashMap<(ConversationId, UserId), Instant>,
 }
@@ -131,6 +132,9 @@ impl Session {
             Command::Talk(talk) if talk.text().is_some_and(|text| self.asks_about(text)) => {
                 self.held = Some(Command::Talk(talk));
             }
+            Command::WhenOpen(Some(text)) if self.asks_about(&text) => {
+                self.held = Some(Command::WhenOpen(Some(text)));
+            }
             Command::Schedule(when, text) if self.asks_about(&text) => {
                 self.held = Some(Command::Schedule(when, text));
             }
@@ -140,9 +144,11 @@ impl Session {
                 Some(Command::Say(text)) => self.say(text).await?,
                 Some(Command::Talk(talk)) => self.talk(talk).await?,
                 Some(Command::Schedule(when, text)) => self.schedule(when, text).await?,
+                Some(Command::WhenOpen(text)) => self.when_open(text).await?,
                 _ => return Err(ClientError::Content("no text was held back")),
             },
             Command::Schedule(when, text) => self.schedule(when, text).await?,
+            Command::WhenOpen(text) => self.when_open(text).await?,
             Command::Scheduled => {
                 let scheduled = self.scheduled().await?;
                 let results = scheduled.iter().map(|message| MessageLine::of(message, false)).collect();
@@ -264,7 +270,7 @@ impl Session {
         self.send(text, SendOptions { scheduled_for: Some(at), ..SendOptions::default() }).await
     }
 
-    async fn send(&mut self, text: String, options: SendOptions) -> Result<(), ClientError> {
+    pub(super) async fn send(&mut self, text: String, options: SendOptions) -> Result<(), ClientError> {
         let sent = self.client.send(self.opened()?, Content::text(text), options).await?;
         self.show_sent(sent)
     }
@@ -290,6 +296,12 @@ impl Session {
             self.screen.show(&Output::Opened(line));
         }
         self.show_history(10).await?;
+        // Without a connection nothing is said: the answer to a message says it.
+        if let Ok(now) = self.client.may_now(id).await
+            && let Some(text) = opening::not_now(&now)
+        {
+            self.screen.show(&Output::Note { text });
+        }
         // Programs say themselves what was read.
         if self.screen.asks()
             && let Err(error) = self.client.mark_read(id, None).await
@@ -341,6 +353,9 @@ impl Session {
             }
             ClientEvent::Delivered { message, user, .. } => {
                 Output::Delivered { message_id: message, user_id: user, name: self.name(user) }
+            }
+            ClientEvent::Held { client_message_id, until, .. } => {
+                return self.show_held(client_message_id, until);
             }
             ClientEvent::Refused { client_message_id, body, reason, .. } => {
                 self.waiting.remove(&client_message_id);

@@ -15,7 +15,7 @@ use sigilo_wire::{
     ConversationId, ErrorCode, RequestId,
     event::{ClientFrame, EventType},
     mark::{ReadPosition, ReadUpTo},
-    message::{Accepted, SendMessage},
+    message::{SendMessage, Taken},
     presence::PresenceStatus,
 };
 use tokio::time::{Instant, Interval, MissedTickBehavior, error::Elapsed, interval_at, timeout};
@@ -54,7 +54,7 @@ enum End {
 }
 
 /// What became of a message sent under a request id of the client's.
-type Sent = (RequestId, String, Result<Accepted>);
+type Sent = (RequestId, String, Result<Taken>);
 
 type Sending = Pin<Box<dyn Future<Output = Sent> + Send>>;
 
@@ -365,13 +365,13 @@ impl Connection {
         ctx: Ctx,
         named: Option<ConversationId>,
         message: Arc<SendMessage>,
-    ) -> Result<impl Future<Output = Result<Accepted>> + Send + use<>> {
+    ) -> Result<impl Future<Output = Result<Taken>> + Send + use<>> {
         let conversation = self.named_or_own(named)?;
         let app = self.app.clone();
         let pending = relay::begin_send(&app, &ctx, conversation, Arc::clone(&message)).await?;
         Ok(async move {
-            match pending.accepted().await {
-                Err(error) if relay::is_facts_changed(&error) => {
+            match pending.taken().await {
+                Err(error) if relay::may_try_again(&error) => {
                     relay::send(&app, &ctx, conversation, message).await
                 }
                 answer => answer,

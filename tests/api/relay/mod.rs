@@ -2,6 +2,7 @@
 
 mod deliver;
 mod expiry;
+mod held;
 mod marks;
 mod presence;
 mod revise;

@@ -3,13 +3,13 @@
 use reqwest::Method;
 use serde::de::IgnoredAny;
 use sigilo_wire::{
-    ConversationId, DeviceId, DeviceNumber, LinkId, SealId, UserId,
+    ConversationId, DeviceId, DeviceNumber, LinkId, MessageId, SealId, UserId,
     account::{ChangePassword, Device, DeviceList, Login, Me, ResetPassword, Tokens, UpdateMe},
     conversation::{ContactList, Conversation, ConversationList, CreateConversation},
     event::EventList,
     keys::{CheckKeys, Clinic, KeyBundles, KeyCounts, PutIdentity, PutKeys, PutManifest, UserManifest},
     link::{ApproveLink, BeginLink, ClaimLink, LinkState, OfferLinkKey, OwnLink},
-    message::{Accepted, MessageList, SendMessage},
+    message::{MessageList, SendMessage, Taken},
     mfa::{ConfirmMfa, Enrolment, MfaStatus, RecoveryCodes, Verified, VerifyMfa},
     seal::{NewSeal, ReportSeal, SealList},
 };
@@ -215,8 +215,14 @@ impl Api {
         &self,
         conversation: ConversationId,
         message: &SendMessage,
-    ) -> Result<Accepted> {
+    ) -> Result<Taken> {
         self.send(Method::POST, &format!("/api/chat/conversations/{conversation}/messages/"), message).await
+    }
+
+    pub(crate) async fn cancel_held(&self, message: MessageId) -> Result<()> {
+        let path = format!("/api/chat/messages/{message}/hold/");
+        let _: IgnoredAny = self.call::<(), _>(&Method::DELETE, &path, None, None, Auth::Token).await?;
+        Ok(())
     }
 
     pub(crate) async fn messages(

@@ -8,9 +8,7 @@ use sigilo_wire::{Timestamp, message::RecipientEnvelope};
 use crate::{
     Error, Result,
     engine::Engine,
-    profile::records::{
-        Chain, ConversationRecord, ONLY, OutboxItem, OwnIdentity, SealedItem, SecretBytes, Shown, chain_key,
-    },
+    profile::records::{ConversationRecord, ONLY, OutboxItem, OwnIdentity, SealedItem, SecretBytes, Shown},
     sealer::{Sealer, Unsealed},
     sessions,
 };
@@ -60,9 +58,7 @@ impl Engine {
 
     async fn unsealed(&self, item: &OutboxItem) -> Result<Unsealed> {
         let draft = &item.draft;
-        let account = self.account()?;
-        let key = chain_key(draft.conversation, account.user, account.device);
-        let chain: Option<Chain> = self.profile.get(&key).await?;
+        let tail = self.tail(draft.conversation).await?;
         let shown: Option<Shown> = self.profile.get(draft.conversation.as_bytes()).await?;
         let content = Content::parse(draft.kind.as_str(), &draft.content.0).map_err(Error::internal)?;
         Ok(Unsealed {
@@ -71,8 +67,8 @@ impl Engine {
             content,
             kind: draft.kind,
             priority: draft.priority,
-            device_seq: chain.as_ref().map_or(1, |chain| chain.device_seq + 1),
-            previous: chain.map(|chain| chain.commitment),
+            device_seq: tail.map_or(1, |(device_seq, _)| device_seq + 1),
+            previous: tail.map(|(_, commitment)| commitment),
             seen: shown.map(|shown| shown.commitment),
             target: draft.target,
             reply_to: draft.reply_to,

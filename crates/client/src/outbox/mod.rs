@@ -12,6 +12,7 @@
 //! the first answer again.
 
 mod build;
+pub(crate) mod held;
 pub(crate) mod post;
 mod repair;
 #[cfg(test)]
@@ -101,6 +102,11 @@ pub enum SendState {
         /// Why it waits, for people.
         reason: String,
     },
+    /// The server holds it until the conversation opens.
+    Held {
+        /// When that is, as far as is known.
+        until: Timestamp,
+    },
     /// It is on this device, and sent at its time.
     Scheduled {
         /// When.
@@ -123,7 +129,7 @@ impl Sent {
     pub fn accepted(&self) -> Option<&ShownMessage> {
         match &self.state {
             SendState::Accepted(message) => Some(message),
-            SendState::Queued { .. } | SendState::Scheduled { .. } => None,
+            SendState::Queued { .. } | SendState::Held { .. } | SendState::Scheduled { .. } => None,
         }
     }
 }
@@ -170,23 +176,14 @@ impl Engine {
             attempts: 0,
             refused: false,
             problem: None,
+            held: None,
         };
         self.profile.put(&item).await?;
         let mut outcome = self.flush().await?;
         if let Some(at) = due {
             return Ok(Sent { client_message_id, state: SendState::Scheduled { at } });
         }
-        match outcome.results.remove(&client_message_id) {
-            Some(Ok(message)) => Ok(Sent { client_message_id, state: SendState::Accepted(message) }),
-            Some(Err(Stop::Refused(error))) => Err(error),
-            Some(Err(Stop::Waits { reason, .. })) => {
-                Ok(Sent { client_message_id, state: SendState::Queued { reason } })
-            }
-            None => {
-                let reason = "earlier messages wait".to_owned();
-                Ok(Sent { client_message_id, state: SendState::Queued { reason } })
-            }
-        }
+        held::sent(client_message_id, outcome.results.remove(&client_message_id))
     }
 
     async fn next_outbox_position(&self) -> Result<i64> {
@@ -204,7 +201,7 @@ impl Engine {
         let now = self.env.now();
         for item in self.profile.all::<OutboxItem>(b"").await? {
             let conversation = item.draft.conversation;
-            if item.refused || waiting.contains(&conversation) {
+            if item.refused || item.held.is_some() || waiting.contains(&conversation) {
                 continue;
             }
             if let Some(due) = item.draft.due(now) {
@@ -230,11 +227,13 @@ impl Engine {
     ///
     /// # Errors
     /// Those of the profile only.
-    async fn deliver(&self, mut item: OutboxItem) -> Result<Result<Box<ShownMessage>, Stop>> {
+    async fn deliver(&self, mut item: OutboxItem) -> Result<Result<Brought, Stop>> {
         let error = match self.try_deliver(&mut item).await {
-            Ok(message) => {
-                self.tell(ClientEvent::Accepted(message.clone()));
-                return Ok(Ok(message));
+            Ok(brought) => {
+                if let Brought::Accepted(message) = &brought {
+                    self.tell(ClientEvent::Accepted(message.clone()));
+                }
+                return Ok(Ok(brought));
             }
             Err(error @ (Error::Profile(_) | Error::Internal(_))) => return Err(error),
             Err(error) => error,
@@ -267,7 +266,14 @@ impl Engine {
     pub(crate) async fn discard(&self, id: ClientMessageId) -> Result<()> {
         let item: Option<OutboxItem> = self.profile.get(id.as_bytes()).await?;
         let item = item.ok_or(Error::Unknown("this message"))?;
-        if item.sealed.is_some() && !item.refused {
+        if let Some(held) = item.held {
+            match self.api.cancel_held(held.message_id).await {
+                Err(error) if error.code() == Some(ErrorCode::NotFound) => {
+                    return Err(Error::Content("it is already on its way"));
+                }
+                cancelled => cancelled?,
+            }
+        } else if item.sealed.is_some() && !item.refused {
             // The server may have it already.
             return Err(Error::Content("it is already on its way"));
         }
@@ -287,7 +293,15 @@ impl Engine {
 /// What became of each message that was tried.
 #[derive(Default)]
 pub(crate) struct Flushed {
-    results: std::collections::HashMap<ClientMessageId, Result<Box<ShownMessage>, Stop>>,
+    results: std::collections::HashMap<ClientMessageId, Result<Brought, Stop>>,
+}
+
+/// Where the server has a message.
+pub(crate) enum Brought {
+    /// On its disk, for good.
+    Accepted(Box<ShownMessage>),
+    /// Waiting for the opening.
+    Held(Timestamp),
 }
 
 /// Why a message was not accepted.

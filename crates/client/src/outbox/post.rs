@@ -5,9 +5,10 @@ use std::time::Duration;
 use sigilo_wire::{
     Base64, ErrorBody, ErrorCode,
     event::{ClientFrame, EventType, ServerFrame},
-    message::{Accepted, Attachment, DeliveryStatus, Message, SendMessage, Sender},
+    message::{Accepted, Attachment, DeliveryStatus, Message, SendMessage, Sender, Taken},
 };
 
+use super::Brought;
 use crate::{
     Error, Result, chain,
     engine::Engine,
@@ -22,12 +23,15 @@ pub(super) const REPAIR_HISTORY: usize = 200;
 
 impl Engine {
     /// Brings a message to the server, repairing it as often as makes sense.
-    pub(super) async fn try_deliver(&self, item: &mut OutboxItem) -> Result<Box<ShownMessage>> {
+    pub(super) async fn try_deliver(&self, item: &mut OutboxItem) -> Result<Brought> {
         loop {
             match self.attempt(item).await {
-                Ok((sealed, accepted)) => return self.finish(item, &sealed, &accepted).await,
+                Ok((sealed, Taken::Accepted(accepted))) => {
+                    return self.finish(item, &sealed, &accepted).await.map(Brought::Accepted);
+                }
+                Ok((_, Taken::Held(held))) => return self.keep_held(item, &held).await,
                 Err(error) if error.code() == Some(ErrorCode::IdempotencyConflict) => {
-                    return self.accepted_before(item).await?.ok_or(error);
+                    return self.accepted_before(item).await?.map(Brought::Accepted).ok_or(error);
                 }
                 Err(error) => self.repair(item, error).await?,
             }
@@ -53,15 +57,15 @@ impl Engine {
         Ok(Some(Box::new(self.folded(stored).await?)))
     }
 
-    async fn attempt(&self, item: &mut OutboxItem) -> Result<(SealedItem, Accepted)> {
+    async fn attempt(&self, item: &mut OutboxItem) -> Result<(SealedItem, Taken)> {
         self.prepare(item).await?;
         let sealed = item.sealed.clone().ok_or_else(|| Error::internal("an unsealed message"))?;
-        let accepted = self.post(item, &sealed.request).await?;
-        Ok((sealed, accepted))
+        let taken = self.post(item, &sealed.request).await?;
+        Ok((sealed, taken))
     }
 
     /// Sends by the socket when it is open, otherwise by HTTP; the server answers the same on both.
-    async fn post(&self, item: &OutboxItem, request: &SendMessage) -> Result<Accepted> {
+    async fn post(&self, item: &OutboxItem, request: &SendMessage) -> Result<Taken> {
         let conversation = item.draft.conversation;
         if let Some(socket) = self.open_socket() {
             let answer = socket
@@ -72,7 +76,7 @@ impl Engine {
                 })
                 .await;
             match answer {
-                Ok(frame) => return accepted(frame),
+                Ok(frame) => return taken(frame),
                 // Whether it arrived is not known; by HTTP the first answer comes again.
                 Err(Error::Offline(_)) => {}
                 Err(error) => return Err(error),
@@ -153,7 +157,7 @@ impl Engine {
     }
 }
 
-fn accepted(frame: ServerFrame) -> Result<Accepted> {
+fn taken(frame: ServerFrame) -> Result<Taken> {
     let malformed = |error: serde_json::Error| Error::Answer(error.to_string());
     if frame.r#type == EventType::Error {
         let body: ErrorBody = serde_json::from_value(frame.data).map_err(malformed)?;

@@ -138,6 +138,12 @@ impl Engine {
         let own: Option<Chain> = self.profile.get(&key).await?;
         let own_state = own.as_ref().map_or((0, None), |own| (own.device_seq, Some(own.commitment)));
         let server_state = (server.device_seq, server.commitment.map(Commitment::from));
+        if server_state.1.map(|commitment| (server_state.0, commitment)) == self.tail(conversation).await? {
+            // Behind what it holds.
+            item.sealed = None;
+            return Ok(());
+        }
+        self.unhold_after(conversation, server.device_seq).await?;
         if server_state.0 < own_state.0 {
             return Err(conflict("it has lost messages it accepted"));
         }

@@ -410,6 +410,9 @@ pub(crate) struct OutboxItem {
     /// The server refused it for good; kept to be shown.
     pub(crate) refused: bool,
     pub(crate) problem: Option<String>,
+    /// When the server holds it for the opening of the conversation.
+    #[serde(default)]
+    pub(crate) held: Option<crate::outbox::held::HeldItem>,
 }
 
 /// A sealed message. It stays the same over repairs that leave its context unchanged.

@@ -5,9 +5,9 @@ use sigilo_client::{
 };
 use sigilo_seal::{Content, ContentBody, content};
 use sigilo_wire::{
-    ConversationId, UserId,
+    ClientMessageId, ConversationId, Timestamp, UserId,
     conversation::{Conversation, ConversationSettingsChange, ConversationType},
-    message::Priority,
+    message::{Deliver, DeliveryStatus, Priority},
 };
 
 use super::{Session, dates::day};
@@ -100,12 +100,36 @@ impl Session {
         self.show_sent(sent)
     }
 
+    /// Has a text delivered when the open conversation opens, or what was just refused for the hour.
+    pub(super) async fn when_open(&mut self, text: Option<String>) -> Result<(), ClientError> {
+        if let Some(text) = text {
+            return self
+                .send(text, SendOptions { deliver: Deliver::WhenOpen, ..SendOptions::default() })
+                .await;
+        }
+        let history = self.client.history(self.opened()?, 50).await?;
+        let refused =
+            history.iter().rfind(|message| message.mine && message.status == DeliveryStatus::Failed);
+        let refused = refused.ok_or(ClientError::Unknown("a message that came too late"))?;
+        let sent = self.client.deliver_when_open(refused.client_message_id).await?;
+        self.show_sent(sent)
+    }
+
+    /// Says until when the server holds a message, unless that was the last thing said of it.
+    pub(super) fn show_held(&mut self, client_message_id: ClientMessageId, until: Timestamp) {
+        let said = until.to_string();
+        if self.waiting.insert(client_message_id, said.clone()).as_ref() != Some(&said) {
+            self.screen.show(&Output::HeldUntil { client_message_id, until });
+        }
+    }
+
     /// An accepted message comes as an event; one that waits says why here.
     pub(super) fn show_sent(&mut self, sent: Sent) -> Result<(), ClientError> {
         let client_message_id = sent.client_message_id;
         match sent.state {
             SendState::Accepted(_) => {}
             SendState::Queued { reason } => self.show_waiting(client_message_id, reason),
+            SendState::Held { until } => self.show_held(client_message_id, until),
             SendState::Scheduled { at } => self.screen.show(&Output::Scheduled { client_message_id, at }),
         }
         Ok(())

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sigilo_wire::{
     ConversationId, ErrorBody, MessageId, Timestamp, UserId,
     event::EventList,
-    message::{Accepted, Message, MessageKind, MessageList, SendMessage},
+    message::{Accepted, Held, Message, MessageKind, MessageList, SendMessage, Taken},
 };
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -20,6 +20,7 @@ use crate::{
         error::ApiResult,
         extract::{ApiPath, ApiQuery, Authenticated, SendJson},
     },
+    policy,
     relay::{self, read},
 };
 
@@ -28,6 +29,7 @@ pub fn routes() -> OpenApiRouter<SharedApp> {
     OpenApiRouter::new()
         .routes(routes!(list_messages, send_message))
         .routes(routes!(get_message, edit_message, delete_message))
+        .routes(routes!(cancel_held))
         .routes(routes!(list_events))
 }
 
@@ -36,10 +38,13 @@ const MAX_PAGE: usize = 100;
 
 /// Send a message.
 ///
-/// Answered after the message is on the disk. The same message sent again gets the first answer.
+/// Answered after the message is on the disk. The same message sent again gets the first answer. With `deliver: when_open`
+/// one that comes while the conversation is closed is held: 202, and at the opening it is decided on and checked again, and
+/// gets its number and receipt, which come to the device as the message's own event.
 #[utoipa::path(post, path = "/api/chat/conversations/{conversation_id}/messages/", tag = "Messages",
     params(("conversation_id" = ConversationId, Path)), request_body = SendMessage,
-    responses((status = 201, body = Accepted), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
+    responses((status = 201, body = Accepted), (status = 202, description = "Held until the conversation opens.", body = Held),
+        (status = 400, description = "`outside_chat_hours`", body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, body = ErrorBody, description = "device_mismatch, seal_stale, seal_unknown, chain_gap, device_keys_expired, idempotency_conflict"),
         (status = 413, body = ErrorBody), (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
 async fn send_message(
@@ -47,8 +52,30 @@ async fn send_message(
     Authenticated(ctx): Authenticated,
     ApiPath(conversation): ApiPath<ConversationId>,
     SendJson(message): SendJson<SendMessage>,
-) -> ApiResult<(StatusCode, Json<Accepted>)> {
-    Ok((StatusCode::CREATED, Json(relay::send(&app, &ctx, conversation, Arc::new(message)).await?)))
+) -> ApiResult<(StatusCode, Json<Taken>)> {
+    Ok(answer(relay::send(&app, &ctx, conversation, Arc::new(message)).await?, StatusCode::CREATED))
+}
+
+fn answer(taken: Taken, stored: StatusCode) -> (StatusCode, Json<Taken>) {
+    let status = if matches!(taken, Taken::Held(_)) { StatusCode::ACCEPTED } else { stored };
+    (status, Json(taken))
+}
+
+/// Take a held message back.
+///
+/// Nobody hears of it. Those the device wrote after it come back to it as `reseal_needed`: they name it.
+#[utoipa::path(delete, path = "/api/chat/messages/{message_id}/hold/", tag = "Messages", operation_id = "cancel_held_message",
+    params(("message_id" = MessageId, Path)),
+    responses((status = 204, description = "It is gone."),
+        (status = 404, description = "Not the caller's, or not held any more.", body = ErrorBody)))]
+async fn cancel_held(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+    ApiPath(message): ApiPath<MessageId>,
+) -> ApiResult<StatusCode> {
+    let grant = policy::own_account(&app, &ctx)?;
+    relay::held::cancel(&app, &ctx, grant, message).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Which messages.
@@ -134,7 +161,8 @@ async fn get_message(
 /// `message_edited`. The old text stays in the record.
 #[utoipa::path(put, path = "/api/chat/messages/{message_id}/", tag = "Messages",
     params(("message_id" = MessageId, Path)), request_body = SendMessage,
-    responses((status = 200, body = Accepted), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
+    responses((status = 200, body = Accepted), (status = 202, description = "Held until the conversation opens.", body = Held),
+        (status = 400, description = "`outside_chat_hours`", body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, body = ErrorBody, description = "As for a send."), (status = 413, body = ErrorBody),
         (status = 422, description = "`invalid_message`: of another kind, about another message, or another person's.", body = ErrorBody),
         (status = 503, body = ErrorBody)))]
@@ -143,7 +171,7 @@ async fn edit_message(
     Authenticated(ctx): Authenticated,
     ApiPath(target): ApiPath<MessageId>,
     SendJson(message): SendJson<SendMessage>,
-) -> ApiResult<Json<Accepted>> {
+) -> ApiResult<(StatusCode, Json<Taken>)> {
     revise(&app, &ctx, target, MessageKind::Edit, message).await
 }
 
@@ -153,7 +181,8 @@ async fn edit_message(
 /// `message_deleted`. The record keeps the message.
 #[utoipa::path(delete, path = "/api/chat/messages/{message_id}/", tag = "Messages",
     params(("message_id" = MessageId, Path)), request_body = SendMessage,
-    responses((status = 200, body = Accepted), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
+    responses((status = 200, body = Accepted), (status = 202, description = "Held until the conversation opens.", body = Held),
+        (status = 400, description = "`outside_chat_hours`", body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, body = ErrorBody, description = "As for a send."), (status = 413, body = ErrorBody),
         (status = 422, description = "`invalid_message`: of another kind, about another message, or another person's.", body = ErrorBody),
         (status = 503, body = ErrorBody)))]
@@ -162,7 +191,7 @@ async fn delete_message(
     Authenticated(ctx): Authenticated,
     ApiPath(target): ApiPath<MessageId>,
     SendJson(message): SendJson<SendMessage>,
-) -> ApiResult<Json<Accepted>> {
+) -> ApiResult<(StatusCode, Json<Taken>)> {
     revise(&app, &ctx, target, MessageKind::Delete, message).await
 }
 
@@ -172,10 +201,10 @@ async fn revise(
     target: MessageId,
     kind: MessageKind,
     message: SendMessage,
-) -> ApiResult<Json<Accepted>> {
+) -> ApiResult<(StatusCode, Json<Taken>)> {
     let conversation = read::conversation_of(app, ctx, target).await?;
     let grant = conversations::authorize_read(app, ctx, conversation).await?;
-    Ok(Json(relay::revise(app, ctx, grant, target, kind, Arc::new(message)).await?))
+    Ok(answer(relay::revise(app, ctx, grant, target, kind, Arc::new(message)).await?, StatusCode::OK))
 }
 
 /// From where.
