@@ -309,7 +309,18 @@ impl Server {
     }
 
     fn create_clinic(&self, name: &str, slug: &str, request: &str) {
-        let who = ["--name", name, "--slug", slug, "--time-zone", "America/Mexico_City", "--out", request];
+        let who = [
+            "--name",
+            name,
+            "--slug",
+            slug,
+            "--time-zone",
+            "America/Mexico_City",
+            "--hours",
+            "00:00-24:00",
+            "--out",
+            request,
+        ];
         let rule = ["--second-factor", "optional"];
         self.operator(&[&["admin", "clinic", "create"], &who[..], &rule].concat());
     }

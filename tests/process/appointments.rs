@@ -25,7 +25,16 @@ fn import(folder: &Path, file: &str) -> (i32, Value) {
 /// A folder with a clinic.
 fn clinic() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let who = ["--name", "Clínica Ejemplo", "--slug", "ejemplo", "--time-zone", "America/Mexico_City"];
+    let who = [
+        "--name",
+        "Clínica Ejemplo",
+        "--slug",
+        "ejemplo",
+        "--time-zone",
+        "America/Mexico_City",
+        "--hours",
+        "00:00-24:00",
+    ];
     let arguments = [&["admin", "clinic", "create", "--out", "request.json"], &who[..]].concat();
     assert!(run(folder.path(), &arguments).status.success());
     folder

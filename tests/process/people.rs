@@ -28,7 +28,16 @@ fn done(folder: &Path, arguments: &[&str]) -> Value {
 
 /// Makes a folder's clinic.
 pub fn clinic(folder: &Path) {
-    let who = ["--name", "Clínica Ejemplo", "--slug", "ejemplo", "--time-zone", "America/Mexico_City"];
+    let who = [
+        "--name",
+        "Clínica Ejemplo",
+        "--slug",
+        "ejemplo",
+        "--time-zone",
+        "America/Mexico_City",
+        "--hours",
+        "00:00-24:00",
+    ];
     done(folder, &[&["admin", "clinic", "create", "--out", "request.json"], &who[..]].concat());
     done(folder, &["records", "init", "--request", "request.json", "--out", "safe"]);
     done(

@@ -4,6 +4,7 @@
 mod actor;
 mod bundle;
 mod devices;
+mod evening;
 pub mod hunt;
 mod lines;
 mod narrator;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     actor::{Actor, text},
     bundle::{SYSTEM, bundle},
-    devices,
+    devices, evening,
     hunt::{Hunt, Report},
     lines::{Dialogue, Line},
     narrator::Narrator,
@@ -16,7 +16,7 @@ use super::{
 use crate::{Error, Result, audit::hex};
 
 const CLINIC: &str = "Clínica Demostración";
-const SLUG: &str = "demo";
+pub(super) const SLUG: &str = "demo";
 /// How many lines are said live.
 const LIVE_LINES: usize = 5;
 
@@ -37,6 +37,7 @@ pub(super) async fn tell(stage: &mut Stage, narrator: &mut Narrator, dialogue: &
     let mut said = converse(narrator, dialogue, &mut ana, &mut maria).await?;
     let mut maria = while_away(stage, narrator, dialogue, &mut ana, maria, &mut said).await?;
     check(narrator, &mut ana, &mut maria).await?;
+    evening::tell(stage, narrator, &mut ana, &mut maria, &mut said).await?;
     devices::second_device(stage, narrator, &mut ana, &mut maria, &mut said).await?;
     what_is_stored(stage, narrator, &said).await?;
     let jorge = together::tell(stage, narrator, &invitations.jorge, &mut maria, &mut said).await?;
@@ -62,7 +63,11 @@ async fn open_clinic(stage: &mut Stage, narrator: &mut Narrator) -> Result<Invit
     let create =
         ["admin", "clinic", "create", "--name", CLINIC, "--slug", SLUG, "--time-zone", "America/Mexico_City"];
     stage
-        .operator(&[&create[..], &["--emergency-number", "911", "--out", "request.json"]].concat(), true)
+        .operator(
+            &[&create[..], &["--hours", "00:00-24:00", "--emergency-number", "911", "--out", "request.json"]]
+                .concat(),
+            true,
+        )
         .await?;
     stage.operator(&["records", "init", "--request", "request.json", "--out", "safe"], false).await?;
     narrator.tell("Offline, the officers made the clinic's root and records keys and printed the root card.");
@@ -204,7 +209,7 @@ pub(super) async fn say(narrator: &Narrator, from: &mut Actor, to: &mut Actor, l
 }
 
 /// The sender's own message, on the server's disk.
-async fn accepted(from: &mut Actor, line: &str) -> Result<Value> {
+pub(super) async fn accepted(from: &mut Actor, line: &str) -> Result<Value> {
     let sent = from
         .wait("for the server to accept it", |event| {
             is_message(event, line) && event["message_id"].is_string()
