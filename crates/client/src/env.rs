@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 pub struct Environment {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     rng: Box<dyn CryptoRng + Send>,
+    haste: u32,
 }
 
 impl Environment {
@@ -23,7 +24,14 @@ impl Environment {
         now: impl Fn() -> Timestamp + Send + Sync + 'static,
         rng: impl CryptoRng + Send + 'static,
     ) -> Self {
-        Self { now: Arc::new(now), rng: Box::new(rng) }
+        Self { now: Arc::new(now), rng: Box::new(rng), haste: 1 }
+    }
+
+    /// Every pause before another attempt, and the wait for an answer on the socket, is this many times shorter: for
+    /// tests and simulations, whose server is on the same machine and whose clocks are turned.
+    #[must_use]
+    pub fn hastened(self, times: u32) -> Self {
+        Self { haste: times.max(1), ..self }
     }
 
     /// The generator, before the engine has it.
@@ -60,11 +68,13 @@ fn system_now() -> Timestamp {
 pub(crate) struct Env {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     rng: RefCell<Box<dyn CryptoRng + Send>>,
+    haste: u32,
 }
 
 impl Env {
     pub(crate) fn new(environment: Environment) -> Self {
-        Self { now: environment.now, rng: RefCell::new(environment.rng) }
+        let Environment { now, rng, haste } = environment;
+        Self { now, rng: RefCell::new(rng), haste }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -88,10 +98,15 @@ impl Env {
         bytes
     }
 
-    /// `base` spread evenly over 75% to 125%, so that many clients do not come back in step.
+    /// How long a wait of `base` is here.
+    pub(crate) fn pause(&self, base: Duration) -> Duration {
+        base / self.haste
+    }
+
+    /// [`Env::pause`], spread evenly over 75% to 125%, so that many clients do not come back in step.
     pub(crate) fn jitter(&self, base: Duration) -> Duration {
         let share = u32::from(u16::from_be_bytes(self.bytes()));
-        base.mul_f64(0.75 + f64::from(share) / f64::from(u16::MAX) / 2.0)
+        self.pause(base).mul_f64(0.75 + f64::from(share) / f64::from(u16::MAX) / 2.0)
     }
 }
 

@@ -106,7 +106,7 @@ impl Socket {
         let (answer, answered) = oneshot::channel();
         let request = Outgoing::Request { frame: frame(id.clone()), id, answer };
         self.outgoing.send(request).map_err(|_| closed("the socket has stopped"))?;
-        match tokio::time::timeout(ANSWER_TIMEOUT, answered).await {
+        match tokio::time::timeout(self.env.pause(ANSWER_TIMEOUT), answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(closed("the socket closed")),
             Err(_) => Err(closed("no answer in time")),

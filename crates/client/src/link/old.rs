@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use sigilo_seal::{
     KeyPurpose, LinkClaim, LinkPackage, LinkedContact, Manifest, ManifestDevice, RootFingerprint,
     SignedManifest, XWingPublic, link::LinkSealError, sha256,
@@ -48,12 +49,13 @@ impl Client {
         let unlock = unlock.into();
         let opened = link.clone();
         call!(self, engine => engine.open_link(&opened, &unlock).await)?;
+        let pause = self.act(|engine| async move { engine.env.pause(POLL) }.boxed_local()).await?;
         let mut waited = Duration::ZERO;
         while waited < KEY_WAIT {
             if let Some(own) = call!(self, engine => engine.link_with_key().await)? {
                 return call!(self, engine => engine.hand_over(&link, own).await);
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(pause).await;
             waited += POLL;
         }
         Err(Error::Link("the new device does not answer: is it still waiting, and online?"))
@@ -117,7 +119,7 @@ impl Engine {
                 Err(error) if error.is_transient() && attempt < ATTEMPTS => attempt += 1,
                 answer => return answer,
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(self.env.pause(POLL)).await;
         }
     }
 
