@@ -5,7 +5,7 @@
 //! first word on a number stays, however the messages came: live, late, or from the history. Whoever contradicts
 //! it, or follows somebody who did, is shown as forked and has no say in what comes after.
 
-use sigilo_wire::{DeviceNumber, UserId, message::Message};
+use sigilo_wire::{ConversationId, DeviceNumber, Timestamp, UserId, message::Message};
 
 use crate::{
     Result,
@@ -13,7 +13,9 @@ use crate::{
     message::ChainVerdict,
     profile::{
         Step,
-        records::{Chain, ChainLink, MessageName, StoredMessage, chain_key, chain_link_key},
+        records::{
+            Chain, ChainLink, ConversationRecord, MessageName, StoredMessage, chain_key, chain_link_key,
+        },
     },
     receive::Way,
 };
@@ -35,6 +37,12 @@ impl Engine {
             ChainVerdict::Forked
         } else {
             follows(message, chain.as_ref(), predecessor.as_ref(), way)
+        };
+        let verdict = match (verdict, &chain) {
+            (ChainVerdict::Gap(_), Some(chain)) if self.came_back_after(step, chain).await? => {
+                ChainVerdict::JoinedAt(message.device_seq)
+            }
+            (verdict, _) => verdict,
         };
         if !authentic || verdict == ChainVerdict::Forked {
             return Ok(verdict);
@@ -66,6 +74,42 @@ impl Engine {
         if waits && next.message.prev_commitment == Some(message.commitment) {
             next.chain = ChainVerdict::Continuous;
             step.put(&next)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the user left after the newest message of a chain, and came back: what was said meanwhile was not for
+    /// them.
+    async fn came_back_after(&self, step: &Step, chain: &Chain) -> Result<bool> {
+        let record: Option<ConversationRecord> = step.get(chain.conversation.as_bytes()).await?;
+        let joined_at = record.and_then(|record| record.joined_at(self.account().ok()?.user));
+        let Some(name) = step.get::<MessageName>(chain.commitment.as_bytes()).await? else {
+            return Ok(false);
+        };
+        let newest: Option<StoredMessage> = step.get(&name.message.bytes()).await?;
+        Ok(newest.zip(joined_at).is_some_and(|(newest, joined)| newest.message.received_at < joined))
+    }
+
+    /// What is missing from before the user came back to a conversation is no gap, also where a message was here before
+    /// the news of it.
+    pub(crate) async fn settle_gaps(
+        &self,
+        step: &Step,
+        conversation: ConversationId,
+        joined_at: Timestamp,
+    ) -> Result<()> {
+        let messages = self.profile.all::<StoredMessage>(conversation.as_bytes()).await?;
+        for gap in messages.iter().filter(|stored| matches!(stored.chain, ChainVerdict::Gap(_))) {
+            let of_device = |other: &&StoredMessage| {
+                let (one, other) = (&gap.message, &other.message);
+                let device = |message: &Message| (message.sender.user_id, message.sender.device_id);
+                device(one) == device(other) && other.device_seq < one.device_seq
+            };
+            let before = messages.iter().filter(of_device).map(|before| before.message.received_at).max();
+            if before.is_none_or(|before| before < joined_at) && gap.message.received_at >= joined_at {
+                let chain = ChainVerdict::JoinedAt(gap.message.device_seq);
+                step.put(&StoredMessage { chain, ..gap.clone() })?;
+            }
         }
         Ok(())
     }
@@ -137,7 +181,8 @@ fn follows(
     way: Way,
 ) -> ChainVerdict {
     let sequence = message.device_seq;
-    if sequence == 1 && (chain.is_none() || way == Way::History) {
+    // Nothing is missing before the first, however late it comes.
+    if sequence == 1 {
         return ChainVerdict::Continuous;
     }
     match (predecessor, chain) {

@@ -1,11 +1,13 @@
 //! Two stories of one device: the second one shows, whichever way and in whichever order they come.
 
-use sigilo_wire::event::NewMessageEvent;
+use std::time::Duration;
+
+use sigilo_wire::{conversation::Conversation, event::NewMessageEvent};
 
 use crate::{
     message::ChainVerdict::{self, Continuous, Forked, Gap},
     profile::records::{Chain, MessageKey, StoredMessage, chain_key},
-    testing::World,
+    testing::{NOW, World},
 };
 use sigilo_wire::DeviceNumber;
 
@@ -109,4 +111,45 @@ async fn the_first_message_may_come_late_but_not_twice() {
     assert_eq!(live(&world, &two).await, ChainVerdict::JoinedAt(2));
     assert_eq!(archived(&world, &other_one).await, Forked);
     assert_eq!(archived(&world, &one).await, Continuous);
+}
+
+#[tokio::test]
+async fn nothing_is_missing_before_the_first_message_however_late_it_comes() {
+    let mut world = World::new().await;
+    let one = world.write(true, "uno").await;
+    let two = world.write(true, "dos").await;
+    assert_eq!(live(&world, &two).await, ChainVerdict::JoinedAt(2));
+    assert_eq!(live(&world, &one).await, Continuous);
+    assert_eq!(stored(&world, &two).await, Continuous);
+}
+
+/// The conversation, which María left and came back to half a minute ago.
+async fn with_maria_back(world: &World) -> Conversation {
+    let record = world.maria.engine.conversation(world.conversation).await.unwrap();
+    let mut conversation = record.conversation;
+    for participant in conversation.participants.iter_mut().filter(|p| p.user_id == world.maria.user) {
+        participant.joined_at = NOW + Duration::from_secs(30);
+    }
+    conversation
+}
+
+#[tokio::test]
+async fn what_was_said_while_the_reader_was_away_is_no_gap() {
+    for heard_first in [true, false] {
+        let mut world = World::new().await;
+        let one = world.write(true, "uno").await;
+        let _two = world.write(true, "dos").await;
+        let mut three = world.write(true, "tres").await;
+        three.message.received_at = NOW + Duration::from_secs(60);
+        let conversation = with_maria_back(&world).await;
+        assert_eq!(live(&world, &one).await, Continuous);
+        if heard_first {
+            world.maria.engine.adopt_conversation(conversation).await.unwrap();
+            assert_eq!(live(&world, &three).await, ChainVerdict::JoinedAt(3));
+        } else {
+            assert_eq!(live(&world, &three).await, Gap(1));
+            world.maria.engine.adopt_conversation(conversation).await.unwrap();
+            assert_eq!(stored(&world, &three).await, ChainVerdict::JoinedAt(3));
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use sigilo_wire::{
-    ConversationId, UserId,
+    ConversationId, Timestamp, UserId,
     conversation::{Contact, Conversation},
     event::ParticipantChanged,
 };
@@ -105,6 +105,14 @@ impl Engine {
         let known_since = known.as_ref().map_or(Some(self.env.now()), |known| known.known_since);
         let record = ConversationRecord { conversation, shown_members, refresh_due: false, known_since };
         let is_new = known.is_none();
+        let me = self.account()?.user;
+        if let Some(joined_at) = record.joined_at(me)
+            && known.as_ref().is_some_and(|known| known.joined_at(me) != Some(joined_at))
+        {
+            let step = self.profile.step();
+            self.settle_gaps(&step, id, joined_at).await?;
+            step.commit().await?;
+        }
         let before = known.map_or(now, |known| known.shown_members.into_iter().collect());
         self.show_members(&record, &before).await?;
         if is_new {
@@ -117,6 +125,7 @@ impl Engine {
     /// gone since, and what was sent between is sealed for them, too.
     pub(crate) async fn take_change(&self, change: &ParticipantChanged) -> Result<()> {
         let id = change.conversation_id;
+        self.note_own_act(id, &change.joined, &change.left).await?;
         let Some(mut record) = self.profile.get::<ConversationRecord>(id.as_bytes()).await? else {
             return Ok(());
         };
@@ -131,9 +140,12 @@ impl Engine {
     async fn show_members(&self, record: &ConversationRecord, before: &BTreeSet<UserId>) -> Result<()> {
         let id = record.conversation.id;
         let now: BTreeSet<_> = record.shown_members.iter().copied().collect();
-        let joined = now.difference(before).map(|user| TimelineNote::Joined(*user));
-        let left = before.difference(&now).map(|user| TimelineNote::Left(*user));
+        let joined: Vec<UserId> = now.difference(before).copied().collect();
+        let left: Vec<UserId> = before.difference(&now).copied().collect();
         let step = self.profile.step();
+        self.note_moves(&step, id, &joined, &left).await?;
+        let joined = joined.into_iter().map(TimelineNote::Joined);
+        let left = left.into_iter().map(TimelineNote::Left);
         let mut lines = Vec::new();
         for (place, note) in (0..).zip(joined.chain(left)) {
             // Each line has its own instant: that is its name.
@@ -166,6 +178,14 @@ impl Engine {
             }
         }
         Ok(())
+    }
+}
+
+impl ConversationRecord {
+    /// Since when somebody takes part.
+    pub(crate) fn joined_at(&self, user: UserId) -> Option<Timestamp> {
+        let mut participants = self.conversation.participants.iter();
+        participants.find(|participant| participant.user_id == user).map(|participant| participant.joined_at)
     }
 }
 

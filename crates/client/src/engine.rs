@@ -238,7 +238,7 @@ impl Engine {
             let Some(frame) = self.inbox.borrow().front().cloned() else { break };
             match self.process(&frame).await {
                 Err(error) if error.is_for_later() => {
-                    self.inbox_at.set(Some(Instant::now() + INBOX_PAUSE));
+                    self.inbox_at.set(Some(Instant::now() + self.env.pause(INBOX_PAUSE)));
                     self.acknowledge(&mut done);
                     return if error.is_transient() { Ok(()) } else { Err(error) };
                 }
@@ -337,12 +337,14 @@ impl Engine {
             self.take_change(&change).await?;
             return self.conversation_changed(id).await;
         }
+        self.note_own_act(id, &change.joined, &change.left).await?;
         let Some(mut record) = self.profile.get::<ConversationRecord>(id.as_bytes()).await? else {
             return Ok(());
         };
         if record.shown_members.contains(&me) {
             record.conversation.participants.retain(|participant| participant.user_id != me);
             record.shown_members.retain(|user| *user != me);
+            record.refresh_due = true;
             self.profile.put(&record).await?;
             self.note(id, TimelineNote::Left(me)).await?;
         }

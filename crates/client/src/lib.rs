@@ -40,6 +40,7 @@ mod api;
 mod chain;
 mod client;
 mod clinic;
+mod comings;
 mod contacts;
 mod conversations;
 mod devices;

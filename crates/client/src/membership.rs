@@ -118,11 +118,13 @@ impl Engine {
     async fn add_participants(&self, id: ConversationId, user_ids: Vec<UserId>) -> Result<Conversation> {
         let mut expected = members(&self.refresh_conversation(id).await?.conversation);
         expected.extend(user_ids.iter().copied());
+        self.note_own_act(id, &user_ids, &[]).await?;
         let conversation = self.api.add_participants(id, &AddParticipants { user_ids }).await?;
         self.adopt_answer(id, conversation, |now| now.is_subset(&expected)).await
     }
 
     async fn remove_participant(&self, id: ConversationId, user: UserId) -> Result<()> {
+        self.note_own_act(id, &[], &[user]).await?;
         self.api.remove_participant(id, user).await?;
         self.refresh_conversation(id).await.map(|_| ())
     }

@@ -62,8 +62,17 @@ pub(super) struct Judged {
     pub(super) judgement: Judgement,
 }
 
+impl Judged {
+    /// Whether it is bad because its members are not those this device knows of.
+    pub(super) const fn is_about_members(&self) -> bool {
+        matches!(&self.judgement, Judgement::Bad(Flaw { problem: Some(SealProblem::WrongMembers), .. }))
+    }
+}
+
 /// Why a seal was not opened.
 enum Closed {
+    /// This device lacks the history key that its copy for the user is for.
+    Locked,
     Flawed(Flaw),
     Failed(Error),
 }
@@ -91,6 +100,10 @@ impl Engine {
                 let judgement = self.recheck(&record, &archive, unchecked, keys).await?;
                 Ok(Judged { archive: Some(archive), judgement })
             }
+            Err(Closed::Locked) => {
+                let judgement = Judgement::Unchecked("this device was not given the key it is for".into());
+                Ok(Judged { archive: None, judgement })
+            }
             Err(Closed::Flawed(flaw)) => Ok(Judged { archive: None, judgement: Judgement::Bad(flaw) }),
             Err(Closed::Failed(error)) => Err(error),
         }
@@ -113,6 +126,9 @@ impl Engine {
         self.check_maker(&record, sender, keys).await?;
         let own_keys = history_keys::all(&self.profile).await?;
         let own = own_keys.iter().find(|own| record.key_ids().any(|id| id == own.key_id));
+        if own.is_none() && self.is_locked(&record).await? {
+            return Err(Closed::Locked);
+        }
         let own = own.ok_or_else(|| Flaw {
             // Seals from before may be for history keys that an earlier identity of the user's had.
             problem: Some(SealProblem::MissingCopy).filter(|_| !unchecked.unseen),
@@ -122,6 +138,18 @@ impl Engine {
             .open_copy(own.key_id, &own.secret)
             .map_err(|error| Flaw::of(SealProblem::Unopenable, error))?;
         Ok((record, archive))
+    }
+
+    /// Whether a seal is for a history key that a manifest of the user's names, and this device does not have: nobody is
+    /// to be accused of that.
+    async fn is_locked(&self, record: &RecordSeal) -> Result<bool> {
+        let me = self.account()?.user;
+        let named =
+            record.members.iter().find(|member| member.user == me).map(|member| member.history_key_id);
+        let Some(key_id) = named.filter(|named| record.key_ids().any(|id| id == *named)) else {
+            return Ok(false);
+        };
+        Ok(self.history_key(me, key_id, Keys::Fetched).await?.is_some())
     }
 
     /// Whether one of the maker's identities signed it: the one in use, one in use before, or one that waits for

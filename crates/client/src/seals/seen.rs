@@ -13,6 +13,7 @@ use sigilo_wire::{
 use super::check::{Flaw, Judged, Judgement, Keys};
 use crate::{
     Error, Result,
+    comings::Comings,
     engine::Engine,
     event::{ClientEvent, TimelineNote},
     message::SealVerdict,
@@ -79,8 +80,14 @@ impl Engine {
         keys: Keys,
         way: Way,
     ) -> Result<SeenSeal> {
-        let unchecked = self.members_of_its_time(seal, sender, device, way).await?;
-        let judged = self.judge(&unchecked, keys).await?;
+        let mut unchecked = self.members_of_its_time(seal, sender, device, way).await?;
+        let mut judged = self.judge(&unchecked, keys).await?;
+        if keys == Keys::Fetched && judged.is_about_members() {
+            // Perhaps this device has not heard yet who came and who left.
+            self.look_for_moves(seal.conversation_id).await?;
+            unchecked = self.members_of_its_time(seal, sender, device, way).await?;
+            judged = self.judge(&unchecked, keys).await?;
+        }
         let step = self.profile.step();
         let (seen, note) = remember(&step, unchecked, judged)?;
         step.commit().await?;
@@ -88,9 +95,9 @@ impl Engine {
         Ok(seen)
     }
 
-    /// Whom a seal must be for, and whom it may be for, as far as the user has seen people come and go. A seal of the
-    /// history that is older than this device's knowledge of the conversation is measured by when the present
-    /// members joined.
+    /// Whom a seal must be for, and whom it may be for, as far as this device was told who came and left. A seal of the
+    /// history that is older than its knowledge of the conversation, or one from before the user left and came back, is
+    /// measured by when the present members joined.
     async fn members_of_its_time(
         &self,
         seal: &Seal,
@@ -98,24 +105,23 @@ impl Engine {
         device: DeviceNumber,
         way: Way,
     ) -> Result<UncheckedSeal> {
-        let conversation = self.conversation(seal.conversation_id).await?;
+        let conversation = match self.conversation(seal.conversation_id).await {
+            // The user has left, and this device never knew it.
+            Err(error) if error.code() == Some(ErrorCode::NotFound) => None,
+            known => Some(known?),
+        };
         let made = seal.seal.created_at;
-        let unseen = way == Way::History && conversation.known_since.is_some_and(|since| made < since);
         // Others may have heard of it sooner or later than this device, by clocks that are not the same.
-        let timeline = self.timeline(seal.conversation_id).await?;
-        let since = timeline.into_iter().filter(|entry| entry.at + CLOCKS >= made);
-        let moved: BTreeSet<UserId> = since
-            .filter_map(|entry| match entry.note {
-                TimelineNote::Joined(user) | TimelineNote::Left(user) => Some(user),
-                _ => None,
-            })
-            .collect();
+        let Comings { moved, away } = self.comings(seal.conversation_id, made - CLOCKS).await?;
+        let known_since = conversation.as_ref().and_then(|conversation| conversation.known_since);
+        let before = way == Way::History && known_since.is_some_and(|since| made < since);
+        let unseen = before || away || conversation.is_none();
         let mut later = moved.clone();
         if unseen {
-            let participants = &conversation.conversation.participants;
-            later.extend(participants.iter().filter(|p| p.joined_at > made).map(|p| p.user_id));
+            let participants = conversation.iter().flat_map(|known| &known.conversation.participants);
+            later.extend(participants.filter(|p| p.joined_at > made).map(|p| p.user_id));
         }
-        let shown = conversation.shown_members.into_iter();
+        let shown = conversation.into_iter().flat_map(|known| known.shown_members);
         Ok(UncheckedSeal {
             seal: seal.clone(),
             sender,
@@ -137,9 +143,9 @@ impl Engine {
     /// Judges the seals again that could not be judged, by the keys that are known by now. The messages under them
     /// get the new verdict.
     pub(crate) async fn recheck_seals(&self) -> Result<()> {
-        for unchecked in self.profile.all::<UncheckedSeal>(b"").await? {
+        for mut unchecked in self.profile.all::<UncheckedSeal>(b"").await? {
             self.refresh_due_members(&unchecked.seal).await?;
-            let judged = match self.judge(&unchecked, Keys::Known).await {
+            let judged = match self.judge_again(&mut unchecked).await {
                 Ok(Judged { judgement: Judgement::Unchecked(_), .. }) => continue,
                 Ok(judged) => judged,
                 Err(error @ Error::Profile(_)) => return Err(error),
@@ -160,6 +166,22 @@ impl Engine {
             self.tell(ClientEvent::ConversationUpdated { conversation });
         }
         Ok(())
+    }
+
+    /// Judges a seal by what is known now, also of who came and left.
+    async fn judge_again(&self, unchecked: &mut UncheckedSeal) -> Result<Judged> {
+        let judged = self.judge(unchecked, Keys::Known).await?;
+        if !judged.is_about_members() {
+            return Ok(judged);
+        }
+        let conversation = unchecked.seal.conversation_id;
+        self.look_for_moves(conversation).await?;
+        let made = unchecked.seal.seal.created_at;
+        let Comings { moved, away } = self.comings(conversation, made - CLOCKS).await?;
+        unchecked.shown_members.retain(|user| !moved.contains(user));
+        unchecked.departed = moved.into_iter().collect();
+        unchecked.unseen |= away;
+        self.judge(unchecked, Keys::Known).await
     }
 
     /// Asks for the keys of a seal's members of whom something said that they have changed.

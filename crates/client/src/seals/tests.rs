@@ -360,3 +360,43 @@ async fn a_seal_is_measured_by_those_who_were_seen_at_its_time() {
     let seen = maria.take_seal(&seal, by, Keys::Known, Way::Live).await.unwrap();
     assert_eq!(seen.verdict, SealVerdict::Good);
 }
+
+#[tokio::test]
+async fn a_seal_for_somebody_who_left_before_they_were_ever_shown_accuses_nobody() {
+    let world = World::new().await;
+    let (maria, eva) = (&world.maria.engine, sigilo_wire::UserId::from_bytes([44; 16]));
+    let identity = sigilo_seal::IdentitySecret::from_bytes([45; 32]).public();
+    let history = XWingSecret::from_seed([46; 32]).public();
+    let key_id = history.history_key_id();
+    let seal = made_for(
+        &world,
+        &world.ana,
+        |members| {
+            members.push(Member { user: eva, identity_key: identity, history_key_id: key_id });
+            members.sort_by_key(|member| member.user);
+        },
+        |recipients| recipients.push(Recipient::history(history.clone())),
+    )
+    .await;
+    let step = maria.profile.step();
+    step.put(&ContactHistoryKey { user: eva, key_id, public_key: history }).unwrap();
+    step.put(&crate::profile::records::Contact::first_seen(eva, identity, crate::testing::NOW)).unwrap();
+    step.commit().await.unwrap();
+    assert!(matches!(taken(&world, &seal).await.verdict, SealVerdict::Bad(_)), "nobody saw her come or go");
+    // The conversation was fetched after she had left; the news of it comes behind the message.
+    let left = sigilo_wire::event::ParticipantChanged {
+        conversation_id: world.conversation,
+        joined: Vec::new(),
+        left: vec![eva],
+    };
+    maria.take_change(&left).await.unwrap();
+    assert_eq!(taken(&world, &seal).await.verdict, SealVerdict::Good);
+    assert!(
+        maria
+            .timeline(world.conversation)
+            .await
+            .unwrap()
+            .iter()
+            .all(|line| { !matches!(line.note, TimelineNote::Joined(_) | TimelineNote::Left(_)) })
+    );
+}
