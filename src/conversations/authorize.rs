@@ -9,14 +9,14 @@ use sigilo_wire::{
 use super::{
     MAX_PARTICIPANTS,
     snapshot::{Facts, Snapshot},
-    store,
+    store::{self, members},
 };
 use crate::{
     App, Ctx, Error, Result,
     policy::{
-        self, Basis, Grant, Person, PublishSeal, ReadConversation, ReportSeal, SendMessage,
+        self, Basis, Grant, Person, PublishSeal, ReadConversation, ReadSeals, ReportSeal, SendMessage,
         StartConversation,
-        facts::{InConversation, People, Start},
+        facts::{InConversation, People, SealReader, Start},
     },
     storage::Tx,
 };
@@ -141,6 +141,24 @@ pub async fn authorize_read(app: &App, ctx: &Ctx, id: ConversationId) -> Result<
     let (facts, patient) = load(app, ctx, id).await?;
     let decision = app.policy.decide::<ReadConversation>(ctx, &facts);
     policy::audited(app, ctx, decision, patient, &[("conversation", id.to_string())]).await
+}
+
+/// The grant to read a conversation's record seals. Whoever has left gets one, too, for those that were made for them:
+/// messages of before may reach a device of theirs later, and count only with their seals.
+///
+/// # Errors
+/// `not_found` when the caller has never taken part, `forbidden` on a session device.
+pub async fn authorize_read_seals(app: &App, ctx: &Ctx, id: ConversationId) -> Result<Grant<ReadSeals>> {
+    let caller = Person::caller(ctx)?;
+    let mut tx = app.db.read("conversation_seal_facts").await?;
+    let facts = Facts::load(&mut tx, ctx, id).await?;
+    let base = match facts.of(caller.id) {
+        Err(Error::NotFound) if members::took_part(&mut tx, id, caller.id).await? => facts.of_former(caller),
+        base => base?,
+    };
+    drop(tx);
+    let decision = app.policy.decide::<ReadSeals>(ctx, &SealReader { base, took_part: true });
+    policy::audited(app, ctx, decision, facts.patient, &[("conversation", id.to_string())]).await
 }
 
 /// The grant to report a record seal of a conversation.

@@ -22,7 +22,10 @@ mod update;
 
 pub(crate) use authorize::start_facts;
 pub(crate) use authorize::{audit_denied_send, authorize_hold, snapshot};
-pub use authorize::{authorize_read, authorize_report_seal, authorize_seal, authorize_send, authorize_start};
+pub use authorize::{
+    authorize_read, authorize_read_seals, authorize_report_seal, authorize_seal, authorize_send,
+    authorize_start,
+};
 pub use company::authorize_typing;
 pub(crate) use company::{Companion, company};
 pub use contacts::{ContactFilter, contacts};

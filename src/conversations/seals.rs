@@ -21,7 +21,7 @@ use crate::{
     App, Ctx, Error, Result,
     audit::{self, Act},
     people::{self, KeyInForce},
-    policy::{Grant, PublishSeal, ReadConversation},
+    policy::{Grant, PublishSeal, ReadSeals, SealsOf},
     relay,
     storage::Tx,
 };
@@ -89,14 +89,14 @@ pub async fn publish_seal(app: &App, ctx: &Ctx, grant: Grant<PublishSeal>, new: 
     render(row)
 }
 
-/// A page of a conversation's seals, newest first.
+/// A page of a conversation's seals, newest first; for somebody who has left, of those that were made for them.
 ///
 /// # Errors
 /// `invalid_field` for a page size out of range.
 pub async fn list_seals(
     app: &App,
     _ctx: &Ctx,
-    grant: Grant<ReadConversation>,
+    grant: Grant<ReadSeals>,
     cursor: Option<Cursor>,
     page_size: usize,
 ) -> Result<SealList> {
@@ -104,7 +104,8 @@ pub async fn list_seals(
     let start = (Timestamp::from_micros(i64::MAX), Uuid::max());
     let from = cursor.map_or(start, |cursor| (cursor.at, cursor.id));
     let mut tx = app.db.read("list_seals").await?;
-    let mut rows = store::seals(&mut tx, *grant.resource(), from, limit).await?;
+    let SealsOf { conversation_id, only } = *grant.resource();
+    let mut rows = store::seals(&mut tx, conversation_id, only, from, limit).await?;
     let has_more = rows.len() > page_size;
     rows.truncate(page_size);
     let next_cursor = rows

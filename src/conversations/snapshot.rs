@@ -159,19 +159,7 @@ impl Facts {
         let mut members = self.people.iter().zip(&self.standing);
         let found = members.find(|(person, _)| person.id == caller).ok_or(Error::NotFound)?;
         let (caller, (moderator, can_leave)) = (*found.0, *found.1);
-        Ok(InConversation {
-            caller,
-            id: self.id,
-            tenant: self.tenant,
-            kind: self.kind,
-            status: self.status,
-            facts_version: self.version,
-            member: true,
-            moderator,
-            can_leave,
-            people: People::of(caller.id, &self.people, &self.care),
-            open: self.open,
-        })
+        Ok(InConversation { member: true, moderator, can_leave, ..self.of_former(caller) })
     }
 
     /// Says with a refusal for the hour when the conversation opens, and where help is until then.
@@ -186,6 +174,23 @@ impl Facts {
                 Error::Denied(denial)
             }
             (refusal, _) => refusal,
+        }
+    }
+
+    /// The facts for somebody who takes part no longer.
+    pub(super) fn of_former(&self, caller: Person) -> InConversation {
+        InConversation {
+            caller,
+            id: self.id,
+            tenant: self.tenant,
+            kind: self.kind,
+            status: self.status,
+            facts_version: self.version,
+            member: false,
+            moderator: false,
+            can_leave: false,
+            people: People::of(caller.id, &self.people, &self.care),
+            open: self.open,
         }
     }
 

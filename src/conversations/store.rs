@@ -136,8 +136,8 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
     SEALS = "SELECT seal_id, conversation_id, sender_id, device_number, created_at, received_at, members, copies,
         signature FROM record_seals WHERE conversation_id = $1
-        AND (received_at < $2 OR (received_at = $2 AND seal_id < $3))
-        ORDER BY received_at DESC, seal_id DESC LIMIT $4";
+        AND (received_at < $2 OR (received_at = $2 AND seal_id < $3)) AND members LIKE $4
+        ORDER BY received_at DESC, seal_id DESC LIMIT $5";
 }
 
 #[derive(sqlx::FromRow)]
@@ -520,8 +520,10 @@ pub(super) async fn insert_seal_report(
 pub(super) async fn seals(
     tx: &mut Tx,
     conversation: ConversationId,
+    only: Option<UserId>,
     from: (Timestamp, Uuid),
     limit: i64,
 ) -> Result<Vec<SealRow>> {
-    fetch_all!(tx, SealRow, SEALS, conversation, from.0, from.1, limit)
+    let members = only.map_or_else(|| "%".to_owned(), |user| format!("%\"{user}\"%"));
+    fetch_all!(tx, SealRow, SEALS, conversation, from.0, from.1, members, limit)
 }

@@ -12,8 +12,8 @@ use super::{
     Action, AddParticipant, ArrangeConversation, CloseConversation, Fact, FetchKeys, Joining,
     LeaveConversation, Leaving, ListContacts, ListConversations, ManageClinic, ManageHours, ManageOwnAccount,
     ManagePeople, ManageRelationships, Object, PublishKeys, PublishSeal, Question, ReadConversation,
-    RemoveParticipant, ReportSeal, ResetIdentity, SearchMessages, SendMessage, SendResource, ShowPresence,
-    StartConversation, Subject, UseTokens,
+    ReadSeals, RemoveParticipant, ReportSeal, ResetIdentity, SealsOf, SearchMessages, SendMessage,
+    SendResource, ShowPresence, StartConversation, Subject, UseTokens,
 };
 use crate::{Actor, Ctx, Error, Result};
 use sigilo_wire::ErrorCode;
@@ -154,6 +154,15 @@ pub struct Leave {
     pub base: InConversation,
     /// Who is to take part no longer.
     pub user: UserId,
+}
+
+/// Facts of [`ReadSeals`].
+#[derive(Clone, Copy, Debug)]
+pub struct SealReader {
+    /// The conversation as it is.
+    pub base: InConversation,
+    /// Whether the caller takes part, or did.
+    pub took_part: bool,
 }
 
 /// Facts of [`FetchKeys`].
@@ -333,6 +342,20 @@ macro_rules! by_members {
 }
 
 by_members!(ReadConversation, ReportSeal, ArrangeConversation, CloseConversation);
+
+impl Decide for ReadSeals {
+    type Facts = SealReader;
+
+    fn questions(ctx: &Ctx, facts: &SealReader) -> Result<Vec<Question<'static>>> {
+        let more = vec![("took_part", Fact::Bool(facts.took_part))];
+        Ok(vec![about(ctx, &facts.base, Self::NAME, more)?])
+    }
+
+    fn resource(facts: &SealReader) -> SealsOf {
+        let InConversation { id, member, caller, .. } = facts.base;
+        SealsOf { conversation_id: id, only: (!member).then_some(caller.id) }
+    }
+}
 
 impl Decide for AddParticipant {
     type Facts = Join;

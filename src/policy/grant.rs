@@ -35,8 +35,10 @@ macro_rules! actions {
 actions! {
     /// Start a conversation with these people.
     StartConversation("start_conversation", Vec<UserId>, ConversationNotAllowed);
-    /// Read a conversation: its details, messages, seals.
+    /// Read a conversation: its details and messages.
     ReadConversation("read_conversation", ConversationId, Forbidden);
+    /// Read a conversation's record seals: all of them, or those for the caller.
+    ReadSeals("read_seals", SealsOf, Forbidden);
     /// Send a message. The version is that of the facts the decision was made on.
     SendMessage("send_message", SendResource, MessageNotAllowed);
     /// Publish a record seal.
@@ -112,6 +114,15 @@ pub struct Leaving {
     pub facts_version: i64,
     /// Who.
     pub user: UserId,
+}
+
+/// Which record seals are read.
+#[derive(Clone, Copy, Debug)]
+pub struct SealsOf {
+    /// Of which conversation.
+    pub conversation_id: ConversationId,
+    /// Of somebody who takes part no longer, whose seals alone are meant.
+    pub only: Option<UserId>,
 }
 
 /// Why something was allowed: which policies decided, of which set.

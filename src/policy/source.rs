@@ -36,6 +36,7 @@ rules! {
     "admin-to-anyone",
     "members-send",
     "members-read",
+    "readers-read-seals",
     "members-report",
     "members-arrange",
     "members-leave",

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use sigilo_client::{
-    ClientEvent, Error, NewConversation, SendOptions, ShownMessage, TimelineNote, Verification,
+    ChainVerdict, ClientEvent, Error, NewConversation, SealVerdict, SendOptions, ShownMessage, TimelineNote,
+    Verification,
 };
 use sigilo_seal::{Content, ContentBody, content};
 use sigilo_wire::{
@@ -94,6 +95,30 @@ async fn nobody_is_accused_over_who_came_and_left_while_a_device_was_away() {
         let notes: Vec<_> =
             eva.client.timeline(team).await.unwrap().into_iter().map(|(_, note)| note).collect();
         assert_eq!(notes, [TimelineNote::Joined(rosa.user), TimelineNote::Left(rosa.user)]);
+        for device in [maria, eva, rosa] {
+            device.end().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_before_somebody_left_opens_on_a_device_that_was_away() {
+    both_engines(async |server| {
+        let world = World::new(server).await;
+        let (maria, eva, rosa) =
+            (world.maria().await, world.colleague("eva").await, world.colleague("rosa").await);
+        let team = maria.client.start_group(vec![eva.user, rosa.user], group()).await.unwrap().id;
+        maria.client.send_text(team, "somos tres").await.unwrap();
+        maria.client.remove_participant(team, eva.user).await.unwrap();
+        maria.client.send_text(team, "somos dos").await.unwrap();
+        assert_eq!(texts(&eva, team).await, ["somos tres"]);
+        maria.client.add_participants(team, vec![eva.user]).await.unwrap();
+        maria.client.send_text(team, "otra vez tres").await.unwrap();
+        assert_eq!(texts(&eva, team).await, ["somos tres", "otra vez tres"]);
+        let history = eva.client.history(team, 10).await.unwrap();
+        assert_eq!(history[1].chain, ChainVerdict::JoinedAt(3), "what was said meanwhile was not for her");
+        assert!(history.iter().all(|message| !matches!(message.seal, SealVerdict::Bad(_))), "{history:?}");
         for device in [maria, eva, rosa] {
             device.end().await;
         }

@@ -57,6 +57,8 @@ struct SealQuery {
 }
 
 /// A conversation's record seals, newest first.
+///
+/// Whoever has left gets those that were made for them.
 #[utoipa::path(get, path = "/api/chat/conversations/{conversation_id}/seals/", tag = "Seals",
     params(("conversation_id" = ConversationId, Path), SealQuery),
     responses((status = 200, body = SealList), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
@@ -69,7 +71,7 @@ async fn list_seals(
 ) -> ApiResult<Json<SealList>> {
     let cursor = query.cursor.as_deref().map(str::parse).transpose()?;
     let page_size = query.page_size.unwrap_or(DEFAULT_PAGE);
-    let grant = conversations::authorize_read(&app, &ctx, conversation).await?;
+    let grant = conversations::authorize_read_seals(&app, &ctx, conversation).await?;
     Ok(Json(conversations::list_seals(&app, &ctx, grant, cursor, page_size).await?))
 }
 
