@@ -1,6 +1,12 @@
 //! Fresh databases of either engine.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    fs::{DirBuilder, OpenOptions},
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use sigilo::{
     config::Config,
@@ -75,12 +81,29 @@ impl Database {
                 run(&mut connection, format!("CREATE DATABASE {name}{template}")).await;
                 names.push(name);
             }
-        } else if let Some(model) = model {
-            for (file, content) in &model.files {
-                std::fs::write(folder.path().join(file), content).unwrap();
-            }
+        }
+        for (file, content) in model.into_iter().flat_map(|model| &model.files) {
+            write_private(&folder.path().join(file), content);
         }
         Self { engine, folder, postgres, names }
+    }
+
+    /// Makes copies of these, whose server has stopped.
+    pub async fn copy(&self, name: &str) -> Self {
+        let mut files = Vec::new();
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let name = path.strip_prefix(self.folder.path()).unwrap().to_owned();
+                    files.push((name, std::fs::read(path).unwrap()));
+                }
+            }
+        }
+        Self::make(self.engine, name, Some(&Model { files, names: self.names.clone() })).await
     }
 
     /// The configuration of a server on them, on free ports.
@@ -107,8 +130,8 @@ impl Database {
 
 /// Migrated databases to copy.
 struct Model {
-    /// On SQLite: the files.
-    files: Vec<(&'static str, Vec<u8>)>,
+    /// On SQLite: the databases; of a server that has run, its key files, too.
+    files: Vec<(PathBuf, Vec<u8>)>,
     /// On PostgreSQL: the databases. They stay until the server for tests goes.
     names: Vec<String>,
 }
@@ -126,12 +149,19 @@ impl Model {
         }
         let files = match engine {
             Engine::Sqlite => ["sigilo.db", "keystore.db"]
-                .map(|file| (file, std::fs::read(made.folder.path().join(file)).unwrap()))
+                .map(|file| (file.into(), std::fs::read(made.folder.path().join(file)).unwrap()))
                 .to_vec(),
             Engine::Postgres => Vec::new(),
         };
         Self { files, names: made.names }
     }
+}
+
+/// Writes a file that its owner alone may read, as key files must be.
+fn write_private(path: &Path, content: &[u8]) {
+    DirBuilder::new().recursive(true).mode(0o700).create(path.parent().unwrap()).unwrap();
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).open(path).unwrap().write_all(content).unwrap();
 }
 
 /// The PostgreSQL server for tests. Its absence is a failure, never a reason to skip.

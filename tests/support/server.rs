@@ -81,6 +81,13 @@ impl TestServer {
         Self::on(database, config, Arc::new(TestClock::default())).await
     }
 
+    /// Starts one with other settings on databases that are there.
+    pub async fn open_with(database: Database, settings: &impl Fn(&mut Config)) -> Self {
+        let mut config = database.config();
+        settings(&mut config);
+        Self::on(database, config, Arc::new(TestClock::default())).await
+    }
+
     /// Stops it and removes its databases.
     pub async fn finish(self) {
         let Self { database, running, app, client, .. } = self;
