@@ -58,12 +58,31 @@ pub enum Error {
 pub struct Denial {
     /// The code of the answer.
     pub code: ErrorCode,
-    /// The reason and what the person can do.
+    /// The reason, and what a program needs.
     pub details: Value,
+    /// What the person can do.
+    pub suggestion: Suggestion,
     /// The determining policies.
     pub policies: Vec<String>,
     /// SHA-256 of the set they are of.
     pub policy_set: [u8; 32],
+}
+
+/// What a person can do about a denial, before their language is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Suggestion {
+    /// Nothing is said.
+    #[default]
+    None,
+    /// In the words of the rule.
+    Rule {
+        /// For languages it does not speak.
+        default: String,
+        /// By the language's tag.
+        translated: Vec<(String, String)>,
+    },
+    /// A message of `locales/`.
+    Said(&'static str),
 }
 
 /// The capability layer's result.

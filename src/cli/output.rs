@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 use sigilo_wire::ErrorCode;
 
 use super::Outcome;
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    gateway::{language::Language, messages},
+};
 
 /// What a command has to say.
 pub(super) struct Answer {
@@ -32,7 +35,8 @@ pub(super) fn finish(as_json: bool, came_of_it: Result<Answer>) -> Result<Outcom
     };
     let code = error.code();
     if as_json {
-        println!("{:#}", json!({"error": code, "message": code.message(), "details": error.details()}));
+        let message = english(&error);
+        println!("{:#}", json!({"error": code, "message": message, "details": error.details()}));
     } else {
         eprintln!("sigilo: {}", explain(&error));
     }
@@ -52,7 +56,11 @@ fn explain(error: &Error) -> String {
     match (text("field"), text("problem")) {
         (Some(field), Some(problem)) => format!("{field}: {problem}"),
         (None, Some(problem)) => problem.to_owned(),
-        (Some(field), None) => format!("{field}: {}", error.code().message()),
-        (None, None) => error.code().message().to_owned(),
+        (Some(field), None) => format!("{field}: {}", english(error)),
+        (None, None) => english(error),
     }
+}
+
+fn english(error: &Error) -> String {
+    messages::text(error.code(), Language::English, &error.details())
 }

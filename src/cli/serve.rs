@@ -9,7 +9,9 @@ use super::{ConfigArgs, Outcome};
 use crate::{
     Error, Result,
     app::App,
+    audit::hex,
     clock::SystemClock,
+    policy::Reloaded,
     rng::SystemEntropy,
     server::{self, Running},
     shutdown, telemetry,
@@ -56,7 +58,10 @@ fn read_again(app: &App, running: &Running) {
         Err(error) => tracing::error!(%error, "kept the old certificates"),
     }
     match app.policy.reload(app.config.policy.dir.as_deref()) {
-        Ok(rules) => tracing::info!(rules, "read the policies again"),
+        Ok(Reloaded { rules, before, after }) => {
+            let (before, after) = (hex(&before), hex(&after));
+            tracing::info!(rules, before, after, "read the policies again");
+        }
         Err(error) => tracing::error!(%error, "kept the old policies"),
     }
 }

@@ -11,6 +11,18 @@ pub enum Language {
 }
 
 impl Language {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::English, Self::Spanish];
+
+    /// Its tag (BCP 47), as in the names of `locales/*.ftl`.
+    #[must_use]
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::Spanish => "es",
+        }
+    }
+
     /// The best language for an `Accept-Language` header (RFC 9110, 12.5.4).
     #[must_use]
     pub fn accepted(header: &str) -> Self {

@@ -14,13 +14,18 @@ const UNAVAILABLE_RETRY_S: u64 = 2;
 pub fn error_body(error: &Error, request_id: RequestId, language: Language) -> ErrorBody {
     let code = error.code();
     let mut details = error.details();
+    if let Error::Denied(denial) = error
+        && let Some(suggestion) = messages::suggestion(&denial.suggestion, language, &details)
+    {
+        details["suggestion"] = json!(suggestion);
+    }
     // On a socket there is no header that says it.
     if let (Some(seconds), Some(details)) = (retry_after_s(error), details.as_object_mut()) {
         details.entry("retry_after_s").or_insert(json!(seconds));
     }
     ErrorBody {
         error: code,
-        message: messages::text(code, language).to_owned(),
+        message: messages::text(code, language, &details),
         details,
         policies: error.policies().to_vec(),
         request_id,

@@ -12,6 +12,7 @@ use crate::{
     app::App,
     audit::Act,
     auth,
+    error::Suggestion,
     policy::{Action, Grant, ManageOwnAccount},
     storage::{Tx, keystore::DataKey},
 };
@@ -100,6 +101,7 @@ pub(crate) async fn require_recent<A: Action>(tx: &mut Tx, ctx: &Ctx, grant: &Gr
     Err(Error::Denied(Box::new(Denial {
         code: ErrorCode::StepUpRequired,
         details: json!({"proof": proof, "max_age_s": RECENT.as_secs()}),
+        suggestion: Suggestion::None,
         // The rules allowed it; what is missing is the proof.
         policies: Vec::new(),
         policy_set: grant.basis().policy_set,

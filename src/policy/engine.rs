@@ -12,9 +12,9 @@ use sigilo_wire::ErrorCode;
 use super::{
     ACTION_NAMES, Basis, Decide, Grant, Object, Question, Subject,
     question::Names,
-    source::{Checked, Source},
+    source::{Checked, Rule, Source},
 };
-use crate::{Ctx, Denial, Error, Result};
+use crate::{Ctx, Denial, Error, Result, error::Suggestion};
 
 /// Stands for the determining policies when no rule permits.
 pub const DEFAULT_DENY: &str = "default-deny";
@@ -59,7 +59,23 @@ struct RuleInfo {
     rank: usize,
     code: Option<ErrorCode>,
     reason: Option<String>,
-    suggestion: Option<String>,
+    suggestion: Suggestion,
+}
+
+impl RuleInfo {
+    fn of(rank: usize, rule: &Rule, policy: &cedar_policy::Policy) -> Result<Self> {
+        const TRANSLATED: &str = "suggestion_";
+        let says = |key: &str| policy.annotation(key).map(str::to_owned);
+        let translated = policy.annotations().filter_map(|(key, text)| {
+            key.strip_prefix(TRANSLATED).map(|language| (language.to_owned(), text.to_owned()))
+        });
+        let suggestion = says("suggestion").map_or(Suggestion::None, |default| Suggestion::Rule {
+            default,
+            translated: translated.collect(),
+        });
+        let code = says("code").map(|word| code(&word, &rule.file)).transpose()?;
+        Ok(Self { rank, code, reason: says("reason"), suggestion })
+    }
 }
 
 /// What the rules say to one question.
@@ -96,10 +112,9 @@ impl Policy {
         let mut rules = HashMap::new();
         for (rank, rule) in source.rules.iter().enumerate() {
             let id = PolicyId::new(&rule.id);
-            let says = |key: &str| policies.annotation(&id, key).map(str::to_owned);
-            let code = says("code").map(|word| code(&word, &rule.file)).transpose()?;
-            let info = RuleInfo { rank, code, reason: says("reason"), suggestion: says("suggestion") };
-            rules.insert(id, info);
+            let policy =
+                policies.policy(&id).ok_or_else(|| Error::internal(format!("{} is not there", rule.id)))?;
+            rules.insert(id, RuleInfo::of(rank, rule, policy)?);
         }
         let names = Names::new()?;
         let acts = ACTION_NAMES
@@ -173,16 +188,14 @@ impl Policy {
         let first = verdict.policies.first().and_then(|id| self.rules.get(&PolicyId::new(id)));
         let reason = first.and_then(|info| info.reason.as_deref()).unwrap_or("not_permitted");
         let mut details = json!({"reason": reason});
-        if let Some(suggestion) = first.and_then(|info| info.suggestion.as_deref()) {
-            details["suggestion"] = json!(suggestion);
-        }
         if let (Subject::User(caller), Object::User(target)) = (question.principal, question.resource)
             && caller.id != target.id
         {
             details["target_user_id"] = json!(target.id);
         }
         let code = first.and_then(|info| info.code).unwrap_or(A::DENIED);
-        Denial { code, details, policies: verdict.policies, policy_set: self.hash }
+        let suggestion = first.map(|info| info.suggestion.clone()).unwrap_or_default();
+        Denial { code, details, suggestion, policies: verdict.policies, policy_set: self.hash }
     }
 }
 

@@ -14,6 +14,17 @@ pub struct InForce {
     current: RwLock<Arc<Policy>>,
 }
 
+/// What reading the rules again changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// How many rules there are now.
+    pub rules: usize,
+    /// [`Policy::set_hash`] of the rules before.
+    pub before: [u8; 32],
+    /// [`Policy::set_hash`] of the rules now.
+    pub after: [u8; 32],
+}
+
 impl InForce {
     /// These rules.
     #[must_use]
@@ -35,15 +46,19 @@ impl InForce {
         self.current().set_hash()
     }
 
-    /// Loads the rules again, with those of a folder as it is now. Gives how many there are.
+    /// Loads the rules again, with those of a folder as it is now. Every decision is made on the old set or the new
+    /// one, whole.
     ///
     /// # Errors
     /// As [`Policy::load`]; then the old rules stay.
-    pub fn reload(&self, dir: Option<&Path>) -> Result<usize> {
-        let policy = Policy::load(dir)?;
-        let count = policy.count();
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
-        Ok(count)
+    pub fn reload(&self, dir: Option<&Path>) -> Result<Reloaded> {
+        let policy = Arc::new(Policy::load(dir)?);
+        let (rules, after) = (policy.count(), policy.set_hash());
+        let before = {
+            let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, policy).set_hash()
+        };
+        Ok(Reloaded { rules, before, after })
     }
 
     fn current(&self) -> Arc<Policy> {

@@ -16,7 +16,7 @@ pub mod source;
 pub use engine::{DEFAULT_DENY, Policy, Verdict};
 pub use facts::{Decide, Person};
 pub use grant::*;
-pub use in_force::InForce;
+pub use in_force::{InForce, Reloaded};
 pub use question::{Fact, Object, Question, Subject};
 
 use crate::{App, Ctx, Denial, Error, Result, audit::Act};

@@ -65,11 +65,16 @@ fn a_hangup_reads_new_policies_and_keeps_the_old_when_they_are_not_valid() {
     std::fs::create_dir(&rules).unwrap();
     let mut server = Served::start(folder.path(), &[("SIGILO__POLICY__DIR", "rules")]);
     server.signal(Signal::HUP);
-    let before = server.until("read the policies again")["rules"].as_u64().unwrap();
+    let unchanged = server.until("read the policies again");
+    let before = unchanged["rules"].as_u64().unwrap();
+    assert_eq!(unchanged["before"], unchanged["after"], "{unchanged}");
     let rule = "forbid (principal is User, action == Action::\"send_message\", resource is Conversation);";
     std::fs::write(rules.join("quiet.cedar"), rule).unwrap();
     server.signal(Signal::HUP);
-    assert_eq!(server.until("read the policies again")["rules"].as_u64(), Some(before + 1));
+    let changed = server.until("read the policies again");
+    assert_eq!(changed["rules"].as_u64(), Some(before + 1));
+    assert_eq!(changed["before"], unchanged["after"], "{changed}");
+    assert_ne!(changed["before"], changed["after"], "{changed}");
     std::fs::write(rules.join("quiet.cedar"), "forbid (").unwrap();
     server.signal(Signal::HUP);
     let kept = server.until("kept the old policies");

@@ -9,6 +9,7 @@ The project's own commands.
     cargo xtask setup               bring or install what the other commands need, and nothing else
     cargo xtask pg -- COMMAND       run a command beside a private PostgreSQL
     cargo xtask bench [ARGUMENTS]   build for speed and run `sigilo bench` beside a private PostgreSQL
+    cargo xtask fuzz [TARGET ...]   feed the protocol's parsers to libFuzzer
 
 Each has its own --help. Exit status: 0 done, 1 a check or test failed, 2 usage, 3 something is missing
 that could not be installed.
@@ -68,6 +69,17 @@ SIGILO_TEST_POSTGRES. ARGUMENTS go to `sigilo bench`; `sigilo bench --help` list
 Example:  cargo xtask bench relay
 ";
 
+const FUZZ: &str = "\
+cargo xtask fuzz [--seconds N] [TARGET ...]
+
+Builds the parsers of crates/seal with coverage instrumentation and runs each (or the named ones) under libFuzzer
+for N seconds, 60 unless told, beginning with crates/seal/corpus. What it learns stays in target/fuzz/corpus,
+an input that fails in target/fuzz/findings; put it into crates/seal/corpus, and the ordinary tests replay it.
+
+Examples:  cargo xtask fuzz
+           cargo xtask fuzz --seconds 600 manifest record_seal
+";
+
 const PG: &str = "\
 cargo xtask pg [--durable] -- COMMAND [ARGUMENTS]
 
@@ -86,6 +98,7 @@ pub fn of(command: &str) -> &'static str {
         "test" => TEST,
         "demo" => DEMO,
         "bench" => BENCH,
+        "fuzz" => FUZZ,
         "pg" => PG,
         _ => OVERVIEW,
     }

@@ -10,6 +10,7 @@
 //! Exit status: 0 done, 1 a check or test failed, 2 usage, 3 something is missing that could not be installed.
 
 mod deny;
+mod fuzz;
 mod gate;
 mod gdb;
 mod help;
@@ -69,7 +70,7 @@ fn dispatch(arguments: &[OsString]) -> Result<ExitCode> {
     };
     let command = command.to_str().unwrap_or_default();
     // Only as the first argument: later ones may be meant for the program that `demo`, `bench` or `pg` runs.
-    let known = matches!(command, "setup" | "test" | "demo" | "bench" | "pg");
+    let known = matches!(command, "setup" | "test" | "demo" | "bench" | "fuzz" | "pg");
     if known && rest.first().is_some_and(|first| first == "--help" || first == "-h") {
         print!("{}", help::of(command));
         return Ok(ExitCode::SUCCESS);
@@ -79,6 +80,7 @@ fn dispatch(arguments: &[OsString]) -> Result<ExitCode> {
         "test" => gate::run(durability(rest)?),
         "demo" => demo(rest),
         "bench" => bench(rest),
+        "fuzz" => fuzz::run(rest),
         "pg" => with_postgres(rest),
         postgres::GUARD => postgres::guard(durability(rest)?).map(|()| ExitCode::SUCCESS),
         "--help" | "-h" | "help" => {
@@ -185,6 +187,8 @@ mod tests {
             &["test", "--fast"],
             &["test", "--durable", "again"],
             &["setup", "now"],
+            &["fuzz", "--seconds"],
+            &["fuzz", "nothing"],
             &["pg"],
             &["pg", "--"],
             &["pg", "psql", "-l"],

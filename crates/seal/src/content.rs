@@ -5,7 +5,10 @@
 //! `checkpoint` is the sender's newest key-transparency checkpoint: clients that talk to each other notice a
 //! server that shows them different keys.
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _},
+};
 use sigilo_wire::{AppointmentId, Base64Array, FileId, Timestamp, UserId};
 use zeroize::Zeroizing;
 
@@ -145,9 +148,11 @@ pub struct Profile {
 /// A place.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Location {
-    /// Degrees north, WGS 84.
+    /// Degrees north, WGS 84: -90 to 90.
+    #[serde(deserialize_with = "degrees::<_, 90>")]
     pub latitude: f64,
-    /// Degrees east, WGS 84.
+    /// Degrees east, WGS 84: -180 to 180.
+    #[serde(deserialize_with = "degrees::<_, 180>")]
     pub longitude: f64,
     /// How exact the position is, in metres.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -327,6 +332,12 @@ fn read<T: DeserializeOwned>(
     Ok(Content { checkpoint: head.checkpoint, forwarded: head.forwarded, body: body(head.body) })
 }
 
+/// A number of degrees, at most this many to either side.
+fn degrees<'de, D: Deserializer<'de>, const MOST: u32>(deserializer: D) -> Result<f64, D::Error> {
+    let degrees = f64::deserialize(deserializer)?;
+    if degrees.abs() <= f64::from(MOST) { Ok(degrees) } else { Err(D::Error::custom("no place on Earth")) }
+}
+
 mod file_key {
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
     use sigilo_wire::Base64Array;
@@ -459,6 +470,9 @@ mod tests {
         assert_eq!(refusal("file", r#"{"v":1,"text":"hola"}"#), ContentError::Malformed);
         assert_eq!(refusal("system", r#"{"v":1}"#), ContentError::UnknownKind);
         assert_eq!(refusal("text", "\u{0}"), ContentError::Malformed);
+        for place in [r#""latitude":90.1,"longitude":0"#, r#""latitude":0,"longitude":-180.5"#] {
+            assert_eq!(refusal("location", &format!(r#"{{"v":1,{place}}}"#)), ContentError::Malformed);
+        }
     }
 
     #[test]

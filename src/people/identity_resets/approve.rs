@@ -12,6 +12,7 @@ use crate::{
     app::App,
     audit::Act,
     auth::Opaque,
+    error::Suggestion,
     mfa,
     people::{INVITATION_LIFE, Invitation, invite, store as people},
     policy::{Grant, ResetIdentity},
@@ -86,18 +87,19 @@ async fn require_two(
     let other = people::user(tx, ctx.tenant, requested_by).await?.ok_or(Error::NotFound)?;
     let role = other.role()?;
     let in_office = other.status == "active" && matches!(role, Role::Admin | Role::Compliance);
-    let problem = if requested_by == caller.user_id {
-        "another person has to approve what you asked for"
+    let suggestion = if requested_by == caller.user_id {
+        "two_people-another"
     } else if !in_office {
-        "whoever asked for it may not do so any more: ask again"
+        "two_people-ask_again"
     } else if role != Role::Admin && caller.role != Role::Admin {
-        "one of the two has to be an admin"
+        "two_people-an_admin"
     } else {
         return Ok(());
     };
     Err(Error::Denied(Box::new(crate::Denial {
         code: ErrorCode::Forbidden,
-        details: json!({"reason": "two_people", "suggestion": problem}),
+        details: json!({"reason": "two_people"}),
+        suggestion: Suggestion::Said(suggestion),
         policies: Vec::new(),
         policy_set: grant.basis().policy_set,
     })))

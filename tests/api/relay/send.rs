@@ -238,8 +238,8 @@ async fn new_rules_count_from_the_next_message_on() {
             "forbid (principal is User, action == Action::\"send_message\", resource is Conversation);",
         )
         .unwrap();
-        let programs = server.app.policy.reload(None).unwrap();
-        assert_eq!(server.app.policy.reload(Some(rules.path())).unwrap(), programs + 1);
+        let programs = server.app.policy.reload(None).unwrap().rules;
+        assert_eq!(server.app.policy.reload(Some(rules.path())).unwrap().rules, programs + 1);
         let message = pair.text(server, "now");
         socket.send(&json!({"type": "send_message", "request_id": "1", "conversation_id": pair.conversation, "data": message})).await;
         let refused = next_of(&mut socket, "error").await;
