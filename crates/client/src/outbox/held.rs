@@ -70,7 +70,7 @@ impl Engine {
         item.held = None;
         self.profile.put(&item).await?;
         let (conversation, client_message_id) = (item.draft.conversation, event.client_message_id);
-        let reason = event.error.message().to_owned();
+        let reason = event.error.as_str().to_owned();
         self.tell(ClientEvent::Waiting { conversation, client_message_id, reason });
         self.flush_soon();
         Ok(())
@@ -81,7 +81,7 @@ impl Engine {
         let Some(mut item) = self.held_item(event.client_message_id, event.message_id).await? else {
             return Ok(());
         };
-        let reason = event.error.message().to_owned();
+        let reason = event.error.as_str().to_owned();
         (item.held, item.refused, item.problem) = (None, true, Some(reason.clone()));
         self.profile.put(&item).await?;
         let body = ErrorBody {
