@@ -45,7 +45,7 @@ fn facts(related: bool) -> InConversation {
         member: true,
         moderator: false,
         can_leave: false,
-        people: People { patients: 1, admins: 0, related, reachable: true },
+        people: People { count: 2, patients: 1, admins: 0, related, reachable: true, blocked: false },
         open: true,
     }
 }

@@ -59,8 +59,8 @@ pub(crate) async fn start_facts(
         .map(|id| found.iter().find(|person| person.id == *id).copied().ok_or(Error::NotFound))
         .collect::<Result<Vec<Person>>>()?;
     let everyone = [targets.as_slice(), &[caller]].concat();
-    let care = store::care(tx, ctx.tenant, &patients(&everyone), ctx.now).await?;
-    let people = People::of(caller.id, &everyone, &care);
+    let ties = store::ties::among(tx, ctx.tenant, &everyone, ctx.now).await?;
+    let people = People::of(caller.id, &everyone, &ties);
     Ok(Start { caller, kind, targets, people })
 }
 

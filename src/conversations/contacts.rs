@@ -56,7 +56,7 @@ pub async fn contacts(
         None => UserId::from_bytes([0; 16]),
     };
     let mut tx = app.db.read("contacts").await?;
-    let care = store::care_of(&mut tx, ctx.tenant, *grant.resource(), ctx.now).await?;
+    let ties = store::ties::of(&mut tx, ctx.tenant, *grant.resource(), ctx.now).await?;
     let shown = company::shown(app, &mut tx, caller.id).await?;
     let (mut found, mut looked_at, mut stopped_at) = (Vec::new(), 0, None);
     'pages: loop {
@@ -75,7 +75,7 @@ pub async fn contacts(
         for row in rows {
             after = row.user_id;
             let target = store::person(ctx.tenant, row.user_id, &row.role, &row.status)?;
-            let people = People::of(caller.id, &[caller, target], &care);
+            let people = People::of(caller.id, &[caller, target], &ties);
             found.extend(contact(app, ctx, caller, target, people, row, &name)?);
             if i64::try_from(found.len()).map_err(Error::internal)? == wanted {
                 break 'pages;

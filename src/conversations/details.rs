@@ -56,7 +56,7 @@ pub(super) async fn shown(app: &App, tx: &mut Tx, ctx: &Ctx, id: ConversationId)
 
 fn permissions(app: &App, ctx: &Ctx, facts: &Facts, base: InConversation) -> Result<Permissions> {
     let clinician = Person { role: Role::Doctor, ..base.caller };
-    let people = People { reachable: true, ..base.people };
+    let people = People { reachable: true, blocked: false, ..base.people };
     let leave = Leave { base, user: base.caller.id };
     // What is done to a message is said by another one.
     let send =

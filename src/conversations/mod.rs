@@ -2,7 +2,7 @@
 //!
 //! The server knows who talks to whom, of which type, about which appointment; titles and everything said are
 //! messages, which it cannot read. A pair has one direct conversation. What a decision on a send depends on
-//! (members, their accounts, care relationships) has a version, `facts_version`: whoever changes such a fact
+//! (members, their accounts, care relationships, blocks) has a version, `facts_version`: whoever changes such a fact
 //! calls [`facts_changed_between`] or [`facts_changed_of`] in the same transaction, and the relay's writer
 //! refuses grants made on an older version. Members who join or leave move the version themselves.
 
@@ -32,6 +32,7 @@ pub use contacts::{ContactFilter, contacts};
 pub use create::{Created, create};
 pub use details::get;
 pub use list::{ConversationFilter, list};
+pub(crate) use notify::settings_changed;
 pub use notify::{facts_changed_between, facts_changed_in_clinic, facts_changed_of};
 pub use participants::{add_participants, remove_participant};
 pub use report_seal::report_seal;

@@ -61,7 +61,7 @@ pub(crate) async fn conversation_updated(
 ///
 /// # Errors
 /// When the database refuses.
-pub(super) async fn settings_changed(
+pub(crate) async fn settings_changed(
     tx: &mut Tx,
     ctx: &Ctx,
     conversation: ConversationId,

@@ -20,7 +20,7 @@ use crate::{
     policy::{
         self, Action, AddParticipant, Decide, Grant, Joining, LeaveConversation, Leaving, Person,
         RemoveParticipant,
-        facts::{InConversation, Join, People},
+        facts::{InConversation, Join, People, Ties},
     },
     storage::Tx,
 };
@@ -133,9 +133,9 @@ async fn authorize_add(
     if everyone.len() > MAX_PARTICIPANTS {
         return Err(Error::field("user_ids", "a conversation has at most 50 people"));
     }
-    let care = store::care(&mut tx, ctx.tenant, &super::authorize::patients(&everyone), ctx.now).await?;
+    let ties = store::ties::among(&mut tx, ctx.tenant, &everyone, ctx.now).await?;
     drop(tx);
-    let people = together(base, &joining, &everyone, &care);
+    let people = together(base, &joining, &everyone, &ties);
     let joined: Vec<String> = new.iter().map(ToString::to_string).collect();
     let patient = facts.patient.or_else(|| patient_among(&joining));
     let decision = app.policy.decide::<AddParticipant>(ctx, &Join { base, joining, people });
@@ -143,15 +143,12 @@ async fn authorize_add(
     policy::audited(app, ctx, decision, patient, &objects).await.map(Some)
 }
 
-/// What matters about everyone, once these have joined; each of them must be reachable, not just one.
-fn together(
-    base: InConversation,
-    joining: &[Person],
-    everyone: &[Person],
-    care: &std::collections::HashSet<(UserId, UserId)>,
-) -> People {
+/// What matters about everyone, once these have joined; each of them must be reachable, not just one. A block between
+/// two who take part already does not matter to who joins.
+fn together(base: InConversation, joining: &[Person], everyone: &[Person], ties: &Ties) -> People {
     let reachable = joining.iter().all(|person| person.active);
-    People { reachable, ..People::of(base.caller.id, everyone, care) }
+    let blocked = joining.iter().any(|one| everyone.iter().any(|other| ties.blocked(one.id, other.id)));
+    People { reachable, blocked, ..People::of(base.caller.id, everyone, ties) }
 }
 
 fn patient_among(people: &[Person]) -> Option<UserId> {
@@ -168,9 +165,9 @@ async fn add(app: &App, ctx: &Ctx, grant: &Grant<AddParticipant>) -> Result<Opti
     // What was decided may have changed since; from here on it cannot.
     store::lock_people(&mut tx, &everyone).await?;
     let now = store::people(&mut tx, ctx.tenant, &everyone).await?;
-    let care = store::care(&mut tx, ctx.tenant, &super::authorize::patients(&now), ctx.now).await?;
+    let ties = store::ties::among(&mut tx, ctx.tenant, &now, ctx.now).await?;
     let joined: Vec<Person> = now.iter().copied().filter(|person| joining.contains(&person.id)).collect();
-    if together(*base, &joined, &now, &care) != *people {
+    if together(*base, &joined, &now, &ties) != *people {
         return Ok(None);
     }
     let Some(last_seq) = members::move_on(&mut tx, id, base.facts_version, ctx.now).await? else {

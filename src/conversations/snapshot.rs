@@ -7,7 +7,7 @@
 //! on a kept snapshot. What changes by time alone ends the snapshot's life.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -29,7 +29,7 @@ use crate::{
     people,
     policy::{
         Basis, Grant, InForce, Person, SendMessage,
-        facts::{InConversation, People},
+        facts::{InConversation, People, Ties},
     },
     storage::{
         Tx,
@@ -55,8 +55,8 @@ pub(super) struct Facts {
     people: Vec<Person>,
     /// Of each of them, whether they are a moderator, and whether they may leave.
     standing: Vec<(bool, bool)>,
-    /// Pairs (patient, clinician) in care.
-    care: HashSet<(UserId, UserId)>,
+    /// What holds between them.
+    ties: Ties,
     /// Whom the conversation concerns.
     pub(super) patient: Option<UserId>,
     /// When conversations with patients are open, when this is one.
@@ -134,6 +134,8 @@ impl Facts {
         let span = hours.as_ref().map_or(Span { open: true, until: None }, |hours| hours.span(ctx.now));
         let relationships_until = rows.iter().filter_map(|row| row.expires_at).min().unwrap_or(NEVER);
         let pair = |row: &FactRow| row.clinician_id.map(|clinician| (row.user_id, clinician));
+        // Read after the version: whatever is newer than it makes a grant that the writer refuses.
+        let blocks = store::ties::blocks_in(tx, id).await?;
         Ok(Self {
             id,
             tenant: ctx.tenant,
@@ -143,7 +145,7 @@ impl Facts {
             patient: related.or_else(|| people.iter().find(|p| p.role == Role::Patient).map(|p| p.id)),
             people,
             standing,
-            care: rows.iter().filter_map(pair).collect(),
+            ties: Ties { care: rows.iter().filter_map(pair).collect(), blocks },
             hours,
             open: span.open,
             until: relationships_until.min(span.until.unwrap_or(NEVER)),
@@ -189,7 +191,7 @@ impl Facts {
             member: false,
             moderator: false,
             can_leave: false,
-            people: People::of(caller.id, &self.people, &self.care),
+            people: People::of(caller.id, &self.people, &self.ties),
             open: self.open,
         }
     }
@@ -336,7 +338,7 @@ impl Snapshot {
             version,
             people: Vec::new(),
             standing: Vec::new(),
-            care: HashSet::new(),
+            ties: Ties::default(),
             patient: Some(patient),
             hours: None,
             open: true,

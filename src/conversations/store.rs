@@ -2,8 +2,7 @@
 
 pub(crate) mod company;
 pub(crate) mod members;
-
-use std::collections::HashSet;
+pub(crate) mod ties;
 
 use sigilo_wire::{
     AppointmentId, ConversationId, DeviceId, DeviceNumber, SealId, TenantId, Timestamp, UserId,
@@ -35,10 +34,6 @@ statements! {
         LEFT JOIN device_keys k ON k.device_id = d.device_id
         WHERE p.conversation_id = $1 AND p.status = 'active' ORDER BY u.user_id, d.device_number";
     PEOPLE = "SELECT user_id, role, status FROM users WHERE tenant_id = $1 AND user_id IN ($list)";
-    CARE = "SELECT DISTINCT patient_id, clinician_id FROM relationships WHERE tenant_id = $1 AND revoked_at IS NULL
-        AND (expires_at IS NULL OR expires_at > $2) AND patient_id IN ($list)";
-    CARE_OF = "SELECT DISTINCT patient_id, clinician_id FROM relationships WHERE tenant_id = $1 AND revoked_at IS NULL
-        AND (expires_at IS NULL OR expires_at > $2) AND (patient_id = $3 OR clinician_id = $3)";
     APPOINTMENT = "SELECT patient_id, clinician_id FROM appointments WHERE appointment_id = $1 AND tenant_id = $2";
 
     BY_PAIR = "SELECT conversation_id FROM conversations WHERE direct_pair = $1 AND tenant_id = $2";
@@ -199,26 +194,6 @@ pub(super) async fn members(tx: &mut Tx, conversation: ConversationId) -> Result
 pub(super) async fn people(tx: &mut Tx, tenant: TenantId, ids: &[UserId]) -> Result<Vec<Person>> {
     let rows = fetch_list!(tx, PersonRow, PEOPLE, [tenant], ids)?;
     rows.iter().map(|row| person(tenant, row.user_id, &row.role, &row.status)).collect()
-}
-
-/// Pairs (patient, clinician) in care, of these patients.
-pub(super) async fn care(
-    tx: &mut Tx,
-    tenant: TenantId,
-    patients: &[UserId],
-    now: Timestamp,
-) -> Result<HashSet<(UserId, UserId)>> {
-    Ok(fetch_list!(tx, (UserId, UserId), CARE, [tenant, now], patients)?.into_iter().collect())
-}
-
-/// Pairs (patient, clinician) in care, of which this person is one.
-pub(super) async fn care_of(
-    tx: &mut Tx,
-    tenant: TenantId,
-    user: UserId,
-    now: Timestamp,
-) -> Result<HashSet<(UserId, UserId)>> {
-    Ok(fetch_all!(tx, (UserId, UserId), CARE_OF, tenant, now, user)?.into_iter().collect())
 }
 
 pub(super) async fn appointment(

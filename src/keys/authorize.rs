@@ -1,7 +1,5 @@
 //! Who may do what with keys: loads the facts and asks the rules.
 
-use std::collections::HashSet;
-
 use sigilo_wire::{Role, UserId, conversation::ConversationType};
 
 use super::store;
@@ -11,7 +9,7 @@ use crate::{
     conversations,
     policy::{
         self, FetchKeys, Grant, Person, PublishKeys, StartConversation,
-        facts::{Keys, OwnAccount, People},
+        facts::{Keys, OwnAccount, People, Ties},
     },
 };
 
@@ -43,15 +41,17 @@ async fn facts(app: &App, ctx: &Ctx, caller: Person, target: UserId) -> Result<K
     let mut tx = app.db.read("keys_authorize_fetch").await?;
     let start = conversations::start_facts(&mut tx, ctx, caller, ConversationType::Direct, &[target]).await?;
     let shares_conversation = store::share_conversation(&mut tx, caller.id, target).await?;
+    let shares_team = start.people.blocked && store::share_team(&mut tx, caller.id, target).await?;
     drop(tx);
     let may_start = app.policy.decide::<StartConversation>(ctx, &start).is_ok();
     let target = start.targets.first().copied().ok_or(Error::NotFound)?;
-    Ok(Keys { caller, target, shares_conversation, may_start, people: start.people })
+    Ok(Keys { caller, target, shares_conversation, shares_team, may_start, people: start.people })
 }
 
 fn own_facts(caller: Person) -> Keys {
-    let people = People::of(caller.id, &[caller], &HashSet::new());
-    Keys { caller, target: caller, shares_conversation: false, may_start: false, people }
+    let people = People::of(caller.id, &[caller], &Ties::default());
+    let (shares_conversation, shares_team, may_start) = (false, false, false);
+    Keys { caller, target: caller, shares_conversation, shares_team, may_start, people }
 }
 
 /// The patient among these people.

@@ -67,6 +67,13 @@ statements! {
         JOIN participants b ON b.conversation_id = a.conversation_id
         JOIN conversations c ON c.conversation_id = a.conversation_id
         WHERE a.user_id = $1 AND b.user_id = $2 AND a.status = 'active' AND b.status = 'active' AND c.status = 'active'";
+    /// Conversations in which messages pass between two also when one has blocked the other.
+    SHARED_TEAMS = "SELECT COUNT(*) FROM participants a
+        JOIN participants b ON b.conversation_id = a.conversation_id
+        JOIN conversations c ON c.conversation_id = a.conversation_id
+        WHERE a.user_id = $1 AND b.user_id = $2 AND a.status = 'active' AND b.status = 'active' AND c.status = 'active'
+        AND (c.type = 'emergency' OR (SELECT COUNT(*) FROM participants p
+            WHERE p.conversation_id = a.conversation_id AND p.status = 'active') > 2)";
     CONTACT_DEVICES = "SELECT d.device_id FROM devices d WHERE d.kind = 'messaging' AND d.revoked_at IS NULL
         AND d.device_id <> $2 AND (d.user_id = $1 OR d.user_id IN (SELECT theirs.user_id FROM participants mine
         JOIN participants theirs ON theirs.conversation_id = mine.conversation_id
@@ -305,4 +312,8 @@ pub(super) async fn contact_devices(tx: &mut Tx, user: UserId, except: DeviceId)
 /// Whether both take part in one active conversation.
 pub(super) async fn share_conversation(tx: &mut Tx, a: UserId, b: UserId) -> Result<bool> {
     Ok(fetch_one!(tx, (i64,), SHARED_CONVERSATIONS, a, b)?.0 > 0)
+}
+
+pub(super) async fn share_team(tx: &mut Tx, a: UserId, b: UserId) -> Result<bool> {
+    Ok(fetch_one!(tx, (i64,), SHARED_TEAMS, a, b)?.0 > 0)
 }

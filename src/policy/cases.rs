@@ -11,7 +11,7 @@ use sigilo_wire::{
     conversation::{ConversationStatus, ConversationType},
 };
 
-use super::{Fact, Object, Person, Policy, Question, Subject, Verdict};
+use super::{Action as _, Fact, FetchKeys, Object, Person, Policy, Question, Subject, Verdict};
 use crate::{Error, Result};
 
 /// One case.
@@ -26,7 +26,7 @@ pub struct Case {
     pub action: String,
     /// To what.
     pub resource: What,
-    /// The context, as the schema has it for the act.
+    /// The context, as the schema has it for the act. What [`USUAL`] says may be left out.
     #[serde(default)]
     pub context: serde_json::Map<String, Value>,
     /// Whether it is allowed.
@@ -132,6 +132,10 @@ pub fn decides(policy: &Policy, case: &Case) -> bool {
     verdict.is_ok_and(|verdict| verdict.allowed == case.allowed)
 }
 
+/// Facts that a case may leave out, so that cases do not have to say what they are not about, and those of a deployment
+/// stay good when the rules learn to speak of more: two people, nobody blocked.
+const USUAL: [(&str, Fact<'static>); 2] = [("count", Fact::Long(2)), ("blocked", Fact::Bool(false))];
+
 impl Case {
     fn failure(&self, policy: &Policy) -> Option<Failure> {
         let expected = Verdict { allowed: self.allowed, policies: self.policies.clone() };
@@ -158,7 +162,16 @@ impl Case {
             },
             What::Clinic(name) => Object::Clinic(TenantId::from_bytes(id(name))),
         };
-        Ok(Question { principal, action: &self.action, resource, context: facts(&self.context)? })
+        let mut context = facts(&self.context)?;
+        for (name, fact) in &mut context {
+            if let ("people", Fact::Record(people)) = (*name, fact) {
+                complete(people, &USUAL);
+            }
+        }
+        if self.action == FetchKeys::NAME {
+            complete(&mut context, &[("shares_team", Fact::Bool(false))]);
+        }
+        Ok(Question { principal, action: &self.action, resource, context })
     }
 }
 
@@ -169,6 +182,15 @@ impl Someone {
             tenant: TenantId::from_bytes(id(&self.clinic)),
             role: self.role,
             active: self.active,
+        }
+    }
+}
+
+/// Adds what is not said.
+fn complete<'a>(facts: &mut Vec<(&'a str, Fact<'a>)>, usual: &[(&'static str, Fact<'static>)]) {
+    for (name, fact) in usual {
+        if facts.iter().all(|(said, _)| said != name) {
+            facts.push((name, fact.clone()));
         }
     }
 }

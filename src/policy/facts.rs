@@ -9,7 +9,7 @@ use sigilo_wire::{
 };
 
 use super::{
-    Action, AddParticipant, ArrangeConversation, CloseConversation, Fact, FetchKeys, Joining,
+    Action, AddParticipant, ArrangeConversation, BlockUser, CloseConversation, Fact, FetchKeys, Joining,
     LeaveConversation, Leaving, ListContacts, ListConversations, ManageClinic, ManageHours, ManageOwnAccount,
     ManagePeople, ManageRelationships, Object, PublishKeys, PublishSeal, Question, ReadConversation,
     ReadSeals, RemoveParticipant, ReportSeal, ResetIdentity, SealsOf, SearchMessages, SendMessage,
@@ -57,9 +57,28 @@ impl Person {
     }
 }
 
+/// What holds between people.
+#[derive(Clone, Debug, Default)]
+pub struct Ties {
+    /// Pairs (patient, clinician) in care.
+    pub care: HashSet<(UserId, UserId)>,
+    /// Pairs of which the first has blocked the second.
+    pub blocks: HashSet<(UserId, UserId)>,
+}
+
+impl Ties {
+    /// Whether one of these two has blocked the other.
+    #[must_use]
+    pub fn blocked(&self, a: UserId, b: UserId) -> bool {
+        self.blocks.contains(&(a, b)) || self.blocks.contains(&(b, a))
+    }
+}
+
 /// What matters about the people of a conversation together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct People {
+    /// How many they are.
+    pub count: usize,
     /// How many are patients.
     pub patients: usize,
     /// How many are clinic staff.
@@ -68,30 +87,37 @@ pub struct People {
     pub related: bool,
     /// Whether somebody but the caller has an active account.
     pub reachable: bool,
+    /// Whether one of them has blocked another.
+    pub blocked: bool,
 }
 
 impl People {
-    /// Of these people, the caller among them; `related` are the pairs (patient, clinician) in care.
+    /// Of these people, the caller among them.
     #[must_use]
-    pub fn of(caller: UserId, people: &[Person], related: &HashSet<(UserId, UserId)>) -> Self {
+    pub fn of(caller: UserId, people: &[Person], ties: &Ties) -> Self {
         let count = |role| people.iter().filter(|person| person.role == role).count();
         let who = |role| people.iter().filter(move |person| person.role == role).map(|person| person.id);
+        let among = |user: &UserId| people.iter().any(|person| person.id == *user);
         Self {
+            count: people.len(),
             patients: count(Role::Patient),
             admins: count(Role::Admin),
             related: who(Role::Patient)
-                .all(|patient| who(Role::Doctor).all(|doctor| related.contains(&(patient, doctor)))),
+                .all(|patient| who(Role::Doctor).all(|doctor| ties.care.contains(&(patient, doctor)))),
             reachable: people.iter().any(|person| person.id != caller && person.active),
+            blocked: ties.blocks.iter().any(|(blocker, blocked)| among(blocker) && among(blocked)),
         }
     }
 
     fn fact(self) -> Fact<'static> {
         let count = |n: usize| Fact::Long(i64::try_from(n).unwrap_or(i64::MAX));
         Fact::Record(vec![
+            ("count", count(self.count)),
             ("patients", count(self.patients)),
             ("admins", count(self.admins)),
             ("related", Fact::Bool(self.related)),
             ("reachable", Fact::Bool(self.reachable)),
+            ("blocked", Fact::Bool(self.blocked)),
         ])
     }
 }
@@ -174,6 +200,8 @@ pub struct Keys {
     pub target: Person,
     /// Whether both are in one active conversation.
     pub shares_conversation: bool,
+    /// Whether both are in one in which messages pass between them also when one has blocked the other.
+    pub shares_team: bool,
     /// Whether the caller may start a direct conversation with them.
     pub may_start: bool,
     /// The two of them.
@@ -211,12 +239,12 @@ pub struct Tokens {
     pub required: bool,
 }
 
-/// Facts of [`ResetIdentity`].
+/// Facts of [`ResetIdentity`] and [`BlockUser`].
 #[derive(Clone, Copy, Debug)]
-pub struct Reset {
+pub struct Other {
     /// The caller.
     pub caller: Person,
-    /// Whose identity.
+    /// The person it is done to.
     pub target: Person,
 }
 
@@ -308,22 +336,28 @@ impl Decide for PublishSeal {
     }
 }
 
-impl Decide for ResetIdentity {
-    type Facts = Reset;
+macro_rules! to_another {
+    ($($action:ident),*) => { $(
+        impl Decide for $action {
+            type Facts = Other;
 
-    fn questions(ctx: &Ctx, facts: &Reset) -> Result<Vec<Question<'static>>> {
-        Ok(vec![Question {
-            principal: Subject::User(facts.caller),
-            action: Self::NAME,
-            resource: Object::User(facts.target),
-            context: vec![device(ctx)?],
-        }])
-    }
+            fn questions(ctx: &Ctx, facts: &Other) -> Result<Vec<Question<'static>>> {
+                Ok(vec![Question {
+                    principal: Subject::User(facts.caller),
+                    action: Self::NAME,
+                    resource: Object::User(facts.target),
+                    context: vec![device(ctx)?],
+                }])
+            }
 
-    fn resource(facts: &Reset) -> UserId {
-        facts.target.id
-    }
+            fn resource(facts: &Other) -> UserId {
+                facts.target.id
+            }
+        }
+    )* };
 }
+
+to_another!(ResetIdentity, BlockUser);
 
 macro_rules! by_members {
     ($($action:ident),*) => { $(
@@ -422,6 +456,7 @@ impl Decide for FetchKeys {
             context: vec![
                 device(ctx)?,
                 ("shares_conversation", Fact::Bool(facts.shares_conversation)),
+                ("shares_team", Fact::Bool(facts.shares_team)),
                 ("may_start", Fact::Bool(facts.may_start)),
                 ("people", facts.people.fact()),
             ],
@@ -508,20 +543,36 @@ mod tests {
     fn everyone_in_care_means_every_pair() {
         let (ana, luis) = (person(1, Role::Patient, true), person(2, Role::Doctor, true));
         let eva = person(3, Role::Doctor, true);
-        let care = HashSet::from([(ana.id, luis.id)]);
+        let ties = |pair| Ties { care: HashSet::from([pair]), ..Ties::default() };
+        let care = ties((ana.id, luis.id));
         assert!(People::of(ana.id, &[ana, luis], &care).related);
         assert!(!People::of(ana.id, &[ana, eva], &care).related);
         assert!(!People::of(luis.id, &[ana, luis, eva], &care).related);
         assert!(People::of(luis.id, &[luis, eva], &care).related);
         // The pair has a direction: the clinician is not the patient's patient.
-        assert!(!People::of(ana.id, &[ana, luis], &HashSet::from([(luis.id, ana.id)])).related);
+        assert!(!People::of(ana.id, &[ana, luis], &ties((luis.id, ana.id))).related);
     }
 
     #[test]
     fn reachable_is_somebody_else() {
         let (ana, luis) = (person(1, Role::Patient, true), person(2, Role::Doctor, false));
-        let none = HashSet::new();
+        let none = Ties::default();
         assert!(!People::of(ana.id, &[ana, luis], &none).reachable);
         assert!(People::of(luis.id, &[ana, luis], &none).reachable);
+    }
+
+    #[test]
+    fn a_block_counts_among_those_present_whichever_way() {
+        let (ana, luis) = (person(1, Role::Patient, true), person(2, Role::Doctor, true));
+        let eva = person(3, Role::Doctor, true);
+        let ties = Ties { blocks: HashSet::from([(luis.id, ana.id)]), ..Ties::default() };
+        assert!(
+            ties.blocked(ana.id, luis.id) && ties.blocked(luis.id, ana.id) && !ties.blocked(ana.id, eva.id)
+        );
+        for (people, blocked) in
+            [(vec![ana, luis], true), (vec![ana, eva], false), (vec![eva, ana, luis], true)]
+        {
+            assert_eq!(People::of(ana.id, &people, &ties).blocked, blocked, "{people:?}");
+        }
     }
 }

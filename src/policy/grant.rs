@@ -65,6 +65,8 @@ actions! {
     UseTokens("use_tokens", UserId, Forbidden);
     /// Let others notice that one is there, and notice who else is.
     ShowPresence("show_presence", UserId, Forbidden);
+    /// Want no messages from this person.
+    BlockUser("block_user", UserId, Forbidden);
     /// Ask for, or approve, a new identity of this person.
     ResetIdentity("reset_identity", UserId, Forbidden);
     /// List the own conversations.

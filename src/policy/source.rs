@@ -28,6 +28,8 @@ rules! {
     "administrative-by-admin",
     "group-by-clinician",
     "medical-relationship",
+    "blocks",
+    "staff-not-blocked",
     "inactive-recipient",
     "chat-hours",
     "patient-to-clinician",
@@ -48,6 +50,7 @@ rules! {
     "own-keys",
     "own-account",
     "identities-by-others",
+    "block-others",
     "admin-manages",
     "operator-manages",
 }

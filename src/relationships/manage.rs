@@ -35,6 +35,8 @@ pub struct RelationshipSummary {
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// Which of the two have blocked the other: then nothing passes between them, whatever stands here.
+    pub blocked_by: Vec<UserId>,
 }
 
 /// What a revocation ended.
@@ -78,6 +80,8 @@ pub async fn list(
         let Some(last) = rows.last() else { return Ok(all) };
         after = last.relationship_id;
         for row in rows {
+            let (patient, clinician) = (row.patient_id, row.clinician_id);
+            let blockers = [(row.patient_blocks, patient), (row.clinician_blocks, clinician)];
             all.push(RelationshipSummary {
                 id: row.relationship_id,
                 kind: row.kind,
@@ -89,6 +93,7 @@ pub async fn list(
                 created_at: row.created_at,
                 expires_at: row.expires_at,
                 revoked_at: row.revoked_at,
+                blocked_by: blockers.iter().filter(|(blocks, _)| *blocks).map(|(_, who)| *who).collect(),
             });
         }
     }

@@ -33,7 +33,11 @@ statements! {
         WHERE tenant_id = $1 AND patient_id = $2 AND clinician_id = $3 AND revoked_at IS NULL
         RETURNING relationship_id";
     LIST = "SELECT r.relationship_id, r.kind, r.patient_id, p.full_name_enc AS patient_name_enc, r.clinician_id,
-        c.full_name_enc AS clinician_name_enc, r.source, r.created_at, r.expires_at, r.revoked_at
+        c.full_name_enc AS clinician_name_enc, r.source, r.created_at, r.expires_at, r.revoked_at,
+        EXISTS (SELECT 1 FROM blocks b WHERE b.blocker_id = r.patient_id AND b.blocked_id = r.clinician_id)
+            AS patient_blocks,
+        EXISTS (SELECT 1 FROM blocks b WHERE b.blocker_id = r.clinician_id AND b.blocked_id = r.patient_id)
+            AS clinician_blocks
         FROM relationships r JOIN users p ON p.user_id = r.patient_id JOIN users c ON c.user_id = r.clinician_id
         WHERE r.tenant_id = $1 AND r.relationship_id > $2 ORDER BY r.relationship_id LIMIT $3";
 }
@@ -198,6 +202,8 @@ pub(super) struct SummaryRow {
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
+    pub patient_blocks: bool,
+    pub clinician_blocks: bool,
 }
 
 /// Relationships of a clinic after this id, in order of their ids.

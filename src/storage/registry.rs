@@ -1,7 +1,7 @@
 //! Every statement of the program, for the test that prepares each on each engine.
 
 use crate::{
-    audit, auth, cli, conversations, hours, idempotency, keys, marks, mfa, outbox, people, presence,
+    audit, auth, blocks, cli, conversations, hours, idempotency, keys, marks, mfa, outbox, people, presence,
     relationships, relay, storage,
 };
 
@@ -15,11 +15,13 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
         audit::store::ALL,
         auth::store::ALL,
         auth::link::store::ALL,
+        blocks::store::ALL,
         cli::demo::store::ALL,
         cli::bench::store::ALL,
         conversations::store::ALL,
         conversations::store::company::ALL,
         conversations::store::members::ALL,
+        conversations::store::ties::ALL,
         hours::store::ALL,
         idempotency::store::ALL,
         keys::store::ALL,

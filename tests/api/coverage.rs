@@ -172,6 +172,17 @@ const CASES: &[(&str, Case)] = &[
         }),
     ),
     ("GET /api/chat/contacts/", NoIds),
+    ("GET /api/chat/block-user/", NoIds),
+    (
+        "POST /api/chat/block-user/",
+        Foreign(|w| {
+            not_found("/api/chat/block-user/".to_owned(), Some(json!({"user_id": w.theirs.maria.user})))
+        }),
+    ),
+    (
+        "DELETE /api/chat/block-user/{user_id}/",
+        Foreign(|w| not_found(format!("/api/chat/block-user/{}/", w.theirs.maria.user), None)),
+    ),
     (
         "GET /api/chat/conversations/",
         Foreign(|w| nothing(format!("/api/chat/conversations/?with_user={}", w.theirs.ana.user))),

@@ -9,6 +9,7 @@ mod accounts;
 mod activation;
 mod audit;
 mod bad_input;
+mod blocks;
 mod clinic;
 mod conversation_changes;
 mod conversations;

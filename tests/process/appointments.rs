@@ -78,6 +78,9 @@ fn a_relationship_is_listed_and_revoked() {
     let found = list();
     assert_eq!(found.as_array().unwrap().len(), 2, "{found}");
     assert_eq!(found[0]["revoked_at"], Value::Null);
+    assert_eq!(found[0]["blocked_by"], serde_json::json!([]));
+    let blocks = ask(here, &["admin", "relationship", "blocks", "--clinic", "ejemplo"]);
+    assert_eq!(blocks, (0, serde_json::json!({"results": []})));
     let id = found[0]["id"].as_str().unwrap();
     let revoke = |id: &str| ask(here, &["admin", "relationship", "revoke", "--clinic", "ejemplo", id]);
     let (status, revoked) = revoke(id);

@@ -37,6 +37,7 @@
 mod account;
 mod activate;
 mod api;
+mod blocks;
 mod chain;
 mod client;
 mod clinic;

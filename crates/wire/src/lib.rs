@@ -4,6 +4,7 @@
 //! older client keeps working with a newer server.
 
 pub mod account;
+pub mod block;
 pub mod bytes;
 pub mod conflict;
 pub mod conversation;

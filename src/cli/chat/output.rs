@@ -12,6 +12,7 @@ use sigilo_seal::{ContentBody, RootFingerprint};
 use sigilo_wire::{
     ClientMessageId, ConversationId, DeviceNumber, MessageId, Role, Timestamp, UserId,
     account::Device,
+    block::Block,
     conversation::{Contact, ConversationSettings, Participant, ParticipantRole},
     mark::ReadPosition,
     message::{DeliveryStatus, Priority},
@@ -81,6 +82,8 @@ pub(super) enum Output {
     Read { position: ReadPosition },
     /// Who takes part.
     Participants { conversation_id: ConversationId, results: Vec<ParticipantLine> },
+    /// Whom we have blocked.
+    Blocked { results: Vec<Block> },
     /// Our own settings of a conversation.
     Settings { settings: ConversationSettings },
     /// What a search found; not complete when older messages are not in the index.

@@ -146,6 +146,11 @@ impl Screen {
                 let about = self.set(Style::Faint, &format!("{}, {}", person.user_type, person.role));
                 format!("  {} {about}", self.set(Style::Strong, &person.name))
             })),
+            Output::Blocked { results } if results.is_empty() => self.set(Style::Faint, "You have blocked nobody."),
+            Output::Blocked { results } => lines(results.iter().map(|block| {
+                let since = self.set(Style::Faint, &format!("{}, since {}", block.role, block.created_at));
+                format!("  {} {since}", self.set(Style::Strong, &block.full_name))
+            })),
             Output::Settings { settings } => {
                 let wakes = if settings.notifications_enabled { "wakes you" } else { "muted" };
                 let where_it_is = if settings.archived { "put away" } else { "in the list" };

@@ -1,5 +1,6 @@
 //! The chat itself: commands and events, in the order they come.
 
+mod blocking;
 mod dates;
 mod restoring;
 mod talking;

@@ -15,6 +15,12 @@ pub(super) enum Talk {
     Add(Vec<String>),
     /// Take somebody out of it.
     Remove(String),
+    /// Want no messages from somebody.
+    Block(String),
+    /// Take that back.
+    Unblock(String),
+    /// Whom the user has blocked.
+    Blocked,
     /// Who takes part.
     Who,
     /// Leave it.
@@ -86,6 +92,13 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
     ("/who", "", "who takes part"),
     ("/add", "NAME, NAME", "bring people in; they read what is said from then on"),
     ("/remove", "NAME", "take somebody out"),
+    (
+        "/block",
+        "NAME",
+        "nothing passes between the two of you any more in conversations of just you two; they are not told",
+    ),
+    ("/unblock", "NAME", "take that back"),
+    ("/blocked", "", "whom you have blocked"),
     ("/leave", "", "leave the care team or administrative conversation"),
     ("/title", "TEXT", "call the conversation something; the server cannot read it"),
     ("/describe", "TEXT", "say what it is about"),
@@ -121,6 +134,9 @@ pub(super) fn parse(name: &str, argument: &str) -> Option<Command> {
         "add" => list(Talk::Add),
         "tags" => list(Talk::Tags),
         "remove" => text(Talk::Remove),
+        "block" => text(Talk::Block),
+        "unblock" => text(Talk::Unblock),
+        "blocked" => Command::Talk(Talk::Blocked),
         "title" => text(Talk::Title),
         "describe" => text(Talk::Describe),
         "search" => text(Talk::Search),

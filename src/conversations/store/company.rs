@@ -1,4 +1,5 @@
-//! Who is in a person's company: the people of their open conversations, and what these show.
+//! Who is in a person's company: the people of their open conversations, and what these show. Between two of whom one
+//! has blocked the other there is nothing to show.
 
 use sigilo_wire::{ConversationId, TenantId, Timestamp, UserId};
 
@@ -9,7 +10,10 @@ statements! {
     COMPANY = "SELECT c.conversation_id, c.facts_version, q.user_id FROM participants p
         JOIN conversations c ON c.conversation_id = p.conversation_id AND c.status = 'active'
         JOIN participants q ON q.conversation_id = p.conversation_id AND q.status = 'active' AND q.user_id <> p.user_id
-        WHERE p.user_id = $1 AND p.status = 'active' ORDER BY c.conversation_id, q.user_id";
+        WHERE p.user_id = $1 AND p.status = 'active'
+        AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.blocker_id = p.user_id AND b.blocked_id = q.user_id)
+        AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.blocker_id = q.user_id AND b.blocked_id = p.user_id)
+        ORDER BY c.conversation_id, q.user_id";
     /// What the people of open conversations show, as far as the person looking shows it, too.
     SHOWN = "SELECT DISTINCT u.user_id, me.show_presence AND u.show_presence AS presence,
         me.show_last_seen AND u.show_last_seen AS last_seen, u.last_seen_at FROM participants p
@@ -17,7 +21,9 @@ statements! {
         JOIN conversations c ON c.conversation_id = p.conversation_id AND c.status = 'active'
         JOIN participants q ON q.conversation_id = p.conversation_id AND q.status = 'active' AND q.user_id <> p.user_id
         JOIN users u ON u.user_id = q.user_id AND u.status = 'active'
-        WHERE p.user_id = $1 AND p.status = 'active'";
+        WHERE p.user_id = $1 AND p.status = 'active'
+        AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.blocker_id = p.user_id AND b.blocked_id = q.user_id)
+        AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.blocker_id = q.user_id AND b.blocked_id = p.user_id)";
 }
 
 /// The version of a conversation's facts.

@@ -8,7 +8,7 @@ use crate::{
     app::App,
     audit::Act,
     mfa,
-    people::store as people,
+    people::{person, store as people},
     policy::{self, Grant, Person, ResetIdentity, facts},
     rng,
 };
@@ -21,10 +21,9 @@ use crate::{
 pub async fn authorize(app: &App, ctx: &Ctx, user: UserId) -> Result<Grant<ResetIdentity>> {
     let caller = Person::caller(ctx)?;
     let mut tx = app.db.read("identity_reset_authorize").await?;
-    let row = people::user(&mut tx, ctx.tenant, user).await?.ok_or(Error::NotFound)?;
+    let target = person(&mut tx, ctx.tenant, user).await?;
     drop(tx);
-    let target = Person { id: user, tenant: ctx.tenant, role: row.role()?, active: row.status == "active" };
-    let decision = app.policy.decide::<ResetIdentity>(ctx, &facts::Reset { caller, target });
+    let decision = app.policy.decide::<ResetIdentity>(ctx, &facts::Other { caller, target });
     let patient = (target.role == sigilo_wire::Role::Patient).then_some(user);
     policy::audited(app, ctx, decision, patient, &[("user", user.to_string())]).await
 }

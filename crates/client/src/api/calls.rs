@@ -252,7 +252,7 @@ fn page(path: &str, cursor: Option<&str>) -> String {
 }
 
 /// Percent-encodes a value for a query.
-fn escape(value: &str) -> String {
+pub(super) fn escape(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());
     for byte in value.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -3,6 +3,7 @@
 //! Access tokens are renewed before they expire and once more when the server says they have. A refresh token is
 //! single use, so the new pair is on disk before it is used.
 
+mod blocks;
 mod calls;
 mod members;
 mod url;

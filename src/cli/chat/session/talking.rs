@@ -31,6 +31,9 @@ impl Session {
                 self.client.remove_participant(open, user).await?;
                 self.show_participants().await
             }
+            Talk::Block(name) => self.block(&name).await,
+            Talk::Unblock(name) => self.unblock(&name).await,
+            Talk::Blocked => self.show_blocked().await,
             Talk::Who => self.show_participants().await,
             Talk::Leave => {
                 self.client.leave(self.opened()?).await?;

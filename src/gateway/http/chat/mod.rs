@@ -1,5 +1,6 @@
-//! `/api/chat/`: contacts, conversations, record seals, messages, read marks, search.
+//! `/api/chat/`: contacts, blocks, conversations, record seals, messages, read marks, search.
 
+mod blocks;
 mod contacts;
 mod conversations;
 mod marks;
@@ -18,6 +19,7 @@ use crate::{Error, Result, app::SharedApp};
 pub fn routes() -> OpenApiRouter<SharedApp> {
     OpenApiRouter::new()
         .merge(contacts::routes())
+        .merge(blocks::routes())
         .merge(conversations::routes())
         .merge(participants::routes())
         .merge(seals::routes())

@@ -1,0 +1,11 @@
+-- Who wants no messages from whom. A block that is taken back is deleted: the audit log remembers it.
+CREATE TABLE blocks (
+    blocker_id UUID NOT NULL REFERENCES users (user_id),
+    blocked_id UUID NOT NULL REFERENCES users (user_id),
+    tenant_id UUID NOT NULL REFERENCES tenants (tenant_id),
+    reason_enc BYTEA,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (blocker_id, blocked_id)
+);
+CREATE INDEX blocks_by_blocked ON blocks (blocked_id);
+CREATE INDEX blocks_by_tenant ON blocks (tenant_id, blocker_id, blocked_id);
