@@ -250,6 +250,32 @@ async fn a_removed_device_reads_nothing_more_and_the_others_go_on_under_a_new_ke
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_device_said_before_its_removal_is_read_after_it() {
+    both_engines(async |server| {
+        let world = World::new(server).await;
+        let (mut ana, maria) = (world.ana().await, world.maria().await);
+        let conversation =
+            ana.client.start_conversation(maria.user, NewConversation::default()).await.unwrap().id;
+        ana.client.send_text(conversation, "uno").await.unwrap();
+        let mut old = linked(&world, &ana, "old").await;
+        old.client.fetch_history(conversation, 10).await.unwrap();
+        ana.connected().await;
+        old.connected().await;
+        // There and back: from now on both sides use one session.
+        old.client.send_text(conversation, "dos").await.unwrap();
+        receives(&mut ana, "dos").await;
+        ana.client.send_text(conversation, "tres").await.unwrap();
+        receives(&mut old, "tres").await;
+        ana.client.disconnect().await.unwrap();
+        old.client.send_text(conversation, "cuatro").await.unwrap();
+        ana.client.remove_device(DeviceNumber::new(2).unwrap()).await.unwrap();
+        ana.client.connect().await.unwrap();
+        receives(&mut ana, "cuatro").await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_removal_whose_answer_was_lost_is_finished_later() {
     let server = TestServer::start(Engine::Sqlite).await;
     let world = World::new(&server).await;

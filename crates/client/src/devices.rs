@@ -101,7 +101,8 @@ impl Engine {
         let step = self.profile.step();
         let key_id = history_keys::keep(&step, key, removal.created_at)?;
         step.put(&ContactHistoryKey { user: account.user, key_id, public_key: key.public() })?;
-        sessions::forget(&step, account.user, removal.device);
+        // What the device said before it was removed may still be on its way.
+        sessions::set_aside(&step, account.user, removal.device).await?;
         let plaintext = HistoryKeyEnvelope { key: key.clone(), created_at: removal.created_at }.encode();
         let mut history_key_envelopes: Vec<RecipientEnvelope> = Vec::new();
         for device in self.other_devices(&own)? {
