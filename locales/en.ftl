@@ -45,6 +45,7 @@ keys_missing = Keys are not published yet for this person or device.
 clinic_keys_missing = The clinic's keys are not installed. Run 'sigilo records init' offline, then 'sigilo admin clinic install-keys'.
 device_limit = This account has as many devices as it may. Remove one first.
 no_enrolment = No enrolment of an authenticator app is under way. Begin a new one.
+already_settled = This has been dealt with already, or there is nobody left to call. The details say how it stands.
 already_exists = This already exists.
 conversation_closed = This conversation is closed. Start a new one.
 

@@ -45,6 +45,7 @@ keys_missing = Aún no se han publicado claves de esta persona o de este disposi
 clinic_keys_missing = Las claves de la clínica no están instaladas. Ejecute 'sigilo records init' sin conexión y después 'sigilo admin clinic install-keys'.
 device_limit = Esta cuenta ya tiene todos los dispositivos que puede tener. Quite uno antes.
 no_enrolment = No hay ninguna aplicación de autenticación por confirmar. Empiece de nuevo.
+already_settled = Esto ya se ha atendido, o no queda nadie a quien avisar. Los detalles dicen cómo está.
 already_exists = Esto ya existe.
 conversation_closed = Esta conversación está cerrada. Inicie una nueva.
 

@@ -25,6 +25,7 @@ use crate::{
     app::SharedApp,
     auth,
     config::Tls,
+    emergency,
     gateway::http,
     keys, relay,
     relay::hub::CloseReason,
@@ -69,6 +70,7 @@ pub fn start(app: SharedApp, phase: ShutdownHandle) -> Result<Running> {
     tokio::spawn(keys::keep_reminding(app.clone()));
     tokio::spawn(auth::keep_watching(app.clone()));
     tokio::spawn(relay::held::keep_releasing(app.clone()));
+    tokio::spawn(emergency::keep_escalating(app.clone()));
     Ok(Running { address, metrics_address, app, handle, metrics, tls, phase, api, watched })
 }
 

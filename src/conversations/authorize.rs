@@ -14,8 +14,8 @@ use super::{
 use crate::{
     App, Ctx, Error, Result,
     policy::{
-        self, Basis, Grant, Person, PublishSeal, ReadConversation, ReadSeals, ReportSeal, SendMessage,
-        StartConversation,
+        self, Basis, Grant, HandleEmergency, Person, PublishSeal, ReadConversation, ReadSeals, ReportSeal,
+        SendMessage, StartConversation,
         facts::{InConversation, People, SealReader, Start},
     },
     storage::Tx,
@@ -168,6 +168,16 @@ pub async fn authorize_read_seals(app: &App, ctx: &Ctx, id: ConversationId) -> R
 pub async fn authorize_report_seal(app: &App, ctx: &Ctx, id: ConversationId) -> Result<Grant<ReportSeal>> {
     let (facts, patient) = load(app, ctx, id).await?;
     let decision = app.policy.decide::<ReportSeal>(ctx, &facts);
+    policy::audited(app, ctx, decision, patient, &[("conversation", id.to_string())]).await
+}
+
+/// The grant to handle an emergency of which the caller was told.
+///
+/// # Errors
+/// `not_found` when the caller does not take part, `forbidden` to all but clinicians.
+pub async fn authorize_handle(app: &App, ctx: &Ctx, id: ConversationId) -> Result<Grant<HandleEmergency>> {
+    let (facts, patient) = load(app, ctx, id).await?;
+    let decision = app.policy.decide::<HandleEmergency>(ctx, &facts);
     policy::audited(app, ctx, decision, patient, &[("conversation", id.to_string())]).await
 }
 

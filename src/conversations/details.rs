@@ -49,7 +49,7 @@ pub async fn get(app: &App, ctx: &Ctx, grant: Grant<ReadConversation>) -> Result
 }
 
 /// A conversation as the caller sees it, without messages.
-pub(super) async fn shown(app: &App, tx: &mut Tx, ctx: &Ctx, id: ConversationId) -> Result<Conversation> {
+pub(crate) async fn shown(app: &App, tx: &mut Tx, ctx: &Ctx, id: ConversationId) -> Result<Conversation> {
     let row = store::by_id(tx, ctx.tenant, id).await?.ok_or(Error::NotFound)?;
     render(app, tx, ctx, vec![row]).await?.pop().ok_or(Error::NotFound)
 }
@@ -153,6 +153,7 @@ fn participant(app: &App, row: ParticipantRow) -> Result<Participant> {
         role: row.role.parse().map_err(Error::Internal)?,
         joined_at: row.joined_at,
         can_leave: row.can_leave,
+        waiting: row.withheld,
         presence: None,
     })
 }

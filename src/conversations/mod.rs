@@ -23,15 +23,17 @@ mod update;
 pub(crate) use authorize::start_facts;
 pub(crate) use authorize::{audit_denied_send, authorize_hold, snapshot};
 pub use authorize::{
-    authorize_read, authorize_read_seals, authorize_report_seal, authorize_seal, authorize_send,
-    authorize_start,
+    authorize_handle, authorize_read, authorize_read_seals, authorize_report_seal, authorize_seal,
+    authorize_send, authorize_start,
 };
 pub use company::authorize_typing;
 pub(crate) use company::{Companion, company};
 pub use contacts::{ContactFilter, contacts};
 pub use create::{Created, create};
 pub use details::get;
+pub(crate) use details::shown;
 pub use list::{ConversationFilter, list};
+pub(crate) use notify::conversation_updated;
 pub(crate) use notify::settings_changed;
 pub use notify::{facts_changed_between, facts_changed_in_clinic, facts_changed_of};
 pub use participants::{add_participants, remove_participant};

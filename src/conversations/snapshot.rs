@@ -80,6 +80,8 @@ pub(crate) struct Member {
     pub(crate) history_key_id: Option<Vec<u8>>,
     /// What they let others notice.
     pub(crate) privacy: Privacy,
+    /// Whether they are of a tier of an emergency that was not called yet: what is for them is kept back.
+    pub(crate) withheld: bool,
     /// The messaging devices of the newest manifest.
     pub(crate) devices: Vec<Device>,
 }
@@ -310,6 +312,17 @@ impl Snapshot {
         }
     }
 
+    /// Whether it is an emergency.
+    pub(crate) fn is_emergency(&self) -> bool {
+        self.facts.kind == ConversationType::Emergency
+    }
+
+    /// Whether what is for this device is kept back until its user's tier is called.
+    pub(crate) fn withholds(&self, device: DeviceId) -> bool {
+        let withheld = |member: &&Member| member.withheld;
+        self.members.iter().filter(withheld).any(|member| member.devices.iter().any(|d| d.id == device))
+    }
+
     /// Someone who takes part.
     pub(crate) fn member(&self, user: UserId) -> Option<&Member> {
         self.members.iter().find(|member| member.user == user)
@@ -370,6 +383,7 @@ fn member(crypter: &Crypter, row: &MemberRow) -> Result<Member> {
             show_presence: row.show_presence,
             show_last_seen: row.show_last_seen,
         },
+        withheld: row.withheld,
         devices: Vec::new(),
     })
 }

@@ -26,13 +26,15 @@ statements! {
                 WHERE q.conversation_id = c.conversation_id AND q.status = 'active')
         WHERE c.conversation_id = $1 AND c.tenant_id = $2";
     /// Who takes part, with the keys a seal must be for and the devices a message must be for. Those of a suspended
-    /// account get no messages; its history key stays in the seals, for the day it is resumed.
+    /// account get no messages; its history key stays in the seals, for the day it is resumed. Nor do those of an
+    /// emergency's later tiers, until they are called: what is sealed and encrypted for them is withheld.
     MEMBERS = "SELECT u.user_id, u.full_name_enc, u.identity_key, u.history_key_id, u.show_typing, u.show_presence,
-        u.show_last_seen, d.device_id, d.device_number, d.registration_id, k.signed_pre_key_at FROM participants p JOIN users u ON u.user_id = p.user_id
+        u.show_last_seen, p.status = 'withheld' AS withheld, d.device_id, d.device_number, d.registration_id,
+        k.signed_pre_key_at FROM participants p JOIN users u ON u.user_id = p.user_id
         LEFT JOIN devices d ON d.user_id = u.user_id AND u.status = 'active' AND d.kind = 'messaging' AND d.in_manifest
             AND d.revoked_at IS NULL
         LEFT JOIN device_keys k ON k.device_id = d.device_id
-        WHERE p.conversation_id = $1 AND p.status = 'active' ORDER BY u.user_id, d.device_number";
+        WHERE p.conversation_id = $1 AND p.status IN ('active', 'withheld') ORDER BY u.user_id, d.device_number";
     PEOPLE = "SELECT user_id, role, status FROM users WHERE tenant_id = $1 AND user_id IN ($list)";
     APPOINTMENT = "SELECT patient_id, clinician_id FROM appointments WHERE appointment_id = $1 AND tenant_id = $2";
 
@@ -78,8 +80,9 @@ statements! {
         AND ($15 = '' OR ($15 = 'true') = EXISTS (SELECT 1 FROM messages m WHERE ", is_unread!("$16"), "))
         ORDER BY c.updated_at, c.conversation_id LIMIT $9 OFFSET $10");
     PARTICIPANTS = "SELECT p.conversation_id, p.user_id, u.role AS user_type, u.full_name_enc, p.role, p.joined_at,
-        p.can_leave, p.archived, p.notifications_enabled FROM participants p JOIN users u ON u.user_id = p.user_id
-        WHERE p.status = 'active' AND p.conversation_id IN ($list)
+        p.can_leave, p.archived, p.notifications_enabled, p.status = 'withheld' AS withheld
+        FROM participants p JOIN users u ON u.user_id = p.user_id
+        WHERE p.status IN ('active', 'withheld') AND p.conversation_id IN ($list)
         ORDER BY p.conversation_id, p.joined_at, p.user_id";
     DEVICES = "SELECT d.device_id FROM participants p JOIN devices d ON d.user_id = p.user_id
         WHERE p.conversation_id = $1 AND p.status = 'active' AND d.kind = 'messaging' AND d.revoked_at IS NULL
@@ -91,17 +94,19 @@ statements! {
     /// The conversations of a bump, locked in the order in which the relay's writer locks them.
     LOCK_BETWEEN_POSTGRES = "SELECT c.conversation_id FROM conversations c WHERE c.conversation_id IN
         (SELECT p.conversation_id FROM participants p JOIN participants q ON q.conversation_id = p.conversation_id
-         WHERE p.user_id = $1 AND q.user_id = $2 AND p.status = 'active' AND q.status = 'active')
+         WHERE p.user_id = $1 AND q.user_id = $2 AND p.status IN ('active', 'withheld')
+         AND q.status IN ('active', 'withheld'))
         ORDER BY c.conversation_id FOR UPDATE";
     LOCK_OF_POSTGRES = "SELECT c.conversation_id FROM conversations c WHERE c.conversation_id IN
-        (SELECT conversation_id FROM participants WHERE user_id = $1 AND status = 'active')
+        (SELECT conversation_id FROM participants WHERE user_id = $1 AND status IN ('active', 'withheld'))
         ORDER BY c.conversation_id FOR UPDATE";
     CHANGED_BETWEEN = "UPDATE conversations SET facts_version = facts_version + 1 WHERE conversation_id IN
         (SELECT p.conversation_id FROM participants p JOIN participants q ON q.conversation_id = p.conversation_id
-         WHERE p.user_id = $1 AND q.user_id = $2 AND p.status = 'active' AND q.status = 'active')
+         WHERE p.user_id = $1 AND q.user_id = $2 AND p.status IN ('active', 'withheld')
+         AND q.status IN ('active', 'withheld'))
         RETURNING conversation_id";
     CHANGED_OF = "UPDATE conversations SET facts_version = facts_version + 1 WHERE conversation_id IN
-        (SELECT conversation_id FROM participants WHERE user_id = $1 AND status = 'active')
+        (SELECT conversation_id FROM participants WHERE user_id = $1 AND status IN ('active', 'withheld'))
         RETURNING conversation_id";
 
     LOCK_IN_CLINIC_POSTGRES = "SELECT conversation_id FROM conversations WHERE tenant_id = $1
@@ -121,7 +126,7 @@ statements! {
     PATIENT = "SELECT related_patient_id FROM conversations WHERE conversation_id = $1";
     MEMBER_KEYS = "SELECT u.user_id, u.identity_key, u.history_key_id FROM participants p
         JOIN users u ON u.user_id = p.user_id
-        WHERE p.conversation_id = $1 AND p.status = 'active' ORDER BY u.user_id";
+        WHERE p.conversation_id = $1 AND p.status IN ('active', 'withheld') ORDER BY u.user_id";
     INSERT_SEAL = "INSERT INTO record_seals (seal_id, tenant_id, conversation_id, sender_id, device_number,
         recipients_digest, created_at, received_at, members, copies, signature)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING";
@@ -160,6 +165,7 @@ pub(super) struct MemberRow {
     pub show_typing: bool,
     pub show_presence: bool,
     pub show_last_seen: bool,
+    pub withheld: bool,
     pub device_id: Option<DeviceId>,
     pub device_number: Option<DeviceNumber>,
     pub registration_id: Option<i64>,
@@ -341,6 +347,7 @@ pub(super) struct ParticipantRow {
     pub can_leave: bool,
     pub archived: bool,
     pub notifications_enabled: bool,
+    pub withheld: bool,
 }
 
 pub(super) async fn participants(

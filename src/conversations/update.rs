@@ -54,7 +54,7 @@ pub async fn leave_or_archive(app: &App, ctx: &Ctx, id: ConversationId) -> Resul
     let facts = Facts::load(&mut app.db.read("conversation_kind").await?, ctx, id).await?;
     match facts.of(ctx.caller()?.user_id)?.kind {
         ConversationType::Group | ConversationType::Administrative => leave_conversation(app, ctx, id).await,
-        ConversationType::Direct | ConversationType::Consultation => {
+        ConversationType::Direct | ConversationType::Consultation | ConversationType::Emergency => {
             let settings =
                 ConversationSettingsChange { archived: Some(true), ..ConversationSettingsChange::default() };
             let change = UpdateConversation { settings, status: None };

@@ -42,16 +42,17 @@ async fn facts(app: &App, ctx: &Ctx, caller: Person, target: UserId) -> Result<K
     let start = conversations::start_facts(&mut tx, ctx, caller, ConversationType::Direct, &[target]).await?;
     let shares_conversation = store::share_conversation(&mut tx, caller.id, target).await?;
     let shares_team = start.people.blocked && store::share_team(&mut tx, caller.id, target).await?;
+    let emergency = store::share_emergency(&mut tx, caller.id, target).await?;
     drop(tx);
     let may_start = app.policy.decide::<StartConversation>(ctx, &start).is_ok();
     let target = start.targets.first().copied().ok_or(Error::NotFound)?;
-    Ok(Keys { caller, target, shares_conversation, shares_team, may_start, people: start.people })
+    Ok(Keys { caller, target, shares_conversation, shares_team, emergency, may_start, people: start.people })
 }
 
 fn own_facts(caller: Person) -> Keys {
     let people = People::of(caller.id, &[caller], &Ties::default());
-    let (shares_conversation, shares_team, may_start) = (false, false, false);
-    Keys { caller, target: caller, shares_conversation, shares_team, may_start, people }
+    let (shares_conversation, shares_team, emergency, may_start) = (false, false, false, false);
+    Keys { caller, target: caller, shares_conversation, shares_team, emergency, may_start, people }
 }
 
 /// The patient among these people.

@@ -66,7 +66,8 @@ statements! {
     SHARED_CONVERSATIONS = "SELECT COUNT(*) FROM participants a
         JOIN participants b ON b.conversation_id = a.conversation_id
         JOIN conversations c ON c.conversation_id = a.conversation_id
-        WHERE a.user_id = $1 AND b.user_id = $2 AND a.status = 'active' AND b.status = 'active' AND c.status = 'active'";
+        WHERE a.user_id = $1 AND b.user_id = $2 AND a.status = 'active' AND b.status IN ('active', 'withheld')
+        AND c.status = 'active'";
     /// Conversations in which messages pass between two also when one has blocked the other.
     SHARED_TEAMS = "SELECT COUNT(*) FROM participants a
         JOIN participants b ON b.conversation_id = a.conversation_id
@@ -74,6 +75,12 @@ statements! {
         WHERE a.user_id = $1 AND b.user_id = $2 AND a.status = 'active' AND b.status = 'active' AND c.status = 'active'
         AND (c.type = 'emergency' OR (SELECT COUNT(*) FROM participants p
             WHERE p.conversation_id = a.conversation_id AND p.status = 'active') > 2)";
+    /// The second may be of a tier that was not called yet: its envelopes are made all the same.
+    SHARED_EMERGENCIES = "SELECT COUNT(*) FROM participants a
+        JOIN participants b ON b.conversation_id = a.conversation_id
+        JOIN conversations c ON c.conversation_id = a.conversation_id AND c.type = 'emergency'
+        WHERE a.user_id = $1 AND b.user_id = $2 AND a.status = 'active' AND b.status IN ('active', 'withheld')
+        AND c.status = 'active'";
     CONTACT_DEVICES = "SELECT d.device_id FROM devices d WHERE d.kind = 'messaging' AND d.revoked_at IS NULL
         AND d.device_id <> $2 AND (d.user_id = $1 OR d.user_id IN (SELECT theirs.user_id FROM participants mine
         JOIN participants theirs ON theirs.conversation_id = mine.conversation_id
@@ -316,4 +323,9 @@ pub(super) async fn share_conversation(tx: &mut Tx, a: UserId, b: UserId) -> Res
 
 pub(super) async fn share_team(tx: &mut Tx, a: UserId, b: UserId) -> Result<bool> {
     Ok(fetch_one!(tx, (i64,), SHARED_TEAMS, a, b)?.0 > 0)
+}
+
+/// Whether both are in an open emergency; the second may be withheld from it still.
+pub(super) async fn share_emergency(tx: &mut Tx, a: UserId, b: UserId) -> Result<bool> {
+    Ok(fetch_one!(tx, (i64,), SHARED_EMERGENCIES, a, b)?.0 > 0)
 }

@@ -59,7 +59,7 @@ pub async fn create_clinic(
     check(new)?;
     let tenant = ctx.tenant;
     let hours = serde_json::to_string(&new.hours).map_err(Error::internal)?;
-    let settings = Settings { second_factor: new.second_factor }.to_text()?;
+    let settings = Settings { second_factor: new.second_factor, ..Settings::default() }.to_text()?;
     let key = app.clinic_key(ctx, tenant).await?;
     let mut rng = EntropyRng(&*app.entropy);
     let secrets = SERVER_PURPOSES.map(|purpose| (purpose, Ed25519Secret::generate(&mut rng)));

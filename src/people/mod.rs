@@ -31,7 +31,7 @@ pub use me::{get_me, update_me};
 pub(crate) use person::person;
 pub use root_card::RootCard;
 pub use settings::{SecondFactorRule, set_second_factor};
-pub(crate) use settings::{Settings, settings};
+pub(crate) use settings::{Settings, change_settings, settings};
 pub use suspend::{StatusChange, resume_user, suspend_user};
 pub use users::{UserSummary, list_users};
 

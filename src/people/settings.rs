@@ -20,6 +20,12 @@ use crate::{
 pub struct Settings {
     /// Whether the roles that need a second factor must enrol one.
     pub second_factor: SecondFactorRule,
+    /// How long each tier on call has to acknowledge an emergency, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub escalate_after_s: Option<u32>,
+    /// How long a use of break-glass lasts, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub break_glass_s: Option<u32>,
 }
 
 /// Whether doctors, admins, moderators and compliance officers must have a second factor.
@@ -67,6 +73,21 @@ pub(crate) async fn settings(tx: &mut Tx, tenant: TenantId) -> Result<Settings> 
     Settings::parse(&store::settings(tx, tenant).await?.ok_or(Error::NotFound)?)
 }
 
+/// Changes a clinic's settings, in the caller's transaction; one change at a time.
+///
+/// # Errors
+/// 404 when there is no such clinic.
+pub(crate) async fn change_settings(
+    tx: &mut Tx,
+    tenant: TenantId,
+    change: impl FnOnce(&mut Settings),
+) -> Result<()> {
+    store::lock_tenant(tx, tenant).await?.ok_or(Error::NotFound)?;
+    let mut changed = settings(tx, tenant).await?;
+    change(&mut changed);
+    store::set_settings(tx, tenant, &changed.to_text()?).await
+}
+
 /// Changes what the clinic asks of the roles that need a second factor. Those without one are held to it from
 /// their next request on, their sockets from the next renewal of their tokens.
 ///
@@ -80,9 +101,7 @@ pub async fn set_second_factor(
 ) -> Result<()> {
     let key = app.clinic_key(ctx, ctx.tenant).await?;
     let mut tx = app.db.begin("clinic_settings").await?;
-    store::lock_tenant(&mut tx, ctx.tenant).await?.ok_or(Error::NotFound)?;
-    let changed = Settings { second_factor: rule };
-    store::set_settings(&mut tx, ctx.tenant, &changed.to_text()?).await?;
+    change_settings(&mut tx, ctx.tenant, |settings| settings.second_factor = rule).await?;
     let word = match rule {
         SecondFactorRule::Required => "required",
         SecondFactorRule::Optional => "optional",
@@ -101,7 +120,7 @@ mod tests {
     #[test]
     fn a_clinic_that_said_nothing_requires_the_second_factor() {
         assert_eq!(Settings::parse("{}").unwrap().second_factor, SecondFactorRule::Required);
-        let optional = Settings { second_factor: SecondFactorRule::Optional };
+        let optional = Settings { second_factor: SecondFactorRule::Optional, ..Settings::default() };
         assert_eq!(Settings::parse(&optional.to_text().unwrap()).unwrap(), optional);
         assert!(Settings::parse(r#"{"second_factor":"never"}"#).is_err());
     }

@@ -9,11 +9,12 @@ use sigilo_wire::{
 };
 
 use super::{
-    Action, AddParticipant, ArrangeConversation, BlockUser, CloseConversation, Fact, FetchKeys, Joining,
-    LeaveConversation, Leaving, ListContacts, ListConversations, ManageClinic, ManageHours, ManageOwnAccount,
-    ManagePeople, ManageRelationships, Object, PublishKeys, PublishSeal, Question, ReadConversation,
-    ReadSeals, RemoveParticipant, ReportSeal, ResetIdentity, SealsOf, SearchMessages, SendMessage,
-    SendResource, ShowPresence, StartConversation, Subject, UseTokens,
+    Action, AddParticipant, ArrangeConversation, BlockUser, CloseConversation, Fact, FetchKeys,
+    HandleEmergency, Joining, LeaveConversation, Leaving, ListContacts, ListConversations, ManageClinic,
+    ManageHours, ManageOnCall, ManageOwnAccount, ManagePeople, ManageRelationships, Object, OpenBreakGlass,
+    OpenEmergency, PublishKeys, PublishSeal, Question, ReadConversation, ReadSeals, RemoveParticipant,
+    ReportSeal, ResetIdentity, ReviewBreakGlass, SealsOf, SearchMessages, SendMessage, SendResource,
+    ShowPresence, StartConversation, Subject, UseTokens,
 };
 use crate::{Actor, Ctx, Error, Result};
 use sigilo_wire::ErrorCode;
@@ -202,6 +203,8 @@ pub struct Keys {
     pub shares_conversation: bool,
     /// Whether both are in one in which messages pass between them also when one has blocked the other.
     pub shares_team: bool,
+    /// Whether both are in an open emergency, the other one perhaps not called yet.
+    pub emergency: bool,
     /// Whether the caller may start a direct conversation with them.
     pub may_start: bool,
     /// The two of them.
@@ -246,6 +249,17 @@ pub struct Other {
     pub caller: Person,
     /// The person it is done to.
     pub target: Person,
+}
+
+/// Facts of [`OpenBreakGlass`].
+#[derive(Clone, Copy, Debug)]
+pub struct BreakGlass {
+    /// The caller.
+    pub caller: Person,
+    /// The patient.
+    pub target: Person,
+    /// Whether there is care between the two already.
+    pub related: bool,
 }
 
 /// Facts of managing a clinic.
@@ -358,6 +372,39 @@ macro_rules! to_another {
 }
 
 to_another!(ResetIdentity, BlockUser);
+impl Decide for OpenEmergency {
+    type Facts = Clinic;
+
+    fn questions(ctx: &Ctx, facts: &Clinic) -> Result<Vec<Question<'static>>> {
+        Ok(vec![Question {
+            principal: Subject::User(Person::caller(ctx)?),
+            action: Self::NAME,
+            resource: Object::Clinic(facts.tenant),
+            context: vec![device(ctx)?],
+        }])
+    }
+
+    fn resource(facts: &Clinic) -> TenantId {
+        facts.tenant
+    }
+}
+
+impl Decide for OpenBreakGlass {
+    type Facts = BreakGlass;
+
+    fn questions(ctx: &Ctx, facts: &BreakGlass) -> Result<Vec<Question<'static>>> {
+        Ok(vec![Question {
+            principal: Subject::User(facts.caller),
+            action: Self::NAME,
+            resource: Object::User(facts.target),
+            context: vec![device(ctx)?, ("related", Fact::Bool(facts.related))],
+        }])
+    }
+
+    fn resource(facts: &BreakGlass) -> UserId {
+        facts.target.id
+    }
+}
 
 macro_rules! by_members {
     ($($action:ident),*) => { $(
@@ -375,7 +422,7 @@ macro_rules! by_members {
     )* };
 }
 
-by_members!(ReadConversation, ReportSeal, ArrangeConversation, CloseConversation);
+by_members!(ReadConversation, ReportSeal, ArrangeConversation, CloseConversation, HandleEmergency);
 
 impl Decide for ReadSeals {
     type Facts = SealReader;
@@ -457,6 +504,7 @@ impl Decide for FetchKeys {
                 device(ctx)?,
                 ("shares_conversation", Fact::Bool(facts.shares_conversation)),
                 ("shares_team", Fact::Bool(facts.shares_team)),
+                ("emergency", Fact::Bool(facts.emergency)),
                 ("may_start", Fact::Bool(facts.may_start)),
                 ("people", facts.people.fact()),
             ],
@@ -529,7 +577,7 @@ macro_rules! managing {
     )* };
 }
 
-managing!(ManagePeople, ManageRelationships, ManageHours, ManageClinic);
+managing!(ManagePeople, ManageRelationships, ManageHours, ManageClinic, ManageOnCall, ReviewBreakGlass);
 
 #[cfg(test)]
 mod tests {

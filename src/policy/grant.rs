@@ -2,7 +2,7 @@
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
-use sigilo_wire::{ConversationId, ErrorCode, UserId};
+use sigilo_wire::{ConversationId, ErrorCode, TenantId, UserId};
 
 use super::facts::{InConversation, People};
 
@@ -81,6 +81,16 @@ actions! {
     ManageRelationships("manage_relationships", (), Forbidden);
     /// Change when conversations with patients are open.
     ManageHours("manage_hours", (), Forbidden);
+    /// Change who is on call, and see which emergencies there were.
+    ManageOnCall("manage_on_call", (), Forbidden);
+    /// Call the clinicians on call.
+    OpenEmergency("open_emergency", TenantId, Forbidden);
+    /// Acknowledge an emergency, call the next tier, close it.
+    HandleEmergency("handle_emergency", ConversationId, Forbidden);
+    /// Talk to this patient for some hours without treating them.
+    OpenBreakGlass("open_break_glass", UserId, Forbidden);
+    /// See and close the uses of break-glass.
+    ReviewBreakGlass("review_break_glass", (), Forbidden);
     /// Create clinics and install their keys.
     ManageClinic("manage_clinic", (), Forbidden);
 }

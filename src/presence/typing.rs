@@ -41,7 +41,10 @@ pub fn typing(
         event_id: None,
         request_id: None,
     });
-    let others = snapshot.members.iter().filter(|member| member.user != caller && member.privacy.show_typing);
+    let others = snapshot
+        .members
+        .iter()
+        .filter(|member| member.user != caller && !member.withheld && member.privacy.show_typing);
     for device in others.flat_map(|member| &member.devices) {
         app.hub.signal(device.id, &[conversation], Sockets::All, &frame);
     }

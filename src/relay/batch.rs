@@ -25,6 +25,7 @@ use super::{
 use crate::{
     App, Error, Result,
     audit::{self, Act, Prepared, hex},
+    emergency::{self, Withheld},
     outbox::{self, DeviceEvent, EventBody, Fact},
     storage::{
         Tx,
@@ -46,6 +47,8 @@ struct Writes {
     /// The same messages, as their recipients see them.
     shown: HashMap<MessageId, Arc<Message>>,
     events: Vec<DeviceEvent>,
+    /// Envelopes for people of an emergency who were not called yet.
+    withheld: Vec<Withheld>,
     audit: BTreeMap<TenantId, Vec<Prepared>>,
     facts: BTreeMap<TenantId, Vec<Fact>>,
     moved: BTreeSet<(ConversationId, DeviceId)>,
@@ -217,6 +220,15 @@ fn gather(
     writes: &mut Writes,
 ) {
     for (envelope, device) in submission.message.envelopes.iter().zip(recipients) {
+        if submission.snapshot.withholds(*device) {
+            writes.withheld.push(Withheld {
+                device: *device,
+                message: accepted.message_id,
+                conversation: submission.conversation,
+                envelope: Envelope { r#type: envelope.r#type, content: envelope.content.clone() },
+            });
+            continue;
+        }
         writes.events.push(DeviceEvent {
             device: *device,
             r#type: EventType::of_message(submission.message.message_type),
@@ -248,7 +260,7 @@ fn gather(
             "sender_id": submission.sender.user_id,
             "message_type": submission.message.message_type,
             "priority": submission.message.priority,
-            "urgent": submission.message.urgent,
+            "urgent": submission.message.urgent || submission.snapshot.is_emergency(),
         }),
     });
     writes.audit.entry(submission.tenant).or_default().push(entry);
@@ -267,12 +279,13 @@ async fn write(tx: &mut Tx, state: &State, writes: &Writes, now: Timestamp) -> R
     }
     let reserved = sequences::reserve(tx, &needs, &outbox::needed_places(&writes.events)).await?;
     let places = outbox::places(&writes.events, &reserved)?;
-    let mut script = Script::new(tx, 5 * writes.messages.len() + writes.events.len());
+    let mut script = Script::new(tx, 5 * writes.messages.len() + writes.events.len() + writes.withheld.len());
     store::add_messages(&mut script, &writes.messages)?;
     held::store::released(&mut script, &writes.released)?;
     let moved: Vec<_> = writes.moved.iter().copied().collect();
     store::advance(&mut script, state, &moved, now)?;
     outbox::add_events(&mut script, &writes.events, &places, now)?;
+    emergency::add_withheld(&mut script, &writes.withheld)?;
     let (mut entries, mut facts) = (Vec::new(), Vec::new());
     for (tenant, first) in &reserved.numbers {
         entries.extend((first.audit..).zip(writes.audit.get(tenant).into_iter().flatten()));

@@ -37,6 +37,7 @@ fn device(user: UserId, n: u8) -> Device {
 fn member(user: UserId, devices: &[u8]) -> Member {
     Member {
         privacy: Default::default(),
+        withheld: false,
         user,
         full_name: String::new(),
         identity_key: None,

@@ -1,8 +1,8 @@
 //! Every statement of the program, for the test that prepares each on each engine.
 
 use crate::{
-    audit, auth, blocks, cli, conversations, hours, idempotency, keys, marks, mfa, outbox, people, presence,
-    relationships, relay, storage,
+    audit, auth, blocks, break_glass, cli, conversations, emergency, hours, idempotency, keys, marks, mfa,
+    outbox, people, presence, relationships, relay, storage,
 };
 
 /// Names and texts of one store file.
@@ -16,12 +16,14 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
         auth::store::ALL,
         auth::link::store::ALL,
         blocks::store::ALL,
+        break_glass::store::ALL,
         cli::demo::store::ALL,
         cli::bench::store::ALL,
         conversations::store::ALL,
         conversations::store::company::ALL,
         conversations::store::members::ALL,
         conversations::store::ties::ALL,
+        emergency::store::ALL,
         hours::store::ALL,
         idempotency::store::ALL,
         keys::store::ALL,

@@ -150,6 +150,49 @@ const CASES: &[(&str, Case)] = &[
         "DELETE /api/chat/messages/{message_id}/hold/",
         Foreign(|w| not_found(format!("/api/chat/messages/{}/hold/", w.theirs.message), None)),
     ),
+    ("GET /api/admin/emergencies/", NoIds),
+    ("GET /api/admin/on-call/", NoIds),
+    ("PUT /api/admin/on-call/", NoIds),
+    (
+        "POST /api/admin/on-call/",
+        Foreign(|w| {
+            let body = json!({"user_id": w.theirs.maria.user, "tier": 1});
+            forbidden("/api/admin/on-call/".to_owned(), Some(body))
+        }),
+    ),
+    (
+        "DELETE /api/admin/on-call/{shift_id}/",
+        Foreign(|w| forbidden(format!("/api/admin/on-call/{}/", w.theirs.maria.user), None)),
+    ),
+    ("POST /api/chat/emergency/", NoIds),
+    ("GET /api/chat/emergency/{conversation_id}/", Foreign(|w| not_found(w.emergency(""), None))),
+    (
+        "POST /api/chat/emergency/{conversation_id}/ack/",
+        Foreign(|w| not_found(w.emergency("ack/"), Some(json!({})))),
+    ),
+    (
+        "POST /api/chat/emergency/{conversation_id}/escalate/",
+        Foreign(|w| not_found(w.emergency("escalate/"), Some(json!({})))),
+    ),
+    (
+        "POST /api/chat/emergency/{conversation_id}/close/",
+        Foreign(|w| not_found(w.emergency("close/"), Some(json!({"outcome": "advised"})))),
+    ),
+    (
+        "POST /api/chat/break-glass/",
+        Foreign(|w| {
+            let body = json!({"patient_id": w.theirs.ana.user, "reason": "on_call_cover", "text": "covers"});
+            not_found("/api/chat/break-glass/".to_owned(), Some(body))
+        }),
+    ),
+    ("GET /api/compliance/break-glass/", NoIds),
+    (
+        "POST /api/compliance/break-glass/{break_glass_id}/close/",
+        Foreign(|w| {
+            let path = format!("/api/compliance/break-glass/{}/close/", w.theirs.maria.user);
+            forbidden(path, Some(json!({"finding": "justified"})))
+        }),
+    ),
     ("GET /api/admin/hours/", NoIds),
     ("PUT /api/admin/hours/", NoIds),
     ("GET /api/admin/hours/{user_id}/", Foreign(|w| forbidden(w.hours(), None))),
@@ -289,6 +332,8 @@ struct Side {
     newcomer: Newcomer,
     /// A new identity of María that an admin has asked for.
     reset: String,
+    /// An emergency of Ana.
+    emergency: String,
 }
 
 impl Side {
@@ -309,9 +354,14 @@ impl Side {
         let path = format!("/api/admin/users/{}/identity-reset/", maria.user);
         let asked = server.post(&path, admin.token(), &json!({})).await.expect(201);
         let reset = asked["reset_id"].as_str().unwrap().to_owned();
+        let shift = json!({"user_id": maria.user, "tier": 1});
+        server.post("/api/admin/on-call/", admin.token(), &shift).await.expect(201);
+        let call = json!({"category": "other", "urgency": "urgent"});
+        let opened = server.post("/api/chat/emergency/", Some(&ana.token), &call).await.expect(201);
+        let emergency = opened["emergency"]["conversation_id"].as_str().unwrap().to_owned();
         newcomer.begin(server, &ana).await.expect(201);
         newcomer.offer_key(server).await.expect(204);
-        Self { clinic, ana, maria, conversation, message, next, seal, manifest, newcomer, reset }
+        Self { clinic, ana, maria, conversation, message, next, seal, manifest, newcomer, reset, emergency }
     }
 
     /// A path below the seal that was published.
@@ -362,6 +412,11 @@ impl World {
     /// The hours of their doctor.
     fn hours(&self) -> String {
         format!("/api/admin/hours/{}/", self.theirs.maria.user)
+    }
+
+    /// An emergency of theirs.
+    fn emergency(&self, step: &str) -> String {
+        format!("/api/chat/emergency/{}/{step}", self.theirs.emergency)
     }
 
     fn holidays(&self, date: &str) -> String {

@@ -12,6 +12,7 @@ mod chat;
 mod cheating;
 mod crash;
 mod devices;
+mod emergency;
 mod exchange;
 mod groups;
 mod lifecycle;

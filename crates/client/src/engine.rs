@@ -13,6 +13,8 @@ use std::{
 use futures_util::future::LocalBoxFuture;
 use sigilo_wire::{
     ConversationId, UserId,
+    break_glass::BreakGlass,
+    emergency::EmergencyEvent,
     event::{
         ClientFrame, EventType, IdentityReset, MessageDelivered, MessageRead, NewMessageEvent,
         ParticipantChanged, ResetStage, ServerFrame,
@@ -300,6 +302,23 @@ impl Engine {
                 let reset: IdentityReset = serde_json::from_value(frame.data.clone()).map_err(malformed)?;
                 let approved = reset.stage == ResetStage::Approved;
                 self.tell(ClientEvent::IdentityReset { approved, expires_at: reset.expires_at });
+                Ok(())
+            }
+            EventType::EmergencyOpened
+            | EventType::EmergencyAcknowledged
+            | EventType::EmergencyEscalated
+            | EventType::EmergencyClosed => {
+                let event: EmergencyEvent = serde_json::from_value(frame.data.clone()).map_err(malformed)?;
+                if let Some(conversation) = frame.conversation_id {
+                    self.conversation_changed(conversation).await?;
+                }
+                let member = frame.conversation_id.is_some();
+                self.tell(ClientEvent::Emergency { event, member });
+                Ok(())
+            }
+            EventType::BreakGlassOpened => {
+                let opened: BreakGlass = serde_json::from_value(frame.data.clone()).map_err(malformed)?;
+                self.tell(ClientEvent::BreakGlass { opened });
                 Ok(())
             }
             EventType::KeysLow => self.top_up_keys().await,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sigilo_wire::{
     ClientMessageId, ConversationId, DeviceNumber, ErrorBody, MessageId, Timestamp, UserId,
-    presence::PresenceStatus,
+    break_glass::BreakGlass, emergency::EmergencyEvent, presence::PresenceStatus,
 };
 use tokio::sync::mpsc;
 
@@ -131,6 +131,18 @@ pub enum ClientEvent {
         approved: bool,
         /// From when it comes to nothing.
         expires_at: Timestamp,
+    },
+    /// An emergency was opened, or has taken a step.
+    Emergency {
+        /// What the server says of it.
+        event: EmergencyEvent,
+        /// Whether this user takes part; staff are only told.
+        member: bool,
+    },
+    /// A clinician talks to a patient they do not treat: told to the patient, the staff and the compliance officers.
+    BreakGlass {
+        /// What the server says of it.
+        opened: BreakGlass,
     },
     /// A line for a conversation's timeline.
     Timeline {

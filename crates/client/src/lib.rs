@@ -45,6 +45,7 @@ mod comings;
 mod contacts;
 mod conversations;
 mod devices;
+mod emergency;
 mod engine;
 mod env;
 mod error;

@@ -463,6 +463,7 @@ fn conversation_record(id: ConversationId, parties: &[&Party]) -> ConversationRe
                 role: ParticipantRole::Participant,
                 joined_at: NOW,
                 can_leave: true,
+                waiting: false,
                 presence: None,
             }
         })

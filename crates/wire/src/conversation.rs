@@ -19,6 +19,8 @@ words! {
         Group = "group",
         /// With the clinic's staff, who see no clinical conversation.
         Administrative = "administrative",
+        /// A patient and the clinicians on call: opened with POST /api/chat/emergency/.
+        Emergency = "emergency",
     }
 }
 
@@ -98,6 +100,10 @@ pub struct Participant {
     /// Whether they may leave; whoever started it may not.
     #[serde(default = "yes")]
     pub can_leave: bool,
+    /// In an emergency: whether they are of a tier that was not called yet. Seals and envelopes are for them, too; the
+    /// server keeps these back until the tier is called.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub waiting: bool,
     /// Whether they are there; only where one conversation was asked for, and the caller may know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presence: Option<Presence>,
@@ -105,6 +111,11 @@ pub struct Participant {
 
 const fn yes() -> bool {
     true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// How the caller sees a conversation: everyone has their own.

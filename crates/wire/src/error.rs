@@ -85,6 +85,8 @@ codes! {
     /// The path exists, not with this method.
     MethodNotAllowed = "method_not_allowed";
     // 409
+    /// An emergency, or a use of break-glass, is past this step.
+    AlreadySettled = "already_settled";
     /// The same idempotency key with another request.
     IdempotencyConflict = "idempotency_conflict";
     /// The envelopes are not exactly those of the current devices.

@@ -38,6 +38,16 @@ words! {
         ManifestChanged = "manifest_changed",
         /// The clinic is giving the user a new identity: whose devices are not lost objects.
         IdentityReset = "identity_reset",
+        /// A patient has called the clinicians on call. Staff get it, too, and see no more than it says.
+        EmergencyOpened = "emergency_opened",
+        /// A clinician has acknowledged an emergency.
+        EmergencyAcknowledged = "emergency_acknowledged",
+        /// The next tier was called, or nobody is left to call.
+        EmergencyEscalated = "emergency_escalated",
+        /// A clinician has closed an emergency.
+        EmergencyClosed = "emergency_closed",
+        /// A clinician who does not treat a patient talks to them all the same.
+        BreakGlassOpened = "break_glass_opened",
         /// The device should publish more one-time keys.
         KeysLow = "keys_low",
         /// The device should publish a new signed prekey.

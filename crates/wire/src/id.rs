@@ -66,6 +66,10 @@ macro_rules! ids {
 ids! {
     /// A clinic.
     TenantId,
+    /// A shift of a clinician on call.
+    ShiftId,
+    /// A use of break-glass.
+    BreakGlassId,
     /// A person with or without an account: patient, clinician, staff, service.
     UserId,
     /// A device or session of a user. Messaging devices also have a [`DeviceNumber`] inside the protocol.

@@ -5,9 +5,11 @@
 
 pub mod account;
 pub mod block;
+pub mod break_glass;
 pub mod bytes;
 pub mod conflict;
 pub mod conversation;
+pub mod emergency;
 pub mod error;
 pub mod event;
 pub mod fold;

@@ -8,6 +8,7 @@ mod appointment;
 mod clinic;
 mod hours;
 mod identity;
+mod on_call;
 mod relationship;
 mod user;
 
@@ -46,6 +47,9 @@ pub enum Admin {
     /// Who treats whom.
     #[command(subcommand, after_help = "Example: sigilo admin relationship list --clinic ejemplo")]
     Relationship(relationship::Relationship),
+    /// Who is called in an emergency.
+    #[command(subcommand, after_help = "Example: sigilo admin on-call list --clinic ejemplo")]
+    OnCall(on_call::OnCall),
 }
 
 impl Admin {
@@ -55,6 +59,7 @@ impl Admin {
             Self::User(command) => command.run().await,
             Self::Appointment(command) => command.run().await,
             Self::Relationship(command) => command.run().await,
+            Self::OnCall(command) => command.run().await,
         }
     }
 }

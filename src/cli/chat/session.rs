@@ -390,6 +390,25 @@ impl Session {
                 }
                 return;
             }
+            ClientEvent::Emergency { event, .. } => {
+                let word = |word: &str| word.replace('_', " ");
+                let how = if event.exhausted {
+                    "nobody is left to call".to_owned()
+                } else {
+                    format!("tier {} of {}", event.tier, event.tiers)
+                };
+                let (about, urgency) = (word(event.category.as_str()), word(event.urgency.as_str()));
+                let state = event.state;
+                Output::Warning { text: format!("Emergency ({about}, {urgency}): {state}, {how}.") }
+            }
+            ClientEvent::BreakGlass { opened } => {
+                let reason = opened.reason.as_str().replace('_', " ");
+                let (who, until) = (self.name(opened.clinician_id), opened.expires_at);
+                let whom = self.name(opened.patient_id);
+                Output::Warning {
+                    text: format!("{who} may talk to {whom} until {until} without treating them: {reason}."),
+                }
+            }
             ClientEvent::IdentityReset { approved, expires_at } => {
                 Output::IdentityReset { approved, expires_at }
             }

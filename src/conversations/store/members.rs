@@ -26,7 +26,9 @@ statements! {
         WHERE conversation_id = $1 AND user_id = $2 AND status = 'active'";
     ARRANGE = "UPDATE participants SET notifications_enabled = $3, archived = $4
         WHERE conversation_id = $1 AND user_id = $2 AND status = 'active'";
-    TOOK_PART = "SELECT status FROM participants WHERE conversation_id = $1 AND user_id = $2";
+    /// Who was not called in an emergency, or not yet, did not.
+    TOOK_PART = "SELECT status FROM participants WHERE conversation_id = $1 AND user_id = $2
+        AND status IN ('active', 'left')";
     DEVICES_OF = "SELECT device_id FROM devices WHERE kind = 'messaging' AND revoked_at IS NULL AND user_id IN ($list)";
 }
 

@@ -5,6 +5,7 @@ mod admin;
 mod auth;
 mod chat;
 mod clinic;
+mod compliance;
 mod devices;
 pub mod error;
 pub mod extract;
@@ -42,6 +43,7 @@ fn areas() -> OpenApiRouter<SharedApp> {
         .merge(devices::routes())
         .merge(clinic::routes())
         .merge(admin::routes())
+        .merge(compliance::routes())
 }
 
 /// The API's description.

@@ -5,6 +5,7 @@
 
 mod blocks;
 mod calls;
+mod emergencies;
 mod members;
 mod url;
 

@@ -1,8 +1,10 @@
 //! `/api/chat/`: contacts, blocks, conversations, record seals, messages, read marks, search.
 
 mod blocks;
+mod break_glass;
 mod contacts;
 mod conversations;
+mod emergency;
 mod marks;
 mod messages;
 mod participants;
@@ -26,6 +28,8 @@ pub fn routes() -> OpenApiRouter<SharedApp> {
         .merge(messages::routes())
         .merge(marks::routes())
         .merge(search::routes())
+        .merge(emergency::routes())
+        .merge(break_glass::routes())
 }
 
 /// Refuses the first of these filters that is given: the server cannot see what they look for.

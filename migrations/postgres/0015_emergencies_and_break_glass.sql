@@ -1,0 +1,71 @@
+-- Who is on call: half-open, in instants; without an end, until the shift is taken away.
+CREATE TABLE on_call_shifts (
+    shift_id UUID PRIMARY KEY,
+    tenant_id UUID NOT NULL REFERENCES tenants (tenant_id),
+    user_id UUID NOT NULL REFERENCES users (user_id),
+    tier BIGINT NOT NULL,
+    starts_at BIGINT NOT NULL,
+    ends_at BIGINT,
+    created_at BIGINT NOT NULL
+);
+CREATE INDEX on_call_shifts_by_tenant ON on_call_shifts (tenant_id, starts_at);
+
+-- An emergency's steps; its people are participants, those of tiers above `tier` with the status 'withheld'.
+-- due_at: when the next tier is called unless somebody acknowledges.
+CREATE TABLE emergencies (
+    conversation_id UUID PRIMARY KEY REFERENCES conversations (conversation_id),
+    tenant_id UUID NOT NULL REFERENCES tenants (tenant_id),
+    patient_id UUID NOT NULL REFERENCES users (user_id),
+    category TEXT NOT NULL,
+    urgency TEXT NOT NULL,
+    state TEXT NOT NULL,
+    tier BIGINT NOT NULL,
+    tiers BIGINT NOT NULL,
+    escalate_after_s BIGINT NOT NULL,
+    due_at BIGINT,
+    flagged BOOLEAN NOT NULL,
+    opened_at BIGINT NOT NULL,
+    acknowledged_by UUID REFERENCES users (user_id),
+    acknowledged_at BIGINT,
+    closed_by UUID REFERENCES users (user_id),
+    closed_at BIGINT,
+    outcome TEXT
+);
+CREATE INDEX emergencies_by_patient ON emergencies (patient_id, opened_at);
+CREATE INDEX emergencies_by_tenant ON emergencies (tenant_id, opened_at);
+CREATE INDEX emergencies_due ON emergencies (due_at) WHERE due_at IS NOT NULL;
+
+CREATE TABLE emergency_people (
+    conversation_id UUID NOT NULL REFERENCES emergencies (conversation_id),
+    user_id UUID NOT NULL REFERENCES users (user_id),
+    tier BIGINT NOT NULL,
+    PRIMARY KEY (conversation_id, user_id)
+);
+
+-- Envelopes for the devices of tiers that were not called yet: they become events of these devices when the tier is.
+CREATE TABLE withheld_envelopes (
+    device_id UUID NOT NULL REFERENCES devices (device_id),
+    message_id UUID NOT NULL,
+    conversation_id UUID NOT NULL REFERENCES conversations (conversation_id),
+    envelope_type BIGINT NOT NULL,
+    envelope BYTEA NOT NULL,
+    PRIMARY KEY (device_id, message_id)
+);
+CREATE INDEX withheld_envelopes_by_conversation ON withheld_envelopes (conversation_id);
+
+-- Uses of break-glass; each waits until compliance has closed it. The relationship it makes ends by itself.
+CREATE TABLE break_glass (
+    break_glass_id UUID PRIMARY KEY,
+    tenant_id UUID NOT NULL REFERENCES tenants (tenant_id),
+    clinician_id UUID NOT NULL REFERENCES users (user_id),
+    patient_id UUID NOT NULL REFERENCES users (user_id),
+    relationship_id UUID NOT NULL REFERENCES relationships (relationship_id),
+    reason TEXT NOT NULL,
+    text_enc BYTEA NOT NULL,
+    opened_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    reviewed_by UUID REFERENCES users (user_id),
+    reviewed_at BIGINT,
+    finding TEXT
+);
+CREATE INDEX break_glass_by_tenant ON break_glass (tenant_id, opened_at);

@@ -1,0 +1,16 @@
+//! Break-glass: a clinician who does not treat a patient says why they must talk to them all the same.
+//!
+//! It makes a care relationship of the two that ends by itself (`source` `break_glass`), so that everything that asks
+//! for one, on every path and open socket, holds until then and not a moment longer. What was said before stays closed
+//! to them: whoever joins reads from then on. The patient, the staff and the compliance officers are told, and each use
+//! waits for a finding of compliance.
+
+mod open;
+mod review;
+pub(crate) mod store;
+
+pub use open::{authorize_open, open};
+pub use review::{authorize_review, close, list};
+
+/// How long a use lasts when the clinic has not said otherwise, in seconds: 4 hours.
+pub const LASTS_S: u32 = 4 * 3600;

@@ -1,0 +1,90 @@
+//! What compliance sees, and finds.
+
+use serde_json::json;
+use sigilo_wire::{
+    BreakGlassId, ErrorCode,
+    break_glass::{BreakGlass, BreakGlassFinding, BreakGlassList},
+};
+
+use super::store::{self, Row};
+use crate::{
+    App, Ctx, Error, Result,
+    audit::Act,
+    policy::{Grant, ReviewBreakGlass, facts},
+    storage::crypter::Place,
+};
+
+/// Where the text stands, but for its row.
+pub(super) const TEXT: Place<'static> = Place { table: "break_glass", row: &[], column: "text_enc" };
+
+/// The grant to see and close uses of break-glass.
+///
+/// # Errors
+/// `forbidden` to all but compliance officers.
+pub fn authorize_review(app: &App, ctx: &Ctx) -> Result<Grant<ReviewBreakGlass>> {
+    app.policy.decide::<ReviewBreakGlass>(ctx, &facts::Clinic { tenant: ctx.tenant })
+}
+
+/// The uses that wait for their review, oldest first; or those that have it, newest first.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn list(
+    app: &App,
+    ctx: &Ctx,
+    _grant: Grant<ReviewBreakGlass>,
+    closed: bool,
+) -> Result<BreakGlassList> {
+    let mut tx = app.db.read("break_glass_list").await?;
+    let rows = store::list(&mut tx, ctx.tenant, closed).await?;
+    Ok(BreakGlassList { results: rows.into_iter().map(|row| shown(app, row)).collect::<Result<_>>()? })
+}
+
+/// Closes a use with what was found. The same finding again changes nothing.
+///
+/// # Errors
+/// 404 when the clinic has no such use; `already_settled` when it was closed with another finding.
+pub async fn close(
+    app: &App,
+    ctx: &Ctx,
+    grant: Grant<ReviewBreakGlass>,
+    id: BreakGlassId,
+    finding: BreakGlassFinding,
+) -> Result<BreakGlass> {
+    let caller = ctx.caller()?.user_id;
+    let key = app.clinic_key(ctx, ctx.tenant).await?;
+    let mut tx = app.db.begin("break_glass_close").await?;
+    let closed = store::review(&mut tx, id, caller, finding.as_str(), ctx.now).await?;
+    let row = store::by_id(&mut tx, ctx.tenant, id).await?.ok_or(Error::NotFound)?;
+    let reviewed = shown(app, row)?;
+    if !closed {
+        if reviewed.finding == Some(finding) {
+            return Ok(reviewed);
+        }
+        return Err(Error::conflict(ErrorCode::AlreadySettled, json!({"finding": reviewed.finding})));
+    }
+    let act = Act::done("review_break_glass")
+        .object("break_glass", id)
+        .object("finding", finding)
+        .patient(Some(reviewed.patient_id))
+        .by(grant.basis());
+    app.audit(&mut tx, ctx, &key, act).await?;
+    tx.commit().await?;
+    Ok(reviewed)
+}
+
+pub(super) fn shown(app: &App, row: Row) -> Result<BreakGlass> {
+    let place = Place { row: row.break_glass_id.as_bytes(), ..TEXT };
+    Ok(BreakGlass {
+        break_glass_id: row.break_glass_id,
+        clinician_id: row.clinician_id,
+        patient_id: row.patient_id,
+        reason: row.reason.parse().map_err(Error::Internal)?,
+        text: Some(app.crypter.decrypt_text(place, &row.text_enc)?),
+        opened_at: row.opened_at,
+        expires_at: row.expires_at,
+        reviewed_by: row.reviewed_by,
+        reviewed_at: row.reviewed_at,
+        finding: row.finding.map(|word| word.parse().map_err(Error::Internal)).transpose()?,
+    })
+}

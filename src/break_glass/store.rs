@@ -1,0 +1,108 @@
+//! The rows of break-glass and the relationships it makes.
+
+use sigilo_wire::{BreakGlassId, DeviceId, RelationshipId, TenantId, Timestamp, UserId};
+
+use crate::{
+    Error, Result, execute, fetch_all, fetch_one, fetch_optional, policy::Person, statements, storage::Tx,
+};
+
+statements! {
+    PERSON = "SELECT role, status FROM users WHERE user_id = $1 AND tenant_id = $2";
+    RELATED = "SELECT COUNT(*) FROM relationships WHERE tenant_id = $1 AND patient_id = $2 AND clinician_id = $3
+        AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $4)";
+    /// Holds the clinician's row until the commit: two requests at once make one use.
+    LOCK = "UPDATE users SET user_id = user_id WHERE user_id = $1 RETURNING user_id";
+    INSERT_RELATIONSHIP = "INSERT INTO relationships (relationship_id, tenant_id, kind, patient_id, clinician_id, source,
+        created_at, expires_at) VALUES ($1, $2, 'care', $3, $4, 'break_glass', $5, $6)";
+    INSERT = "INSERT INTO break_glass (break_glass_id, tenant_id, clinician_id, patient_id, relationship_id, reason,
+        text_enc, opened_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    WAITING = "SELECT break_glass_id, clinician_id, patient_id, reason, text_enc, opened_at, expires_at, reviewed_by,
+        reviewed_at, finding FROM break_glass WHERE tenant_id = $1 AND reviewed_at IS NULL
+        ORDER BY opened_at, break_glass_id LIMIT 100";
+    REVIEWED = "SELECT break_glass_id, clinician_id, patient_id, reason, text_enc, opened_at, expires_at, reviewed_by,
+        reviewed_at, finding FROM break_glass WHERE tenant_id = $1 AND reviewed_at IS NOT NULL
+        ORDER BY opened_at DESC, break_glass_id DESC LIMIT 100";
+    BY_ID = "SELECT break_glass_id, clinician_id, patient_id, reason, text_enc, opened_at, expires_at, reviewed_by,
+        reviewed_at, finding FROM break_glass WHERE break_glass_id = $1 AND tenant_id = $2";
+    REVIEW = "UPDATE break_glass SET reviewed_by = $2, reviewed_at = $3, finding = $4
+        WHERE break_glass_id = $1 AND reviewed_at IS NULL";
+    USER_DEVICES = "SELECT device_id FROM devices WHERE user_id = $1 AND kind = 'messaging' AND revoked_at IS NULL
+        ORDER BY device_id";
+}
+
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(super) struct Row {
+    pub break_glass_id: BreakGlassId,
+    pub clinician_id: UserId,
+    pub patient_id: UserId,
+    pub reason: String,
+    pub text_enc: Vec<u8>,
+    pub opened_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub reviewed_by: Option<UserId>,
+    pub reviewed_at: Option<Timestamp>,
+    pub finding: Option<String>,
+}
+
+/// Somebody of the clinic, as rules see them.
+pub(super) async fn person(tx: &mut Tx, tenant: TenantId, id: UserId) -> Result<Option<Person>> {
+    let row = fetch_optional!(tx, (String, String), PERSON, id, tenant)?;
+    row.map(|(role, status)| {
+        let role = role.parse().map_err(Error::Internal)?;
+        Ok(Person { id, tenant, role, active: status == "active" })
+    })
+    .transpose()
+}
+
+/// Whether there is care between the two now.
+pub(super) async fn related(
+    tx: &mut Tx,
+    tenant: TenantId,
+    (patient, clinician): (UserId, UserId),
+    now: Timestamp,
+) -> Result<bool> {
+    Ok(fetch_one!(tx, (i64,), RELATED, tenant, patient, clinician, now)?.0 > 0)
+}
+
+pub(super) async fn lock(tx: &mut Tx, clinician: UserId) -> Result<()> {
+    fetch_optional!(tx, (UserId,), LOCK, clinician)?;
+    Ok(())
+}
+
+/// Writes the use and the relationship that comes of it.
+pub(super) async fn insert(
+    tx: &mut Tx,
+    tenant: TenantId,
+    relationship: RelationshipId,
+    row: &Row,
+) -> Result<()> {
+    let (patient, clinician) = (row.patient_id, row.clinician_id);
+    let (from, until) = (row.opened_at, row.expires_at);
+    execute!(tx, INSERT_RELATIONSHIP, relationship, tenant, patient, clinician, from, until)?;
+    let (id, reason, text) = (row.break_glass_id, row.reason.as_str(), row.text_enc.as_slice());
+    execute!(tx, INSERT, id, tenant, clinician, patient, relationship, reason, text, from, until)?;
+    Ok(())
+}
+
+pub(super) async fn list(tx: &mut Tx, tenant: TenantId, reviewed: bool) -> Result<Vec<Row>> {
+    fetch_all!(tx, Row, if reviewed { REVIEWED } else { WAITING }, tenant)
+}
+
+pub(super) async fn by_id(tx: &mut Tx, tenant: TenantId, id: BreakGlassId) -> Result<Option<Row>> {
+    fetch_optional!(tx, Row, BY_ID, id, tenant)
+}
+
+/// `false` when it was reviewed before.
+pub(super) async fn review(
+    tx: &mut Tx,
+    id: BreakGlassId,
+    by: UserId,
+    finding: &str,
+    now: Timestamp,
+) -> Result<bool> {
+    Ok(execute!(tx, REVIEW, id, by, now, finding)? == 1)
+}
+
+pub(super) async fn user_devices(tx: &mut Tx, user: UserId) -> Result<Vec<DeviceId>> {
+    Ok(fetch_all!(tx, (DeviceId,), USER_DEVICES, user)?.into_iter().map(|(device,)| device).collect())
+}

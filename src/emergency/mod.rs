@@ -1,0 +1,31 @@
+//! The emergency channel: a patient reaches the clinicians on call at any hour.
+//!
+//! Staff keep a roster of shifts, each of a tier. Opening an emergency makes a conversation of the patient and everybody
+//! who is on call at that moment, of all tiers; the patient's device seals and encrypts for all of them at once. Who is
+//! of a tier that was not called yet is a participant with the status `withheld`: the conversation is not there for
+//! them, and the relay keeps their envelopes back. Calling the tier makes them participants and their envelopes events,
+//! in one transaction, under the conversation's lock and with a new version of its facts: a message is either kept back
+//! before it, or sent to them after it. If nobody acknowledges in time, [`keep_escalating`] calls the next tier.
+//! Staff are told that there is an emergency; they never take part.
+
+mod call;
+mod escalate;
+mod open;
+mod roster;
+mod show;
+mod steps;
+pub(crate) mod store;
+
+pub use escalate::{escalate_due, keep_escalating};
+pub use open::{authorize_open, open};
+pub use roster::{add_shift, authorize_manage, on_call, remove_shift, roster, set_escalation};
+pub use show::{list, show};
+pub use steps::{acknowledge, authorize_handle, close, escalate};
+pub(crate) use store::{Withheld, add_withheld};
+
+/// How long each tier has to acknowledge when the clinic has not said otherwise.
+pub const ESCALATE_AFTER_S: u32 = 300;
+/// How many tiers there may be.
+pub const MAX_TIERS: u32 = 5;
+/// How often a patient opens emergencies within 24 hours before the next is flagged for review.
+pub const UNFLAGGED: i64 = 3;

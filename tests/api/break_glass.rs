@@ -1,0 +1,167 @@
+//! Break-glass: for some hours, told to everybody concerned, and reviewed.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sigilo_wire::{Role, UserId};
+
+use crate::{
+    groups::Team,
+    support::{TestServer, both_engines, device::Device, http::Answer},
+};
+
+const OPEN: &str = "/api/chat/break-glass/";
+const REVIEW: &str = "/api/compliance/break-glass/";
+const CONVERSATIONS: &str = "/api/chat/conversations/";
+/// Not the whole of it: tokens live 15 minutes.
+const LASTS: Duration = Duration::from_secs(600);
+
+async fn break_glass(server: &TestServer, who: &Device, patient: UserId, text: &str) -> Answer {
+    let body = json!({"patient_id": patient, "reason": "on_call_cover", "text": text});
+    server.post(OPEN, Some(&who.token), &body).await
+}
+
+async fn told(server: &TestServer, who: &Device) -> Vec<Value> {
+    let answer = server.get("/api/chat/events/", Some(&who.token)).await.expect(200);
+    let events = answer["results"].as_array().unwrap().iter();
+    events.filter(|event| event["type"] == "break_glass_opened").map(|e| e["data"].clone()).collect()
+}
+
+/// A use lasts minutes in this clinic.
+async fn short(server: &TestServer, team: &Team) {
+    let mut tx = server.app.db.begin("test").await.unwrap();
+    sigilo::execute!(
+        &mut tx,
+        "UPDATE tenants SET settings = $2 WHERE tenant_id = $1",
+        team.clinic.id,
+        json!({"second_factor": "optional", "break_glass_s": LASTS.as_secs()}).to_string()
+    )
+    .unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_glass_opens_new_messages_for_a_while_and_nothing_of_before() {
+    both_engines(async |server| {
+        let team = Team::create(server).await;
+        short(server, &team).await;
+        let Team { ana, maria, eva, staff, .. } = &team;
+        let compliance = Device::create(server, &team.clinic, Role::Compliance, "comp@team.example").await;
+        let before = team.started(server, "direct", maria, &[ana]).await;
+        team.say(server, before, maria, &[ana]).await;
+        let wanted = json!({"type": "direct", "participants": [ana.user]});
+        let refused = server.post(CONVERSATIONS, Some(&eva.token), &wanted).await;
+        refused.expect_error(403, "conversation_not_allowed");
+
+        let opened = break_glass(server, eva, ana.user, "covers tonight").await.expect(201);
+        assert_eq!(opened["text"], "covers tonight");
+        break_glass(server, eva, ana.user, "again").await.expect_error(403, "forbidden");
+        // Everybody concerned is told who and why; the text is for compliance.
+        for who in [ana, staff, &compliance] {
+            let told = told(server, who).await;
+            assert_eq!(told.len(), 1);
+            assert_eq!(
+                (&told[0]["clinician_id"], &told[0]["reason"]),
+                (&json!(eva.user), &json!("on_call_cover"))
+            );
+            assert!(told[0].get("text").is_none(), "{told:?}");
+        }
+        assert!(self::told(server, maria).await.is_empty());
+
+        let id = team.started(server, "direct", eva, &[ana]).await;
+        team.say(server, id, eva, &[ana]).await;
+        team.say(server, id, ana, &[eva]).await;
+        // What was said before stays closed.
+        for path in ["", "messages/", "seals/"] {
+            let path = format!("{CONVERSATIONS}{before}/{path}");
+            server.get(&path, Some(&eva.token)).await.expect_error(404, "not_found");
+        }
+        // It ends by itself, also for what is on its way under a kept snapshot.
+        server.clock.advance(LASTS - Duration::from_secs(1));
+        let last = eva.text(server, id, "in time", &[ana]);
+        eva.post(server, id, &last).await.expect(201);
+        server.clock.advance(Duration::from_secs(1));
+        for (who, to) in [(eva, ana), (ana, eva)] {
+            let late = who.text(server, id, "too late", &[to]);
+            let answer = who.post(server, id, &late).await;
+            assert_eq!(answer.expect_error(403, "message_not_allowed")["reason"], "no_medical_relationship");
+        }
+        let path = format!("{CONVERSATIONS}{id}/messages/");
+        server.get(&path, Some(&eva.token)).await.expect(200);
+        server
+            .post(
+                CONVERSATIONS,
+                Some(&eva.token),
+                &json!({"type": "consultation", "participants": [ana.user]}),
+            )
+            .await
+            .expect_error(403, "conversation_not_allowed");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_use_waits_for_its_review() {
+    both_engines(async |server| {
+        let team = Team::create(server).await;
+        let Team { ana, maria, eva, staff, .. } = &team;
+        let compliance = Device::create(server, &team.clinic, Role::Compliance, "comp@team.example").await;
+        let opened = break_glass(server, eva, ana.user, "covers tonight").await.expect(201);
+        for who in [ana, maria, eva, staff] {
+            server.get(REVIEW, Some(&who.token)).await.expect_error(403, "forbidden");
+        }
+        let waiting = server.get(REVIEW, Some(&compliance.token)).await.expect(200);
+        assert_eq!(waiting["results"], json!([opened]));
+        let path = format!("{REVIEW}{}/close/", opened["break_glass_id"].as_str().unwrap());
+        let found = |finding: &str| json!({"finding": finding});
+        server.post(&path, Some(&eva.token), &found("justified")).await.expect_error(403, "forbidden");
+        let closed = server.post(&path, Some(&compliance.token), &found("justified")).await.expect(200);
+        assert_eq!(closed["reviewed_by"], json!(compliance.user));
+        server.post(&path, Some(&compliance.token), &found("justified")).await.expect(200);
+        let other = server.post(&path, Some(&compliance.token), &found("unjustified")).await;
+        other.expect_error(409, "already_settled");
+        let waiting = server.get(REVIEW, Some(&compliance.token)).await.expect(200);
+        assert_eq!(waiting["results"], json!([]));
+        let done = server.get(&format!("{REVIEW}?closed=true"), Some(&compliance.token)).await.expect(200);
+        assert_eq!(done["results"], json!([closed]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_glass_is_for_clinicians_who_do_not_treat_the_patient() {
+    both_engines(async |server| {
+        let team = Team::create(server).await;
+        let Team { ana, maria, jorge, eva, staff, .. } = &team;
+        for (who, whom) in [(maria, ana), (staff, ana), (eva, jorge), (ana, ana)] {
+            break_glass(server, who, whom.user, "covers tonight").await.expect_error(403, "forbidden");
+        }
+        break_glass(server, eva, UserId::from_bytes([9; 16]), "covers").await.expect_error(404, "not_found");
+        for text in ["", "  ", "line\nbreak", &"x".repeat(201)] {
+            break_glass(server, eva, ana.user, text).await.expect_error(400, "invalid_field");
+        }
+        for text in ["call ana@example.org", "has diabetes mellitus"] {
+            break_glass(server, eva, ana.user, text).await.expect_error(422, "phi_detected");
+        }
+        let once = async || {
+            let request = server.client.post(format!("{}{OPEN}", server.url));
+            let request = request.bearer_auth(&eva.token).header("idempotency-key", "glass-1");
+            let body =
+                json!({"patient_id": ana.user, "reason": "second_opinion", "text": "asked by a colleague"});
+            Answer::of(request.json(&body).send().await.unwrap()).await.expect(201)
+        };
+        assert_eq!(once().await, once().await);
+        assert_eq!(told(server, ana).await.len(), 1);
+        // Revoked by the staff, it ends at once.
+        let id = team.started(server, "direct", eva, &[ana]).await;
+        team.say(server, id, eva, &[ana]).await;
+        let ctx = sigilo::Ctx::operator(&server.app, team.clinic.id);
+        let grant = sigilo::relationships::authorize_manage_relationships(&server.app, &ctx).unwrap();
+        let all = sigilo::relationships::list(&server.app, &ctx, grant.clone()).await.unwrap();
+        let glass = all.iter().find(|relationship| relationship.source == "break_glass").unwrap();
+        sigilo::relationships::revoke(&server.app, &ctx, grant, glass.id).await.unwrap();
+        let late = eva.text(server, id, "too late", &[ana]);
+        eva.post(server, id, &late).await.expect_error(403, "message_not_allowed");
+    })
+    .await;
+}
