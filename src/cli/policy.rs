@@ -13,6 +13,7 @@ use crate::{
     policy::{
         Policy as Rules,
         cases::{self, Failure},
+        domain,
         source::{Problem, Source},
     },
 };
@@ -30,6 +31,13 @@ pub enum Policy {
         cases: PathBuf,
         #[command(flatten)]
         which: Which,
+    },
+    /// Prints, as Markdown, who may write where, and which rule refuses what: asked of the rules themselves.
+    #[command(after_help = "Example: sigilo policy table --policies ./our-rules")]
+    Table {
+        /// Rules to add to the program's, or to put in their place.
+        #[arg(long, value_name = "DIR")]
+        policies: Option<PathBuf>,
     },
     /// Says whether the clinic's server signed that it took a message, when, where and by which rules. Needs no
     /// server; exit status 1 when it did not.
@@ -66,6 +74,15 @@ impl Policy {
                 let cases = cases::read_dir(&cases)?;
                 let failures = cases::run(&Rules::new(&source)?, &cases);
                 Ok(which.report_failures(cases.len(), &failures))
+            }
+            Self::Table { policies } => {
+                let which = Which { policies, json: false };
+                let source = which.source()?;
+                if let Err(problems) = source.check() {
+                    return Ok(which.report_problems(&source, &problems));
+                }
+                print_text(&domain::table(&Rules::new(&source)?)?);
+                Ok(Outcome::Done)
             }
             Self::VerifyReceipt(command) => command.run(),
         }
@@ -106,4 +123,9 @@ impl Which {
         }
         if failures.is_empty() { Outcome::Done } else { Outcome::No }
     }
+}
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+fn print_text(text: &str) {
+    print!("{text}");
 }

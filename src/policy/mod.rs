@@ -6,6 +6,7 @@
 //! any rule forbids is denied whatever permits it.
 
 pub mod cases;
+pub mod domain;
 mod engine;
 pub mod facts;
 mod grant;

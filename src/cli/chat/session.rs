@@ -2,6 +2,7 @@
 
 mod blocking;
 mod dates;
+mod emergencies;
 mod restoring;
 mod talking;
 

@@ -1,6 +1,10 @@
 //! Commands about messages and about who takes part.
 
-use sigilo_wire::message::Priority;
+use sigilo_wire::{
+    break_glass::BreakGlassReason,
+    emergency::{EmergencyCategory, EmergencyOutcome, EmergencyUrgency},
+    message::Priority,
+};
 
 use super::command::Command;
 
@@ -21,6 +25,16 @@ pub(super) enum Talk {
     Unblock(String),
     /// Whom the user has blocked.
     Blocked,
+    /// Call the clinicians on call.
+    Emergency(EmergencyCategory, EmergencyUrgency),
+    /// Look after the open emergency.
+    Acknowledge,
+    /// Call its next tier.
+    Escalate,
+    /// End it.
+    Resolve(EmergencyOutcome),
+    /// Write to a patient one does not treat: why, to whom, and why in words.
+    BreakGlass(BreakGlassReason, String, String),
     /// Who takes part.
     Who,
     /// Leave it.
@@ -99,6 +113,23 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
     ),
     ("/unblock", "NAME", "take that back"),
     ("/blocked", "", "whom you have blocked"),
+    (
+        "/emergency",
+        "symptoms, medication, after_treatment, mental_health, pregnancy, injury or other [immediate]",
+        "reach the clinicians on call, at any hour (patients)",
+    ),
+    ("/ack", "", "you look after the open emergency: nobody else is called (clinicians)"),
+    ("/escalate", "", "call its next tier now"),
+    (
+        "/resolve",
+        "advised, appointment, referred, ambulance, not_reached or no_emergency",
+        "end the open emergency (clinicians)",
+    ),
+    (
+        "/break-glass",
+        "REASON ID TEXT",
+        "write for some hours to a patient you do not treat; REASON is emergency_treatment, on_call_cover, second_opinion or patient_safety",
+    ),
     ("/leave", "", "leave the care team or administrative conversation"),
     ("/title", "TEXT", "call the conversation something; the server cannot read it"),
     ("/describe", "TEXT", "say what it is about"),
@@ -152,6 +183,15 @@ pub(super) fn parse(name: &str, argument: &str) -> Option<Command> {
             Some((number, "")) => Command::Talk(Talk::Delete(number)),
             _ => wrong("a message's number"),
         },
+        "emergency" => {
+            emergency(argument).unwrap_or_else(|| wrong("what it is about, and perhaps 'immediate'"))
+        }
+        "ack" => Command::Talk(Talk::Acknowledge),
+        "escalate" => Command::Talk(Talk::Escalate),
+        "resolve" => argument
+            .parse()
+            .map_or_else(|_| wrong("how it ended"), |outcome| Command::Talk(Talk::Resolve(outcome))),
+        "break-glass" => break_glass(argument).unwrap_or_else(|| wrong("a reason, a patient's id, and why")),
         "who" => Command::Talk(Talk::Who),
         "leave" => Command::Talk(Talk::Leave),
         "close" => Command::Talk(Talk::Close),
@@ -161,6 +201,19 @@ pub(super) fn parse(name: &str, argument: &str) -> Option<Command> {
         "older" => Command::Talk(Talk::Older(argument.parse().unwrap_or(DEFAULT_OLDER))),
         _ => return None,
     })
+}
+
+/// Such as `symptoms immediate`; urgent unless said otherwise.
+fn emergency(argument: &str) -> Option<Command> {
+    let (category, urgency) = argument.split_once(char::is_whitespace).unwrap_or((argument, "urgent"));
+    Some(Command::Talk(Talk::Emergency(category.parse().ok()?, urgency.trim().parse().ok()?)))
+}
+
+/// Such as `on_call_cover 0198... covers for a colleague`.
+fn break_glass(argument: &str) -> Option<Command> {
+    let (reason, rest) = argument.split_once(char::is_whitespace)?;
+    let (who, text) = rest.trim().split_once(char::is_whitespace)?;
+    Some(Command::Talk(Talk::BreakGlass(reason.parse().ok()?, who.to_owned(), text.trim().to_owned())))
 }
 
 fn names(list: &str) -> Vec<String> {
@@ -191,9 +244,25 @@ mod tests {
         assert_eq!(talk("/urgent ya"), Some(Talk::Say(Priority::Urgent, "ya".into())));
         assert_eq!(talk("/unmute"), Some(Talk::Mute(false)));
         assert_eq!(talk("/older"), Some(Talk::Older(20)));
-        for wrong in
-            ["/reply 3", "/reply tres sí", "/delete", "/delete 4 ya", "/group ,", "/title", "/react x"]
-        {
+        let injury = |urgency| Some(Talk::Emergency(EmergencyCategory::Injury, urgency));
+        assert_eq!(talk("/emergency injury"), injury(EmergencyUrgency::Urgent));
+        assert_eq!(talk("/emergency injury immediate"), injury(EmergencyUrgency::Immediate));
+        assert_eq!(
+            talk("/break-glass on_call_cover Ana covers tonight"),
+            Some(Talk::BreakGlass(BreakGlassReason::OnCallCover, "Ana".into(), "covers tonight".into()))
+        );
+        for wrong in [
+            "/reply 3",
+            "/reply tres sí",
+            "/delete",
+            "/delete 4 ya",
+            "/group ,",
+            "/title",
+            "/react x",
+            "/emergency now",
+            "/resolve well",
+            "/break-glass Ana",
+        ] {
             assert_eq!(talk(wrong), None, "{wrong}");
         }
     }
@@ -204,6 +273,8 @@ mod tests {
             let line = match *argument {
                 "" => (*name).to_owned(),
                 _ if argument.starts_with("NUMBER ") => format!("{name} 1 x"),
+                "REASON ID TEXT" => format!("{name} second_opinion 1 x"),
+                words if words.contains(" or ") => format!("{name} {}", words.split(',').next().unwrap()),
                 _ => format!("{name} 1"),
             };
             assert!(matches!(super::super::command::parse(&line), Some(Command::Talk(_))), "{line}");

@@ -7,6 +7,7 @@ use sigilo_seal::{Content, ContentBody, content};
 use sigilo_wire::{
     ClientMessageId, ConversationId, Timestamp, UserId,
     conversation::{Conversation, ConversationSettingsChange, ConversationType},
+    emergency::OpenEmergency,
     message::{Deliver, DeliveryStatus, Priority},
 };
 
@@ -34,6 +35,13 @@ impl Session {
             Talk::Block(name) => self.block(&name).await,
             Talk::Unblock(name) => self.unblock(&name).await,
             Talk::Blocked => self.show_blocked().await,
+            Talk::Emergency(category, urgency) => {
+                self.open_emergency(OpenEmergency { category, urgency }).await
+            }
+            Talk::Acknowledge => self.acknowledge().await,
+            Talk::Escalate => self.escalate().await,
+            Talk::Resolve(outcome) => self.resolve(outcome).await,
+            Talk::BreakGlass(reason, who, text) => self.break_glass(reason, &who, &text).await,
             Talk::Who => self.show_participants().await,
             Talk::Leave => {
                 self.client.leave(self.opened()?).await?;
