@@ -264,7 +264,14 @@ async fn a_tier_sees_nothing_before_it_is_called_and_everything_after() {
         sees_nothing(server, eva, &night, id).await;
         assert_eq!(
             acts(server, id).await,
-            ["open_emergency", "escalate_emergency", "acknowledge_emergency", "close_emergency"]
+            // Second, what the patient was refused.
+            [
+                "open_emergency",
+                "handle_emergency",
+                "escalate_emergency",
+                "acknowledge_emergency",
+                "close_emergency"
+            ]
         );
     })
     .await;
