@@ -11,7 +11,7 @@ statements! {
     RELATED = "SELECT COUNT(*) FROM relationships WHERE tenant_id = $1 AND patient_id = $2 AND clinician_id = $3
         AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $4)";
     /// Holds the clinician's row until the commit: two requests at once make one use.
-    LOCK = "UPDATE users SET user_id = user_id WHERE user_id = $1 RETURNING user_id";
+    LOCK = "UPDATE users SET status = status WHERE user_id = $1 RETURNING user_id";
     INSERT_RELATIONSHIP = "INSERT INTO relationships (relationship_id, tenant_id, kind, patient_id, clinician_id, source,
         created_at, expires_at) VALUES ($1, $2, 'care', $3, $4, 'break_glass', $5, $6)";
     INSERT = "INSERT INTO break_glass (break_glass_id, tenant_id, clinician_id, patient_id, relationship_id, reason,

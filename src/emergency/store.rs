@@ -30,7 +30,7 @@ statements! {
     EMERGENCY_NUMBER = "SELECT emergency_number FROM tenants WHERE tenant_id = $1";
 
     /// One opening of a patient at a time.
-    LOCK_PATIENT = "UPDATE users SET user_id = user_id WHERE user_id = $1 RETURNING user_id";
+    LOCK_PATIENT = "UPDATE users SET status = status WHERE user_id = $1 RETURNING user_id";
     RECENT = "SELECT COUNT(*) FROM emergencies WHERE patient_id = $1 AND opened_at > $2";
     INSERT_CONVERSATION = "INSERT INTO conversations (conversation_id, tenant_id, type, status, created_by,
         related_patient_id, priority, settings, created_at, updated_at)

@@ -26,7 +26,7 @@ pub struct Case {
     pub action: String,
     /// To what.
     pub resource: What,
-    /// The context, as the schema has it for the act. What [`USUAL`] says may be left out.
+    /// The context, as the schema has it for the act. Counts of two, and facts that are usually false, may be left out.
     #[serde(default)]
     pub context: serde_json::Map<String, Value>,
     /// Whether it is allowed.
@@ -169,7 +169,7 @@ impl Case {
             }
         }
         if self.action == FetchKeys::NAME {
-            complete(&mut context, &[("shares_team", Fact::Bool(false))]);
+            complete(&mut context, &[("shares_team", Fact::Bool(false)), ("emergency", Fact::Bool(false))]);
         }
         Ok(Question { principal, action: &self.action, resource, context })
     }
