@@ -34,11 +34,7 @@ pub enum Policy {
     },
     /// Prints, as Markdown, who may write where, and which rule refuses what: asked of the rules themselves.
     #[command(after_help = "Example: sigilo policy table --policies ./our-rules")]
-    Table {
-        /// Rules to add to the program's, or to put in their place.
-        #[arg(long, value_name = "DIR")]
-        policies: Option<PathBuf>,
-    },
+    Table(Which),
     /// Says whether the clinic's server signed that it took a message, when, where and by which rules. Needs no
     /// server; exit status 1 when it did not.
     #[command(
@@ -75,13 +71,12 @@ impl Policy {
                 let failures = cases::run(&Rules::new(&source)?, &cases);
                 Ok(which.report_failures(cases.len(), &failures))
             }
-            Self::Table { policies } => {
-                let which = Which { policies, json: false };
+            Self::Table(which) => {
                 let source = which.source()?;
                 if let Err(problems) = source.check() {
                     return Ok(which.report_problems(&source, &problems));
                 }
-                print_text(&domain::table(&Rules::new(&source)?)?);
+                which.print_table(&domain::rows(&Rules::new(&source)?)?);
                 Ok(Outcome::Done)
             }
             Self::VerifyReceipt(command) => command.run(),
@@ -96,6 +91,14 @@ impl Which {
         match &self.policies {
             Some(dir) => source.with_dir(dir),
             None => Ok(source),
+        }
+    }
+
+    fn print_table(&self, rows: &[domain::Row]) {
+        if self.json {
+            println!("{}", json!({"conditions": domain::CONDITIONS, "rows": rows}));
+        } else {
+            print!("{}", domain::table(rows));
         }
     }
 
@@ -123,9 +126,4 @@ impl Which {
         }
         if failures.is_empty() { Outcome::Done } else { Outcome::No }
     }
-}
-
-#[expect(clippy::print_stdout, reason = "the command's answer")]
-fn print_text(text: &str) {
-    print!("{text}");
 }

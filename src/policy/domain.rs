@@ -127,12 +127,49 @@ impl Writing {
     }
 }
 
-/// The table of `docs/RULES.md`: for each writer and conversation, whether a message passes when all is in order, and
-/// which rule refuses it when one thing is not.
+/// A line of the table.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Row {
+    /// Who writes.
+    pub role: Role,
+    /// Where.
+    pub kind: ConversationType,
+    /// How many patients take part.
+    pub patients: i64,
+    /// How many of the clinic's staff take part.
+    pub admins: i64,
+    /// The rule that refuses it when all is in order; `None` when it passes.
+    pub refused_by: Option<String>,
+    /// Of what passes: the rule that refuses it when one of [`CONDITIONS`] does not hold, in their order.
+    pub without: Vec<Option<String>>,
+}
+
+/// For each writer and conversation, whether a message passes when all is in order, and which rule refuses it when one
+/// thing is not.
 ///
 /// # Errors
 /// As [`Policy::evaluate`].
-pub fn table(policy: &Policy) -> Result<String> {
+pub fn rows(policy: &Policy) -> Result<Vec<Row>> {
+    let in_order = Writing::all().filter(|case| case.exists() && case.holds == [true; CONDITIONS.len()]);
+    in_order
+        .map(|case| {
+            let refused_by = refusal(&case.ask(policy)?);
+            let mut without = Vec::new();
+            // A case that is refused anyway says nothing about the condition.
+            for condition in 0..if refused_by.is_none() { CONDITIONS.len() } else { 0 } {
+                let mut other = case;
+                other.holds[condition] = false;
+                without.push(refusal(&other.ask(policy)?));
+            }
+            let Writing { role, kind, patients, admins, .. } = case;
+            Ok(Row { role, kind, patients, admins, refused_by, without })
+        })
+        .collect()
+}
+
+/// The rows as `docs/RULES.md` shows them.
+#[must_use]
+pub fn table(rows: &[Row]) -> String {
     let mut text = String::from("| who writes | type | patients | staff | all in order |");
     for condition in CONDITIONS {
         let _ = write!(text, " not: {condition} |");
@@ -140,27 +177,20 @@ pub fn table(policy: &Policy) -> Result<String> {
     text.push('\n');
     text.push_str(&"| --- ".repeat(5 + CONDITIONS.len()));
     text.push_str("|\n");
-    for case in Writing::all().filter(|case| case.exists() && case.holds == [true; CONDITIONS.len()]) {
-        let verdict = case.ask(policy)?;
-        let Writing { role, kind, patients, admins, .. } = case;
-        let _ = write!(text, "| {role} | {kind} | {patients} | {admins} | {} |", shown(&verdict));
+    let shown = |refused: &Option<String>| refused.clone().unwrap_or_else(|| "**yes**".to_owned());
+    for row in rows {
+        let Row { role, kind, patients, admins, .. } = row;
+        let _ = write!(text, "| {role} | {kind} | {patients} | {admins} | {} |", shown(&row.refused_by));
         for condition in 0..CONDITIONS.len() {
-            let mut other = case;
-            other.holds[condition] = false;
-            // A case that is refused anyway says nothing about the condition.
-            let word = if verdict.allowed { shown(&other.ask(policy)?) } else { String::new() };
-            let _ = write!(text, " {word} |");
+            let _ = write!(text, " {} |", row.without.get(condition).map(shown).unwrap_or_default());
         }
         text.push('\n');
     }
-    Ok(text)
+    text
 }
 
-fn shown(verdict: &Verdict) -> String {
-    if verdict.allowed {
-        return "**yes**".to_owned();
-    }
-    verdict.policies.first().cloned().unwrap_or_default()
+fn refusal(verdict: &Verdict) -> Option<String> {
+    if verdict.allowed { None } else { verdict.policies.first().cloned() }
 }
 
 #[cfg(test)]
@@ -199,7 +229,7 @@ mod tests {
     fn the_table_of_the_documentation_is_what_the_rules_say() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/RULES.md");
         let page = std::fs::read_to_string(path).unwrap();
-        let table = table(&Policy::load(None).unwrap()).unwrap();
+        let table = table(&rows(&Policy::load(None).unwrap()).unwrap());
         assert!(page.contains(&table), "print it again: sigilo policy table\n{table}");
     }
 }

@@ -371,8 +371,11 @@ impl Connection {
         let pending = relay::begin_send(&app, &ctx, conversation, Arc::clone(&message)).await?;
         Ok(async move {
             match pending.taken().await {
+                // A task of its own: it locks rows, and this future rests while the loop decides on the next frame,
+                // which may wait for those rows.
                 Err(error) if relay::may_try_again(&error) => {
-                    relay::send(&app, &ctx, conversation, message).await
+                    let again = async move { relay::send(&app, &ctx, conversation, message).await };
+                    tokio::spawn(again).await.map_err(Error::internal)?
                 }
                 answer => answer,
             }
