@@ -384,7 +384,16 @@ impl Session {
             ClientEvent::IdentityChanged { user } => {
                 Output::IdentityChanged { user_id: user, name: self.name(user) }
             }
-            ClientEvent::Timeline { note, .. } => self.timeline(&note),
+            ClientEvent::Timeline { note, .. } => {
+                // Somebody new may have come before the list that names them.
+                if let TimelineNote::Joined(user) = note
+                    && self.people.iter().all(|(known, _)| *known != user)
+                    && let Err(error) = self.list().await
+                {
+                    tracing::debug!(%error, "somebody new stays without a name");
+                }
+                self.timeline(&note)
+            }
             ClientEvent::ConversationUpdated { .. } => {
                 if let Err(error) = self.list().await {
                     tracing::debug!(%error, "the list of conversations stays as it was");
