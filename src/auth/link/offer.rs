@@ -24,8 +24,10 @@ pub async fn offer_key(app: &App, ctx: &Ctx, link: LinkId, request: &OfferLinkKe
     if store::offer_key(&mut tx, link, key.as_bytes(), ctx.now).await? {
         return tx.commit().await;
     }
-    let there = store::link(&mut tx, link, ctx.now).await?.ok_or(Error::NotFound)?.public_key;
-    if there.as_deref() == Some(key.as_bytes().as_slice()) {
+    // Opened between the two statements: as if it were not yet, and the device comes again.
+    let there =
+        store::link(&mut tx, link, ctx.now).await?.and_then(|row| row.public_key).ok_or(Error::NotFound)?;
+    if there.as_slice() == key.as_bytes().as_slice() {
         return Ok(());
     }
     Err(Error::conflict(ErrorCode::AlreadyExists, json!({"field": "public_key"})))
