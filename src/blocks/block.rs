@@ -1,11 +1,7 @@
 //! Blocking somebody, and taking it back.
 
 use serde_json::json;
-use sigilo_wire::{
-    DeviceId, ErrorCode, UserId,
-    block::Block,
-    phi::{self, FreeTextError},
-};
+use sigilo_wire::{DeviceId, UserId, block::Block};
 
 use super::{
     authorize::patient_of,
@@ -15,7 +11,7 @@ use super::{
 use crate::{
     App, Ctx, Error, Result,
     audit::Act,
-    conversations,
+    conversations, free_text,
     outbox::{self, Fact},
     people,
     policy::{BlockUser, Grant, ManageOwnAccount, Person},
@@ -39,7 +35,7 @@ pub async fn block(app: &App, ctx: &Ctx, grant: Grant<BlockUser>, reason: Option
     let (blocker, blocked) = (ctx.caller()?.user_id, *grant.resource());
     let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
     if let Some(reason) = reason {
-        check_reason(reason)?;
+        free_text::check("reason", reason)?;
     }
     let row = row(blocker, blocked);
     let seal = |reason: &str| app.crypter.encrypt(reason_place(&row), reason.as_bytes(), &*app.entropy);
@@ -105,19 +101,4 @@ async fn tell(
         woken.extend(conversations::settings_changed(tx, ctx, *conversation, blocker).await?);
     }
     Ok(woken)
-}
-
-/// The clinic's staff, and the server, can read it.
-fn check_reason(reason: &str) -> Result<()> {
-    if reason.chars().any(char::is_control) {
-        return Err(Error::field("reason", "is printable text"));
-    }
-    match phi::check_free_text(reason) {
-        Ok(()) => Ok(()),
-        Err(error @ FreeTextError::TooLong) => Err(Error::field("reason", error)),
-        Err(error @ FreeTextError::Phi(_)) => {
-            let details = json!({"field": "reason", "problem": error.to_string()});
-            Err(Error::invalid(ErrorCode::PhiDetected, details))
-        }
-    }
 }

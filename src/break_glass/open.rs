@@ -7,7 +7,6 @@ use sigilo_wire::{
     BreakGlassId, DeviceId, ErrorCode, RelationshipId, Role, UserId,
     break_glass::{BreakGlass, OpenBreakGlass},
     event::EventType,
-    phi::{self, FreeTextError},
 };
 
 use super::{
@@ -18,7 +17,7 @@ use super::{
 use crate::{
     App, Ctx, Error, Result,
     audit::Act,
-    conversations, emergency,
+    conversations, emergency, free_text,
     idempotency::{self, IdempotencyKey},
     outbox::{self, DeviceEvent, EventBody, Fact},
     people,
@@ -57,7 +56,7 @@ pub async fn open(
     wanted: &OpenBreakGlass,
     key: Option<&IdempotencyKey>,
 ) -> Result<BreakGlass> {
-    check_text(&wanted.text)?;
+    free_text::check("text", &wanted.text)?;
     let caller = ctx.caller()?.user_id;
     // A second round only when the same request came twice at once.
     for _ in 0..2 {
@@ -150,19 +149,4 @@ async fn tell(tx: &mut Tx, ctx: &Ctx, opened: &BreakGlass) -> Result<Vec<DeviceI
     outbox::enqueue(tx, &events, ctx.now).await?;
     outbox::publish(tx, ctx.tenant, &[Fact { topic: "break_glass.opened", data }], ctx.now).await?;
     Ok(devices)
-}
-
-fn check_text(text: &str) -> Result<()> {
-    let shape = || Error::field("text", "is 1 to 200 printable characters");
-    if text.trim().is_empty() || text.chars().any(char::is_control) {
-        return Err(shape());
-    }
-    match phi::check_free_text(text) {
-        Ok(()) => Ok(()),
-        Err(FreeTextError::TooLong) => Err(shape()),
-        Err(found @ FreeTextError::Phi(_)) => {
-            let details = json!({"field": "text", "problem": found.to_string()});
-            Err(Error::invalid(ErrorCode::PhiDetected, details))
-        }
-    }
 }

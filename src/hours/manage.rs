@@ -4,9 +4,8 @@ use chrono::{Days, NaiveDate};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use sigilo_wire::{
-    ErrorCode, Role, TenantId, Timestamp, UserId,
+    Role, TenantId, Timestamp, UserId,
     hours::{ChatHours, DayException, DayExceptions, SetDay, SetHours, Weekly},
-    phi::{self, FreeTextError},
 };
 use uuid::Uuid;
 
@@ -17,7 +16,7 @@ use super::{
 use crate::{
     App, Ctx, Error, Result,
     audit::{Act, hex},
-    conversations,
+    conversations, free_text,
     policy::{Grant, ManageHours, facts},
     relay,
     storage::Tx,
@@ -163,7 +162,7 @@ pub async fn set_day(
     (date, day): (&str, &SetDay),
 ) -> Result<DayException> {
     week::parse_day(&day.windows).map_err(|problem| Error::field("windows", problem))?;
-    check_reason(day.reason.as_deref())?;
+    day.reason.as_deref().map_or(Ok(()), |reason| free_text::check("reason", reason))?;
     let windows = serde_json::to_string(&day.windows).map_err(Error::internal)?;
     let date = parse_date(date)?;
     let mut work = Work::begin(app, ctx, clinician).await?;
@@ -258,21 +257,6 @@ fn parse_date(text: &str) -> Result<NaiveDate> {
 /// As stored: in order of time when in order of letters.
 fn written(date: NaiveDate) -> String {
     date.format("%Y-%m-%d").to_string()
-}
-
-fn check_reason(reason: Option<&str>) -> Result<()> {
-    let Some(reason) = reason else { return Ok(()) };
-    if reason.trim().is_empty() || reason.chars().any(char::is_control) {
-        return Err(Error::field("reason", "1 to 200 printable characters"));
-    }
-    match phi::check_free_text(reason) {
-        Ok(()) => Ok(()),
-        Err(FreeTextError::TooLong) => Err(Error::field("reason", "1 to 200 printable characters")),
-        Err(found @ FreeTextError::Phi(_)) => {
-            let details = serde_json::json!({"field": "reason", "problem": found.to_string()});
-            Err(Error::invalid(ErrorCode::PhiDetected, details))
-        }
-    }
 }
 
 fn digest(change: &impl Serialize) -> Result<String> {
