@@ -13,7 +13,7 @@ use super::{call, show, store};
 use crate::{
     App, Ctx, Result,
     app::SharedApp,
-    audit::{self, Act},
+    audit::Act,
     policy::Basis,
     shutdown::draining,
     storage::{Tx, keystore::DataKey},
@@ -133,6 +133,5 @@ async fn write_entry(
         // Nobody asked: the time was over.
         None => act.object("cause", "not_acknowledged"),
     };
-    let entry = audit::prepare(ctx, &act, key, None, &*app.entropy)?;
-    audit::write(tx, ctx.tenant, std::slice::from_ref(&entry)).await
+    app.audit(tx, ctx, key, act).await
 }

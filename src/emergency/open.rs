@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     App, Ctx, Error, Result,
-    audit::{self, Act},
+    audit::Act,
     conversations,
     idempotency::{self, IdempotencyKey},
     policy::{self, Grant, OpenEmergency as Open, facts},
@@ -85,8 +85,7 @@ async fn attempt(
         .object("flagged", flagged)
         .patient(Some(patient))
         .by(grant.basis());
-    let entry = audit::prepare(ctx, &act, &data_key, None, &*app.entropy)?;
-    audit::write(&mut tx, ctx.tenant, std::slice::from_ref(&entry)).await?;
+    app.audit(&mut tx, ctx, &data_key, act).await?;
     let opened = OpenedEmergency {
         conversation: conversations::shown(app, &mut tx, ctx, id).await?,
         emergency_number: store::emergency_number(&mut tx, ctx.tenant).await?,

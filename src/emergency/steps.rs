@@ -10,7 +10,7 @@ use sigilo_wire::{
 use super::{call, escalate::call_next, show, store};
 use crate::{
     App, Ctx, Error, Result,
-    audit::{self, Act},
+    audit::Act,
     conversations,
     policy::{Grant, HandleEmergency},
 };
@@ -45,8 +45,7 @@ pub async fn acknowledge(app: &App, ctx: &Ctx, grant: Grant<HandleEmergency>) ->
         .object("conversation", id)
         .patient(Some(emergency.patient_id))
         .by(grant.basis());
-    let entry = audit::prepare(ctx, &act, &key, None, &*app.entropy)?;
-    audit::write(&mut tx, ctx.tenant, std::slice::from_ref(&entry)).await?;
+    app.audit(&mut tx, ctx, &key, act).await?;
     tx.commit().await?;
     app.hub.wake(&devices);
     Ok(emergency)
@@ -110,8 +109,7 @@ pub async fn close(
         .object("outcome", outcome)
         .patient(Some(emergency.patient_id))
         .by(grant.basis());
-    let entry = audit::prepare(ctx, &act, &key, None, &*app.entropy)?;
-    audit::write(&mut tx, ctx.tenant, std::slice::from_ref(&entry)).await?;
+    app.audit(&mut tx, ctx, &key, act).await?;
     tx.commit().await?;
     app.hub.wake(&devices);
     Ok(emergency)
