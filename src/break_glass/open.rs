@@ -88,7 +88,7 @@ async fn attempt(
     let text_enc = app.crypter.encrypt(place, wanted.text.as_bytes(), &*app.entropy)?;
     let audit_key = app.clinic_key(ctx, ctx.tenant).await?;
     let mut tx = app.db.begin("break_glass_open").await?;
-    store::lock(&mut tx, caller).await?;
+    conversations::lock_people(&mut tx, &[patient, caller]).await?;
     if store::related(&mut tx, ctx.tenant, (patient, caller), ctx.now).await? {
         let problem = "there is care between you and this patient already";
         return Err(Error::conflict(ErrorCode::AlreadySettled, json!({"problem": problem})));

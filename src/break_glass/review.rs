@@ -10,7 +10,7 @@ use super::store::{self, Row};
 use crate::{
     App, Ctx, Error, Result,
     audit::Act,
-    policy::{Grant, ReviewBreakGlass, facts},
+    policy::{self, Grant, ReviewBreakGlass, facts},
     storage::crypter::Place,
 };
 
@@ -21,8 +21,9 @@ pub(super) const TEXT: Place<'static> = Place { table: "break_glass", row: &[], 
 ///
 /// # Errors
 /// `forbidden` to all but compliance officers.
-pub fn authorize_review(app: &App, ctx: &Ctx) -> Result<Grant<ReviewBreakGlass>> {
-    app.policy.decide::<ReviewBreakGlass>(ctx, &facts::Clinic { tenant: ctx.tenant })
+pub async fn authorize_review(app: &App, ctx: &Ctx) -> Result<Grant<ReviewBreakGlass>> {
+    let decision = app.policy.decide::<ReviewBreakGlass>(ctx, &facts::Clinic { tenant: ctx.tenant });
+    policy::audited(app, ctx, decision, None, &[("clinic", ctx.tenant.to_string())]).await
 }
 
 /// The uses that wait for their review, oldest first; or those that have it, newest first.
@@ -54,7 +55,7 @@ pub async fn close(
     let caller = ctx.caller()?.user_id;
     let key = app.clinic_key(ctx, ctx.tenant).await?;
     let mut tx = app.db.begin("break_glass_close").await?;
-    let closed = store::review(&mut tx, id, caller, finding.as_str(), ctx.now).await?;
+    let closed = store::review(&mut tx, (ctx.tenant, id), caller, finding.as_str(), ctx.now).await?;
     let row = store::by_id(&mut tx, ctx.tenant, id).await?.ok_or(Error::NotFound)?;
     let reviewed = shown(app, row)?;
     if !closed {

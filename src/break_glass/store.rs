@@ -11,7 +11,6 @@ statements! {
     RELATED = "SELECT COUNT(*) FROM relationships WHERE tenant_id = $1 AND patient_id = $2 AND clinician_id = $3
         AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $4)";
     /// Holds the clinician's row until the commit: two requests at once make one use.
-    LOCK = "UPDATE users SET status = status WHERE user_id = $1 RETURNING user_id";
     INSERT_RELATIONSHIP = "INSERT INTO relationships (relationship_id, tenant_id, kind, patient_id, clinician_id, source,
         created_at, expires_at) VALUES ($1, $2, 'care', $3, $4, 'break_glass', $5, $6)";
     INSERT = "INSERT INTO break_glass (break_glass_id, tenant_id, clinician_id, patient_id, relationship_id, reason,
@@ -25,7 +24,7 @@ statements! {
     BY_ID = "SELECT break_glass_id, clinician_id, patient_id, reason, text_enc, opened_at, expires_at, reviewed_by,
         reviewed_at, finding FROM break_glass WHERE break_glass_id = $1 AND tenant_id = $2";
     REVIEW = "UPDATE break_glass SET reviewed_by = $2, reviewed_at = $3, finding = $4
-        WHERE break_glass_id = $1 AND reviewed_at IS NULL";
+        WHERE break_glass_id = $1 AND tenant_id = $5 AND reviewed_at IS NULL";
     USER_DEVICES = "SELECT device_id FROM devices WHERE user_id = $1 AND kind = 'messaging' AND revoked_at IS NULL
         ORDER BY device_id";
 }
@@ -64,11 +63,6 @@ pub(super) async fn related(
     Ok(fetch_one!(tx, (i64,), RELATED, tenant, patient, clinician, now)?.0 > 0)
 }
 
-pub(super) async fn lock(tx: &mut Tx, clinician: UserId) -> Result<()> {
-    fetch_optional!(tx, (UserId,), LOCK, clinician)?;
-    Ok(())
-}
-
 /// Writes the use and the relationship that comes of it.
 pub(super) async fn insert(
     tx: &mut Tx,
@@ -95,12 +89,12 @@ pub(super) async fn by_id(tx: &mut Tx, tenant: TenantId, id: BreakGlassId) -> Re
 /// `false` when it was reviewed before.
 pub(super) async fn review(
     tx: &mut Tx,
-    id: BreakGlassId,
+    (tenant, id): (TenantId, BreakGlassId),
     by: UserId,
     finding: &str,
     now: Timestamp,
 ) -> Result<bool> {
-    Ok(execute!(tx, REVIEW, id, by, now, finding)? == 1)
+    Ok(execute!(tx, REVIEW, id, by, now, finding, tenant)? == 1)
 }
 
 pub(super) async fn user_devices(tx: &mut Tx, user: UserId) -> Result<Vec<DeviceId>> {

@@ -43,6 +43,7 @@ pub(crate) use snapshot::Device;
 #[cfg(test)]
 pub(crate) use snapshot::Member;
 pub use snapshot::{Snapshot, Snapshots};
+pub(crate) use store::lock_people;
 pub use update::{leave_or_archive, update_conversation};
 
 /// The most people in a conversation.

@@ -363,7 +363,7 @@ pub(super) async fn devices(tx: &mut Tx, conversation: ConversationId) -> Result
 }
 
 /// Holds these people's rows until the commit.
-pub(super) async fn lock_people(tx: &mut Tx, people: &[UserId]) -> Result<()> {
+pub(crate) async fn lock_people(tx: &mut Tx, people: &[UserId]) -> Result<()> {
     if matches!(tx, Tx::Postgres(_)) {
         fetch_list!(tx, (UserId,), LOCK_PEOPLE_POSTGRES, [], people)?;
     }

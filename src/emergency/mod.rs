@@ -21,7 +21,7 @@ pub use open::{authorize_open, open};
 pub use roster::{add_shift, authorize_manage, on_call, remove_shift, roster, set_escalation};
 pub use show::{list, show};
 pub use steps::{acknowledge, authorize_handle, close, escalate};
-pub(crate) use store::{Withheld, add_withheld};
+pub(crate) use store::{Withheld, abandon, add_withheld};
 
 /// How long each tier has to acknowledge when the clinic has not said otherwise.
 pub const ESCALATE_AFTER_S: u32 = 300;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sigilo_wire::{
-    ConversationId, DeviceId,
-    emergency::{Emergency, OpenEmergency, OpenedEmergency},
+    ConversationId, DeviceId, UserId,
+    emergency::{Emergency, OnCallMember, OpenEmergency, OpenedEmergency},
     event::EventType,
 };
 
@@ -19,11 +19,13 @@ use crate::{
     idempotency::{self, IdempotencyKey},
     policy::{self, Grant, OpenEmergency as Open, facts},
     rng,
-    storage::Tx,
+    storage::{Tx, error::CONFLICT},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const CREATED: u16 = 201;
+/// How often an opening is tried: nobody who calls for help should hear that the database was busy.
+const TRIES: u32 = 5;
 
 /// The grant to open an emergency.
 ///
@@ -47,15 +49,18 @@ pub async fn open(
     key: Option<&IdempotencyKey>,
 ) -> Result<OpenedEmergency> {
     let patient = ctx.caller()?.user_id;
-    // A second round only when the same request came twice at once.
-    for _ in 0..2 {
+    // Another round only when the same request came twice at once, or another transaction was in the way.
+    for _ in 0..TRIES {
         if let Some(key) = key
             && let Some(first) = idempotency::recall::<OpenedEmergency>(app, ctx, patient, key).await?
         {
             return Ok(first.answer);
         }
-        if let Some(opened) = attempt(app, ctx, &grant, wanted, key).await? {
-            return Ok(opened);
+        match attempt(app, ctx, &grant, wanted, key).await {
+            Ok(Some(opened)) => return Ok(opened),
+            Ok(None) => {}
+            Err(Error::Unavailable(what)) if what == CONFLICT => {}
+            Err(error) => return Err(error),
         }
     }
     Err(Error::Unavailable("emergency".to_owned()))
@@ -73,8 +78,15 @@ async fn attempt(
     let id = ConversationId::new(ctx.now, rng::bytes(&*app.entropy));
     let data_key = app.conversation_key(ctx, id).await?;
     let mut tx = app.db.begin("emergency_open").await?;
+    // Whose keys and accounts are read below cannot change until the commit, and a patient's openings go one after the
+    // other.
+    let shifts = store::shifts(&mut tx, ctx.tenant, ctx.now).await?;
+    let on_call = roster::on_call(&shifts, ctx.now);
+    let everyone: Vec<UserId> =
+        on_call.iter().map(|member| member.user_id).chain(std::iter::once(patient)).collect();
+    conversations::lock_people(&mut tx, &everyone).await?;
     let flagged = store::recent(&mut tx, patient, ctx.now - DAY).await? >= UNFLAGGED;
-    let emergency = begin(&mut tx, ctx, id, wanted, flagged).await?;
+    let emergency = begin(&mut tx, ctx, id, wanted, (&on_call, flagged)).await?;
     let mut devices = conversations::conversation_updated(&mut tx, ctx, id, "created").await?;
     devices.extend(announce(&mut tx, ctx, &emergency).await?);
     let act = Act::done("open_emergency")
@@ -107,11 +119,10 @@ async fn begin(
     ctx: &Ctx,
     id: ConversationId,
     wanted: &OpenEmergency,
-    flagged: bool,
+    (on_call, flagged): (&[OnCallMember], bool),
 ) -> Result<Emergency> {
-    let shifts = store::shifts(tx, ctx.tenant, ctx.now).await?;
     let reachable = store::reachable(tx, ctx.tenant).await?;
-    let people = roster::called(&roster::on_call(&shifts, ctx.now), &reachable);
+    let people = roster::called(on_call, &reachable);
     let tiers = people.last().map_or(0, |member| member.tier);
     let escalate_after = roster::escalate_after(tx, ctx).await?;
     let due_at = (tiers > 0).then(|| ctx.now + Duration::from_secs(u64::from(escalate_after)));

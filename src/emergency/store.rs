@@ -23,14 +23,16 @@ statements! {
     INSERT_SHIFT = "INSERT INTO on_call_shifts (shift_id, tenant_id, user_id, tier, starts_at, ends_at, created_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7)";
     DELETE_SHIFT = "DELETE FROM on_call_shifts WHERE shift_id = $1 AND tenant_id = $2 RETURNING user_id";
-    /// Clinicians who can be sealed to: an active account with keys.
-    REACHABLE = "SELECT user_id FROM users WHERE tenant_id = $1 AND role = 'doctor' AND status = 'active'
-        AND identity_key IS NOT NULL AND history_key_id IS NOT NULL";
+    /// Clinicians who can be sealed and written to: an active account, a manifest of the identity in force (after a
+    /// change of identity there is none until the new one has signed one), and a device of it with keys.
+    REACHABLE = "SELECT u.user_id FROM users u
+        JOIN manifests m ON m.user_id = u.user_id AND m.version = u.manifest_version AND m.identity_seq = u.identity_seq
+        WHERE u.tenant_id = $1 AND u.role = 'doctor' AND u.status = 'active' AND u.identity_key IS NOT NULL
+        AND EXISTS (SELECT 1 FROM devices d JOIN device_keys k ON k.device_id = d.device_id
+            WHERE d.user_id = u.user_id AND d.in_manifest AND d.revoked_at IS NULL)";
     ROLE = "SELECT role FROM users WHERE user_id = $1 AND tenant_id = $2";
     EMERGENCY_NUMBER = "SELECT emergency_number FROM tenants WHERE tenant_id = $1";
 
-    /// One opening of a patient at a time.
-    LOCK_PATIENT = "UPDATE users SET status = status WHERE user_id = $1 RETURNING user_id";
     RECENT = "SELECT COUNT(*) FROM emergencies WHERE patient_id = $1 AND opened_at > $2";
     INSERT_CONVERSATION = "INSERT INTO conversations (conversation_id, tenant_id, type, status, created_by,
         related_patient_id, priority, settings, created_at, updated_at)
@@ -55,6 +57,13 @@ statements! {
         due_at = NULL WHERE conversation_id = $1 AND state = 'open'";
     CALL = "UPDATE emergencies SET tier = tier + 1, due_at = $3 WHERE conversation_id = $1 AND tier = $2";
     EXHAUST = "UPDATE emergencies SET due_at = NULL WHERE conversation_id = $1";
+    /// Whoever looked after it is gone, or nobody is left who was called: the next tier's turn.
+    ABANDON = "UPDATE emergencies SET state = 'open', acknowledged_by = NULL, acknowledged_at = NULL, due_at = $2
+        WHERE state <> 'closed'
+        AND conversation_id IN (SELECT p.conversation_id FROM participants p WHERE p.user_id = $1 AND p.status = 'active')
+        AND (acknowledged_by = $1 OR NOT EXISTS (SELECT 1 FROM participants q
+            JOIN users u ON u.user_id = q.user_id AND u.role = 'doctor' AND u.status = 'active'
+            WHERE q.conversation_id = emergencies.conversation_id AND q.status = 'active' AND q.user_id <> $1))";
     CLOSE = "UPDATE emergencies SET state = 'closed', closed_by = $2, closed_at = $3, outcome = $4, due_at = NULL
         WHERE conversation_id = $1";
     CLOSE_CONVERSATION = "UPDATE conversations SET status = 'closed', closed_at = $2, updated_at = $2,
@@ -139,9 +148,8 @@ pub(super) async fn emergency_number(tx: &mut Tx, tenant: TenantId) -> Result<St
     Ok(fetch_one!(tx, (String,), EMERGENCY_NUMBER, tenant)?.0)
 }
 
-/// Lets a patient's openings go one after the other; gives how many there were since.
+/// How many a patient has opened since.
 pub(super) async fn recent(tx: &mut Tx, patient: UserId, since: Timestamp) -> Result<i64> {
-    fetch_optional!(tx, (UserId,), LOCK_PATIENT, patient)?;
     Ok(fetch_one!(tx, (i64,), RECENT, patient, since)?.0)
 }
 
@@ -217,6 +225,13 @@ pub(super) async fn due(tx: &mut Tx, now: Timestamp) -> Result<Vec<(Conversation
 /// Makes every grant on the conversation stale and holds it until the commit; `false` when it is closed.
 pub(super) async fn move_on(tx: &mut Tx, id: ConversationId, now: Timestamp) -> Result<bool> {
     Ok(fetch_optional!(tx, (i64,), MOVE_ON, id, now)?.is_some())
+}
+
+/// A clinician is gone from one moment to the next: what they alone looked after is due at once. The caller holds their
+/// conversations.
+pub(crate) async fn abandon(tx: &mut Tx, clinician: UserId, now: Timestamp) -> Result<()> {
+    execute!(tx, ABANDON, clinician, now)?;
+    Ok(())
 }
 
 /// `false` when somebody has before.

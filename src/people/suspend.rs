@@ -9,7 +9,7 @@ use crate::{
     Ctx, Error, Result,
     app::App,
     audit::Act,
-    auth, conversations,
+    auth, conversations, emergency,
     outbox::{self, Fact},
     policy::{Grant, ManagePeople},
 };
@@ -82,7 +82,10 @@ async fn change(
     store::set_status(&mut tx, user, to).await?;
     let touched = conversations::facts_changed_of(&mut tx, user).await?;
     let devices = match to {
-        SUSPENDED => auth::end_sessions(&mut tx, user, None, ctx.now).await?,
+        SUSPENDED => {
+            emergency::abandon(&mut tx, user, ctx.now).await?;
+            auth::end_sessions(&mut tx, user, None, ctx.now).await?
+        }
         _ => Vec::new(),
     };
     outbox::publish(&mut tx, ctx.tenant, &[Fact { topic, data: json!({"user_id": user}) }], ctx.now).await?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sigilo::{Ctx, emergency, fetch_all};
+use sigilo::{Ctx, emergency, execute, fetch_all, people};
 use sigilo_wire::{ConversationId, Role, UserId};
 
 use crate::support::{
@@ -12,6 +12,7 @@ use crate::support::{
     device::{Device, relate},
     http::Answer,
     server::Node,
+    socket::eventually,
 };
 
 const OPEN: &str = "/api/chat/emergency/";
@@ -283,6 +284,64 @@ async fn look_twice(server: &TestServer, beside: &Node) -> usize {
     let (here, there) =
         tokio::join!(emergency::escalate_due(&server.app, now), emergency::escalate_due(&beside.app, now));
     here.unwrap() + there.unwrap()
+}
+
+#[tokio::test]
+async fn who_is_suspended_leaves_no_emergency_to_nobody() {
+    both_engines(async |server| {
+        let night = Night::create(server).await;
+        let Night { ana, maria, jorge, eva, .. } = &night;
+        let id = night.call(server).await;
+        step(server, maria, id, "ack", json!({})).await.expect(200);
+        suspend(server, &night, maria).await;
+        // Due at once, by the server's own look, at the latest a second later.
+        eventually("the second tier is called", async || {
+            (state(server, ana, id).await["tier"] == 2).then_some(())
+        })
+        .await;
+        let now = state(server, jorge, id).await;
+        assert_eq!((&now["state"], &now["acknowledged_by"]), (&json!("open"), &Value::Null), "{now}");
+        let more = ana.text(server, id, "is anybody there", &night.everyone());
+        let answer = ana.post(server, id, &more).await;
+        assert!([201, 409].contains(&answer.status), "sealed and sent to whoever is left: {}", answer.body);
+        // Another who was called and does not look after it: nothing is due for that.
+        step(server, jorge, id, "escalate", json!({})).await.expect(200);
+        step(server, jorge, id, "ack", json!({})).await.expect(200);
+        suspend(server, &night, eva).await;
+        assert_eq!(state(server, jorge, id).await["state"], "acknowledged");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_between_two_identities_is_not_waited_for() {
+    both_engines(async |server| {
+        let night = Night::create(server).await;
+        let mut tx = server.app.db.begin("test").await.unwrap();
+        execute!(
+            &mut tx,
+            "UPDATE users SET identity_seq = identity_seq + 1 WHERE user_id = $1",
+            night.jorge.user
+        )
+        .unwrap();
+        tx.commit().await.unwrap();
+        let roster = server.get(ON_CALL, Some(&night.staff.token)).await.expect(200);
+        assert_eq!(roster["unreachable_now"], json!([night.jorge.user]));
+        let opened = open(server, &night.ana).await.expect(201);
+        assert_eq!(opened["emergency"]["tiers"], 2);
+        let id = serde_json::from_value(opened["emergency"]["conversation_id"].clone()).unwrap();
+        let reached = [&night.maria, &night.eva];
+        night.ana.publish_seal(server, &night.clinic, id, &reached).await;
+        let text = night.ana.text(server, id, "help", &reached);
+        night.ana.post(server, id, &text).await.expect(201);
+    })
+    .await;
+}
+
+async fn suspend(server: &TestServer, night: &Night, who: &Device) {
+    let ctx = Ctx::operator(&server.app, night.clinic.id);
+    let grant = people::authorize_manage_people(&server.app, &ctx).unwrap();
+    people::suspend_user(&server.app, &ctx, grant, who.user).await.unwrap();
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ async fn list_break_glass(
     Authenticated(ctx): Authenticated,
     ApiQuery(query): ApiQuery<BreakGlassQuery>,
 ) -> ApiResult<Json<BreakGlassList>> {
-    let grant = break_glass::authorize_review(&app, &ctx)?;
+    let grant = break_glass::authorize_review(&app, &ctx).await?;
     Ok(Json(break_glass::list(&app, &ctx, grant, query.closed).await?))
 }
 
@@ -58,6 +58,6 @@ async fn close_break_glass(
     ApiPath(id): ApiPath<BreakGlassId>,
     ApiJson(request): ApiJson<CloseBreakGlass>,
 ) -> ApiResult<Json<BreakGlass>> {
-    let grant = break_glass::authorize_review(&app, &ctx)?;
+    let grant = break_glass::authorize_review(&app, &ctx).await?;
     Ok(Json(break_glass::close(&app, &ctx, grant, id, request.finding).await?))
 }
