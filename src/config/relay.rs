@@ -13,7 +13,7 @@ pub struct Relay {
     /// How many sends may wait for the writer before their senders do.
     pub writer_queue: usize,
     /// How many MiB of sends may wait for the writer before their senders do.
-    pub writer_mib: usize,
+    pub writer_mib: u32,
     /// How many unacknowledged events a socket may have in flight.
     pub in_flight: usize,
     /// Seconds a socket may take to make room for a frame before it is closed with 4408.

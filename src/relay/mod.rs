@@ -20,6 +20,7 @@ pub mod read;
 mod receipts;
 mod render;
 mod revise;
+mod room;
 mod search;
 pub(crate) mod store;
 pub mod submit;

@@ -2,7 +2,8 @@
 //!
 //! One task owns the relay's writes in this process. While a commit is on its way to the disk, the next batch
 //! gathers in the channel; the busier the server, the larger the batches, and the cost of a commit is shared.
-//! A full channel, or too many bytes in it, makes senders wait: memory stays bounded.
+//! A full channel, or too many bytes in it, makes senders wait, those of a clinic that fills it first: memory stays
+//! bounded.
 //!
 //! Acknowledgements wait a moment for company: nobody waits for them, and a transaction each would make senders
 //! wait behind it.
@@ -11,17 +12,22 @@ use std::{sync::Arc, time::Duration};
 
 use sigilo_wire::message::Accepted;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     time::Instant,
 };
 
-use super::{batch, deliver::Acknowledgement, submit::Submission};
+use super::{
+    batch,
+    deliver::Acknowledgement,
+    room::{Place, Room},
+    submit::Submission,
+};
 use crate::{App, Error, Result, shutdown::Shutdown, storage::error::CONFLICT};
 
 /// Something to write.
 enum Job {
     /// A message.
-    Send(Box<Submission>, oneshot::Sender<Result<Accepted>>, OwnedSemaphorePermit),
+    Send(Box<Submission>, oneshot::Sender<Result<Accepted>>, Place),
     /// Acknowledged events. Nobody waits: until they are gone they are only sent once more.
     Acknowledge(Acknowledgement),
 }
@@ -30,15 +36,14 @@ enum Job {
 pub(super) struct Sending {
     pub(super) submission: Box<Submission>,
     pub(super) answer: oneshot::Sender<Result<Accepted>>,
-    _room: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// The way to the writer.
 #[derive(Clone, Debug)]
 pub struct Writer {
     jobs: mpsc::Sender<Job>,
-    /// Room for what waits, in KiB.
-    room: Arc<Semaphore>,
+    room: Arc<Room>,
 }
 
 /// The writer's end of the way, handed to [`run`].
@@ -52,9 +57,9 @@ const ACK_PAUSE: Duration = Duration::from_millis(20);
 impl Writer {
     /// A way to a writer that is not running yet.
     #[must_use]
-    pub fn new(queue: usize, room_mib: usize) -> (Self, Inbox) {
+    pub fn new(queue: usize, room_mib: u32) -> (Self, Inbox) {
         let (jobs, receiver) = mpsc::channel(queue);
-        (Self { jobs, room: Arc::new(Semaphore::new(room_mib * 1024)) }, Inbox(receiver))
+        (Self { jobs, room: Arc::new(Room::new(queue, room_mib.saturating_mul(1024))) }, Inbox(receiver))
     }
 
     /// Hands over a message, waiting for room and for a place in the queue.
@@ -64,8 +69,8 @@ impl Writer {
         answer: oneshot::Sender<Result<Accepted>>,
     ) -> Result<()> {
         let kib = u32::try_from(submission.size() / 1024 + 1).map_err(Error::internal)?;
-        let room = Arc::clone(&self.room).acquire_many_owned(kib).await.map_err(|_| stopping())?;
-        self.take(Job::Send(submission, answer, room)).await
+        let place = self.room.take(submission.tenant, kib).await.map_err(|_| stopping())?;
+        self.take(Job::Send(submission, answer, place)).await
     }
 
     /// Hands over acknowledgements, waiting for a place in the queue.
@@ -97,8 +102,8 @@ impl Gathered {
     fn take(&mut self, jobs: &mut Vec<Job>) {
         for job in jobs.drain(..) {
             match job {
-                Job::Send(submission, answer, room) => {
-                    self.sends.push(Sending { submission, answer, _room: room });
+                Job::Send(submission, answer, place) => {
+                    self.sends.push(Sending { submission, answer, _place: place });
                 }
                 Job::Acknowledge(acknowledgement) => {
                     self.acks_due.get_or_insert_with(|| Instant::now() + ACK_PAUSE);

@@ -10,6 +10,7 @@ The project's own commands.
     cargo xtask pg -- COMMAND       run a command beside a private PostgreSQL
     cargo xtask bench [ARGUMENTS]   build for speed and run `sigilo bench` beside a private PostgreSQL
     cargo xtask fuzz [TARGET ...]   feed the protocol's parsers to libFuzzer
+    cargo xtask schemathesis        ask a real server what its OpenAPI document promises
 
 Each has its own --help. Exit status: 0 done, 1 a check or test failed, 2 usage, 3 something is missing
 that could not be installed.
@@ -80,6 +81,18 @@ Examples:  cargo xtask fuzz
            cargo xtask fuzz --seconds 600 manifest record_seal
 ";
 
+const SCHEMATHESIS: &str = "\
+cargo xtask schemathesis [--seconds N] [--seed N]
+
+Installs the pinned Schemathesis into target/tools (from PyPI; python3 is needed), starts servers on SQLite and
+PostgreSQL with people, conversations and messages, and has it ask each operation of /api/openapi.json with
+generated requests, as patient, doctor, admin and compliance officer in turn: N seconds in all, 600 unless told.
+An answer of 500, or one that the document does not describe, fails. The same seed makes the same requests; 1
+unless told.
+
+Example:  cargo xtask schemathesis --seconds 120 --seed 7
+";
+
 const PG: &str = "\
 cargo xtask pg [--durable] -- COMMAND [ARGUMENTS]
 
@@ -99,6 +112,7 @@ pub fn of(command: &str) -> &'static str {
         "demo" => DEMO,
         "bench" => BENCH,
         "fuzz" => FUZZ,
+        "schemathesis" => SCHEMATHESIS,
         "pg" => PG,
         _ => OVERVIEW,
     }

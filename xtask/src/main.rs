@@ -19,6 +19,7 @@ mod node;
 mod postgres;
 mod process;
 mod protoc;
+mod schemathesis;
 mod tally;
 
 use std::ffi::OsString;
@@ -70,7 +71,7 @@ fn dispatch(arguments: &[OsString]) -> Result<ExitCode> {
     };
     let command = command.to_str().unwrap_or_default();
     // Only as the first argument: later ones may be meant for the program that `demo`, `bench` or `pg` runs.
-    let known = matches!(command, "setup" | "test" | "demo" | "bench" | "fuzz" | "pg");
+    let known = matches!(command, "setup" | "test" | "demo" | "bench" | "fuzz" | "schemathesis" | "pg");
     if known && rest.first().is_some_and(|first| first == "--help" || first == "-h") {
         print!("{}", help::of(command));
         return Ok(ExitCode::SUCCESS);
@@ -81,6 +82,7 @@ fn dispatch(arguments: &[OsString]) -> Result<ExitCode> {
         "demo" => demo(rest),
         "bench" => bench(rest),
         "fuzz" => fuzz::run(rest),
+        "schemathesis" => schemathesis::run(rest),
         "pg" => with_postgres(rest),
         postgres::GUARD => postgres::guard(durability(rest)?).map(|()| ExitCode::SUCCESS),
         "--help" | "-h" | "help" => {
@@ -189,6 +191,7 @@ mod tests {
             &["setup", "now"],
             &["fuzz", "--seconds"],
             &["fuzz", "nothing"],
+            &["schemathesis", "--seed", "0"],
             &["pg"],
             &["pg", "--"],
             &["pg", "psql", "-l"],
