@@ -42,6 +42,8 @@ pub struct Caller {
     pub user_id: UserId,
     /// Its role.
     pub role: Role,
+    /// Whether it may be used. Of whoever makes a request it may: that was looked at a moment ago.
+    pub active: bool,
     /// The device.
     pub device_id: DeviceId,
     /// The kind of device.

@@ -16,6 +16,7 @@ pub mod context;
 pub mod conversations;
 pub mod emergency;
 pub mod error;
+pub mod explain;
 pub mod free_text;
 pub mod gateway;
 pub mod hours;

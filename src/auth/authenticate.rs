@@ -122,6 +122,7 @@ pub(super) fn context(
         actor: Actor::User(Caller {
             user_id: standing.user,
             role: standing.role,
+            active: true,
             device_id: standing.device,
             kind: standing.kind,
             device_number: standing.number,

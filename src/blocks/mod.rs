@@ -15,6 +15,7 @@ mod list;
 pub(crate) mod store;
 
 pub use authorize::authorize;
+pub(crate) use authorize::look;
 pub use block::{Blocked, block, unblock};
 pub use list::{BlockSummary, list, list_all};
 

@@ -9,6 +9,7 @@ mod open;
 mod review;
 pub(crate) mod store;
 
+pub(crate) use open::look;
 pub use open::{authorize_open, open};
 pub use review::{authorize_review, close, list};
 

@@ -21,7 +21,7 @@ use crate::{
     idempotency::{self, IdempotencyKey},
     outbox::{self, DeviceEvent, EventBody, Fact},
     people,
-    policy::{self, Grant, OpenBreakGlass as Open, Person, facts},
+    policy::{self, Grant, Looked, OpenBreakGlass as Open, Person, facts},
     rng,
     storage::{Tx, crypter::Place},
 };
@@ -33,14 +33,27 @@ const CREATED: u16 = 201;
 /// # Errors
 /// `not_found` when the clinic has no such person; `forbidden` to all but clinicians who do not treat them.
 pub async fn authorize_open(app: &App, ctx: &Ctx, patient: UserId) -> Result<Grant<Open>> {
+    let (facts, concerned) = load(app, ctx, patient).await?;
+    let decision = app.policy.decide::<Open>(ctx, &facts);
+    policy::audited(app, ctx, decision, concerned, &[("user", patient.to_string())]).await
+}
+
+/// What the rules would say to breaking the glass for a patient, who is whom it concerns.
+///
+/// # Errors
+/// `not_found` when the clinic has no such person.
+pub(crate) async fn look(app: &App, ctx: &Ctx, patient: UserId) -> Result<(Looked, Option<UserId>)> {
+    let (facts, concerned) = load(app, ctx, patient).await?;
+    Ok((app.policy.look::<Open>(ctx, &facts)?, concerned))
+}
+
+async fn load(app: &App, ctx: &Ctx, patient: UserId) -> Result<(facts::BreakGlass, Option<UserId>)> {
     let caller = Person::caller(ctx)?;
     let mut tx = app.db.read("break_glass_authorize").await?;
     let target = store::person(&mut tx, ctx.tenant, patient).await?.ok_or(Error::NotFound)?;
     let related = store::related(&mut tx, ctx.tenant, (patient, caller.id), ctx.now).await?;
-    drop(tx);
-    let decision = app.policy.decide::<Open>(ctx, &facts::BreakGlass { caller, target, related });
     let concerned = (target.role == Role::Patient).then_some(patient);
-    policy::audited(app, ctx, decision, concerned, &[("user", patient.to_string())]).await
+    Ok((facts::BreakGlass { caller, target, related }, concerned))
 }
 
 /// Lets the clinician and the patient start and join conversations for some hours. A request repeated with its key gets

@@ -140,7 +140,7 @@ async fn dispatch(command: Command) -> Result<Outcome> {
         Command::Doctor(command) => command.run().await,
         Command::Admin(command) => command.run().await,
         Command::Records(command) => command.run(),
-        Command::Policy(command) => command.run(),
+        Command::Policy(command) => command.run().await,
         Command::Bench(command) => command.run().await,
     }
 }

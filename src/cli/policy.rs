@@ -1,5 +1,6 @@
-//! `sigilo policy`: the rules, and what was signed of their decisions, checked without a server.
+//! `sigilo policy`: the rules, what they would say, and what was signed of their decisions.
 
+mod explain;
 mod receipt;
 
 use std::path::PathBuf;
@@ -35,6 +36,13 @@ pub enum Policy {
     /// Prints, as Markdown, who may write where, and which rule refuses what: asked of the rules themselves.
     #[command(after_help = "Example: sigilo policy table --policies ./our-rules")]
     Table(Which),
+    /// Says what the rules would say to an act of somebody at some time, and why: on the facts of the database, doing
+    /// nothing. Exit status 1 when they would refuse it.
+    #[command(
+        after_help = "Example: sigilo policy explain --clinic ejemplo --actor ID --action send_message \
+        --resource CONVERSATION --at 2026-12-24T23:00:00-06:00"
+    )]
+    Explain(explain::Explain),
     /// Says whether the clinic's server signed that it took a message, when, where and by which rules. Needs no
     /// server; exit status 1 when it did not.
     #[command(
@@ -55,7 +63,7 @@ pub struct Which {
 }
 
 impl Policy {
-    pub(super) fn run(self) -> Result<Outcome> {
+    pub(super) async fn run(self) -> Result<Outcome> {
         match self {
             Self::Validate(which) => {
                 let source = which.source()?;
@@ -79,6 +87,7 @@ impl Policy {
                 which.print_table(&domain::rows(&Rules::new(&source)?)?);
                 Ok(Outcome::Done)
             }
+            Self::Explain(command) => command.run().await,
             Self::VerifyReceipt(command) => command.run(),
         }
     }

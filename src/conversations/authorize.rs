@@ -31,15 +31,28 @@ pub async fn authorize_start(
     ctx: &Ctx,
     wanted: &CreateConversation,
 ) -> Result<Grant<StartConversation>> {
-    let caller = Person::caller(ctx)?;
-    check_participants(caller.id, wanted)?;
-    let mut tx = app.db.read("conversation_authorize_start").await?;
-    let facts = start_facts(&mut tx, ctx, caller, wanted.r#type, &wanted.participants).await?;
-    drop(tx);
+    let (facts, patient) = load_start(app, ctx, wanted.r#type, &wanted.participants).await?;
     let decision = app.policy.decide::<StartConversation>(ctx, &facts);
     let others: Vec<String> = wanted.participants.iter().map(ToString::to_string).collect();
-    let patient = patients(&facts.targets).first().copied().or_else(|| patients(&[caller]).first().copied());
     policy::audited(app, ctx, decision, patient, &[("participants", others.join(" "))]).await
+}
+
+/// The facts of starting a conversation with these people, and the patient it concerns.
+///
+/// # Errors
+/// As [`authorize_start`], but for the denial.
+pub(super) async fn load_start(
+    app: &App,
+    ctx: &Ctx,
+    kind: ConversationType,
+    others: &[UserId],
+) -> Result<(Start, Option<UserId>)> {
+    let caller = Person::caller(ctx)?;
+    check_participants(caller.id, kind, others)?;
+    let mut tx = app.db.read("conversation_authorize_start").await?;
+    let facts = start_facts(&mut tx, ctx, caller, kind, others).await?;
+    let patient = patients(&facts.targets).first().copied().or_else(|| patients(&[caller]).first().copied());
+    Ok((facts, patient))
 }
 
 /// What the rules need to know of the caller and these people to decide on starting a conversation.
@@ -149,6 +162,17 @@ pub async fn authorize_read(app: &App, ctx: &Ctx, id: ConversationId) -> Result<
 /// # Errors
 /// `not_found` when the caller has never taken part, `forbidden` on a session device.
 pub async fn authorize_read_seals(app: &App, ctx: &Ctx, id: ConversationId) -> Result<Grant<ReadSeals>> {
+    let (facts, patient) = load_seals(app, ctx, id).await?;
+    let decision = app.policy.decide::<ReadSeals>(ctx, &facts);
+    policy::audited(app, ctx, decision, patient, &[("conversation", id.to_string())]).await
+}
+
+/// The facts of reading a conversation's record seals, and the patient it concerns.
+pub(super) async fn load_seals(
+    app: &App,
+    ctx: &Ctx,
+    id: ConversationId,
+) -> Result<(SealReader, Option<UserId>)> {
     let caller = Person::caller(ctx)?;
     let mut tx = app.db.read("conversation_seal_facts").await?;
     let facts = Facts::load(&mut tx, ctx, id).await?;
@@ -156,9 +180,7 @@ pub async fn authorize_read_seals(app: &App, ctx: &Ctx, id: ConversationId) -> R
         Err(Error::NotFound) if members::took_part(&mut tx, id, caller.id).await? => facts.of_former(caller),
         base => base?,
     };
-    drop(tx);
-    let decision = app.policy.decide::<ReadSeals>(ctx, &SealReader { base, took_part: true });
-    policy::audited(app, ctx, decision, facts.patient, &[("conversation", id.to_string())]).await
+    Ok((SealReader { base, took_part: true }, facts.patient))
 }
 
 /// The grant to report a record seal of a conversation.
@@ -193,8 +215,7 @@ pub(super) fn patients(people: &[Person]) -> Vec<UserId> {
     people.iter().filter(|person| person.role == Role::Patient).map(|person| person.id).collect()
 }
 
-fn check_participants(caller: UserId, wanted: &CreateConversation) -> Result<()> {
-    let others = &wanted.participants;
+fn check_participants(caller: UserId, kind: ConversationType, others: &[UserId]) -> Result<()> {
     let distinct: HashSet<&UserId> = others.iter().collect();
     let problem = if others.is_empty() {
         "name at least one other person"
@@ -202,7 +223,7 @@ fn check_participants(caller: UserId, wanted: &CreateConversation) -> Result<()>
         "you take part anyway: name the others only"
     } else if distinct.len() != others.len() {
         "name each person once"
-    } else if wanted.r#type == ConversationType::Direct && others.len() != 1 {
+    } else if kind == ConversationType::Direct && others.len() != 1 {
         "a direct conversation has exactly one other person"
     } else if others.len() >= MAX_PARTICIPANTS {
         "a conversation has at most 50 people"

@@ -104,7 +104,11 @@ pub(super) fn busy() -> Error {
     Error::Unavailable("conversation".to_owned())
 }
 
-async fn load(app: &App, ctx: &Ctx, id: ConversationId) -> Result<Facts> {
+/// The facts of a conversation of the clinic.
+///
+/// # Errors
+/// `not_found`.
+pub(super) async fn load(app: &App, ctx: &Ctx, id: ConversationId) -> Result<Facts> {
     Facts::load(&mut app.db.read("participants_facts").await?, ctx, id).await
 }
 
@@ -115,6 +119,24 @@ async fn authorize_add(
     id: ConversationId,
     users: &[UserId],
 ) -> Result<Option<Grant<AddParticipant>>> {
+    let Some((facts, patient)) = load_join(app, ctx, id, users).await? else { return Ok(None) };
+    let joined: Vec<String> = facts.joining.iter().map(|person| person.id.to_string()).collect();
+    let decision = app.policy.decide::<AddParticipant>(ctx, &facts);
+    let objects = [("conversation", id.to_string()), ("participants", joined.join(" "))];
+    policy::audited(app, ctx, decision, patient, &objects).await.map(Some)
+}
+
+/// The facts of adding those of these people who do not take part yet, and the patient it concerns; `None` when all of
+/// them do.
+///
+/// # Errors
+/// As [`add_participants`], but for the denial.
+pub(super) async fn load_join(
+    app: &App,
+    ctx: &Ctx,
+    id: ConversationId,
+    users: &[UserId],
+) -> Result<Option<(Join, Option<UserId>)>> {
     let mut tx = app.db.read("participants_authorize").await?;
     let facts = Facts::load(&mut tx, ctx, id).await?;
     let base = facts.of(ctx.caller()?.user_id)?;
@@ -136,11 +158,8 @@ async fn authorize_add(
     let ties = store::ties::among(&mut tx, ctx.tenant, &everyone, ctx.now).await?;
     drop(tx);
     let people = together(base, &joining, &everyone, &ties);
-    let joined: Vec<String> = new.iter().map(ToString::to_string).collect();
     let patient = facts.patient.or_else(|| patient_among(&joining));
-    let decision = app.policy.decide::<AddParticipant>(ctx, &Join { base, joining, people });
-    let objects = [("conversation", id.to_string()), ("participants", joined.join(" "))];
-    policy::audited(app, ctx, decision, patient, &objects).await.map(Some)
+    Ok(Some((Join { base, joining, people }, patient)))
 }
 
 /// What matters about everyone, once these have joined; each of them must be reachable, not just one. A block between

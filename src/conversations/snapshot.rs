@@ -24,7 +24,7 @@ use sigilo_wire::{
 
 use super::store::{self, FactRow, MemberRow};
 use crate::{
-    App, Ctx, Error, Result,
+    App, Ctx, Denial, Error, Result,
     hours::{ChatHours, Span},
     people,
     policy::{
@@ -168,17 +168,22 @@ impl Facts {
 
     /// Says with a refusal for the hour when the conversation opens, and where help is until then.
     pub(super) fn explain(&self, now: Timestamp, refusal: Error) -> Error {
-        match (refusal, &self.hours) {
-            (Error::Denied(mut denial), Some(hours)) if denial.code == ErrorCode::OutsideChatHours => {
-                if let (Some(details), Ok(Value::Object(outside))) =
-                    (denial.details.as_object_mut(), serde_json::to_value(hours.outside(now)))
-                {
-                    details.extend(outside);
-                }
-                Error::Denied(denial)
-            }
-            (refusal, _) => refusal,
+        match refusal {
+            Error::Denied(denial) => Error::Denied(self.explained(now, denial)),
+            refusal => refusal,
         }
+    }
+
+    /// As [`Facts::explain`], for what was a rule's refusal for sure.
+    pub(super) fn explained(&self, now: Timestamp, mut denial: Box<Denial>) -> Box<Denial> {
+        if denial.code == ErrorCode::OutsideChatHours
+            && let Some(hours) = &self.hours
+            && let (Some(details), Ok(Value::Object(outside))) =
+                (denial.details.as_object_mut(), serde_json::to_value(hours.outside(now)))
+        {
+            details.extend(outside);
+        }
+        denial
     }
 
     /// The facts for somebody who takes part no longer.

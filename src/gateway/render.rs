@@ -1,10 +1,13 @@
 //! Errors as callers see them, the same on every gateway.
 
 use serde_json::json;
-use sigilo_wire::{ErrorBody, ErrorCode, RequestId};
+use sigilo_wire::{
+    Base64Array, ErrorBody, ErrorCode, RequestId,
+    policy::{DeterminingPolicy, Explanation, PolicyEffect},
+};
 
 use super::{language::Language, messages};
-use crate::Error;
+use crate::{Error, explain::Explained, policy::DEFAULT_DENY};
 
 /// Seconds after which trying again may help when a part of the server is away.
 const UNAVAILABLE_RETRY_S: u64 = 2;
@@ -29,6 +32,51 @@ pub fn error_body(error: &Error, request_id: RequestId, language: Language) -> E
         details,
         policies: error.policies().to_vec(),
         request_id,
+    }
+}
+
+/// What the rules would say, for a person.
+#[must_use]
+pub fn explanation(explained: &Explained, language: Language) -> Explanation {
+    let Explained { actor, action, at, looked, facts } = explained;
+    let of =
+        |ids: &[String], effect| ids.iter().map(|id| DeterminingPolicy { id: id.clone(), effect }).collect();
+    let empty = Explanation {
+        actor_id: *actor,
+        action: action.clone(),
+        at: *at,
+        allowed: true,
+        policies: Vec::new(),
+        policy_set: Base64Array([0; 32]),
+        error: None,
+        reason: None,
+        message: None,
+        suggestion: None,
+        next_open_at: None,
+        facts: facts.clone(),
+    };
+    match &looked.answer {
+        Ok(basis) => Explanation {
+            policies: of(&basis.policies, PolicyEffect::Permit),
+            policy_set: Base64Array(basis.policy_set),
+            ..empty
+        },
+        Err(denial) => {
+            let nobody = denial.policies.iter().all(|id| id == DEFAULT_DENY);
+            let effect = if nobody { PolicyEffect::Default } else { PolicyEffect::Forbid };
+            let word = |name: &str| denial.details[name].as_str();
+            Explanation {
+                allowed: false,
+                policies: of(&denial.policies, effect),
+                policy_set: Base64Array(denial.policy_set),
+                error: Some(denial.code),
+                reason: word("reason").map(str::to_owned),
+                message: Some(messages::text(denial.code, language, &denial.details)),
+                suggestion: messages::suggestion(&denial.suggestion, language, &denial.details),
+                next_open_at: word("next_open_at").and_then(|at| at.parse().ok()),
+                ..empty
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     app::App,
     conversations,
     policy::{
-        self, FetchKeys, Grant, Person, PublishKeys, StartConversation,
+        self, FetchKeys, Grant, Looked, Person, PublishKeys, StartConversation,
         facts::{Keys, OwnAccount, People, Ties},
     },
 };
@@ -30,11 +30,24 @@ pub async fn authorize_own(app: &App, ctx: &Ctx) -> Result<Grant<PublishKeys>> {
 /// # Errors
 /// `not_found` when nobody of the clinic has this id; `forbidden`.
 pub async fn authorize_fetch(app: &App, ctx: &Ctx, target: UserId) -> Result<Grant<FetchKeys>> {
-    let caller = Person::caller(ctx)?;
-    let facts = if target == caller.id { own_facts(caller) } else { facts(app, ctx, caller, target).await? };
+    let facts = load(app, ctx, target).await?;
     let decision = app.policy.decide::<FetchKeys>(ctx, &facts);
-    let patient = patient_of(&[facts.target, caller]);
+    let patient = patient_of(&[facts.target, facts.caller]);
     policy::audited(app, ctx, decision, patient, &[("user", target.to_string())]).await
+}
+
+/// What the rules would say to fetching a person's keys, and the patient it concerns.
+///
+/// # Errors
+/// `not_found` when nobody of the clinic has this id.
+pub(crate) async fn look_fetch(app: &App, ctx: &Ctx, target: UserId) -> Result<(Looked, Option<UserId>)> {
+    let facts = load(app, ctx, target).await?;
+    Ok((app.policy.look::<FetchKeys>(ctx, &facts)?, patient_of(&[facts.target, facts.caller])))
+}
+
+async fn load(app: &App, ctx: &Ctx, target: UserId) -> Result<Keys> {
+    let caller = Person::caller(ctx)?;
+    if target == caller.id { Ok(own_facts(caller)) } else { facts(app, ctx, caller, target).await }
 }
 
 async fn facts(app: &App, ctx: &Ctx, caller: Person, target: UserId) -> Result<Keys> {

@@ -22,6 +22,7 @@ use std::time::Duration;
 use serde_json::json;
 use sigilo_wire::ErrorCode;
 
+pub(crate) use authorize::look_fetch;
 pub use authorize::{authorize_fetch, authorize_own};
 pub use check::check;
 pub use fetch::{Which, fetch};

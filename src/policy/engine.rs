@@ -87,6 +87,15 @@ pub struct Verdict {
     pub policies: Vec<String>,
 }
 
+/// What a decision says, with the question that decided it: the one that was refused, or the last.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    /// Who, what, to what, and what was known.
+    pub question: Question<'static>,
+    /// Why it is allowed, or not.
+    pub answer: Result<Basis, Box<Denial>>,
+}
+
 impl Policy {
     /// The program's rules with those of a folder, checked.
     ///
@@ -169,19 +178,32 @@ impl Policy {
     /// [`Error::Denied`] with the reason, what the person can do, and the determining policies;
     /// `unauthenticated` when a person is needed.
     pub fn decide<A: Decide>(&self, ctx: &Ctx, facts: &A::Facts) -> Result<Grant<A>> {
+        match self.look::<A>(ctx, facts)?.answer {
+            Ok(basis) => Ok(Grant::new(A::resource(facts), basis)),
+            Err(denial) => Err(Error::Denied(denial)),
+        }
+    }
+
+    /// As [`Policy::decide`], for whoever wants to know and not to act: the answer, and what was asked.
+    ///
+    /// # Errors
+    /// `unauthenticated` when a person is needed.
+    pub fn look<A: Decide>(&self, ctx: &Ctx, facts: &A::Facts) -> Result<Looked> {
         let mut determining = BTreeSet::new();
+        let mut last = None;
         for question in A::questions(ctx, facts)? {
             let verdict = self.evaluate(&question)?;
             if !verdict.allowed {
-                return Err(Error::Denied(Box::new(self.denial::<A>(&question, verdict))));
+                let denial = self.denial::<A>(&question, verdict);
+                return Ok(Looked { question, answer: Err(Box::new(denial)) });
             }
             determining.extend(verdict.policies);
+            last = Some(question);
         }
-        if determining.is_empty() {
-            return Err(Error::internal(format!("{} was decided without a question", A::NAME)));
-        }
+        let question =
+            last.ok_or_else(|| Error::internal(format!("{} was decided without a question", A::NAME)))?;
         let basis = Basis { policies: determining.into_iter().collect(), policy_set: self.hash };
-        Ok(Grant::new(A::resource(facts), basis))
+        Ok(Looked { question, answer: Ok(basis) })
     }
 
     fn denial<A: Decide>(&self, question: &Question<'_>, verdict: Verdict) -> Denial {

@@ -9,12 +9,12 @@ use sigilo_wire::{
 };
 
 use super::{
-    Action, AddParticipant, ArrangeConversation, BlockUser, CloseConversation, Fact, FetchKeys,
-    HandleEmergency, Joining, LeaveConversation, Leaving, ListContacts, ListConversations, ManageClinic,
-    ManageHours, ManageOnCall, ManageOwnAccount, ManagePeople, ManageRelationships, Object, OpenBreakGlass,
-    OpenEmergency, PublishKeys, PublishSeal, Question, ReadConversation, ReadSeals, RemoveParticipant,
-    ReportSeal, ResetIdentity, ReviewBreakGlass, SealsOf, SearchMessages, SendMessage, SendResource,
-    ShowPresence, StartConversation, Subject, UseTokens,
+    Action, AddParticipant, ArrangeConversation, BlockUser, CloseConversation, ExplainDecisions, Fact,
+    FetchKeys, HandleEmergency, Joining, LeaveConversation, Leaving, ListContacts, ListConversations,
+    ManageClinic, ManageHours, ManageOnCall, ManageOwnAccount, ManagePeople, ManageRelationships, Object,
+    OpenBreakGlass, OpenEmergency, PublishKeys, PublishSeal, Question, ReadConversation, ReadSeals,
+    RemoveParticipant, ReportSeal, ResetIdentity, ReviewBreakGlass, SealsOf, SearchMessages, SendMessage,
+    SendResource, ShowPresence, StartConversation, Subject, UseTokens,
 };
 use crate::{Actor, Ctx, Error, Result};
 use sigilo_wire::ErrorCode;
@@ -48,13 +48,13 @@ pub struct Person {
 }
 
 impl Person {
-    /// The caller, authenticated a moment ago and so taken to be active.
+    /// The caller.
     ///
     /// # Errors
     /// `unauthenticated` when the caller is not a person.
     pub fn caller(ctx: &Ctx) -> Result<Self> {
         let caller = ctx.caller()?;
-        Ok(Self { id: caller.user_id, tenant: ctx.tenant, role: caller.role, active: true })
+        Ok(Self { id: caller.user_id, tenant: ctx.tenant, role: caller.role, active: caller.active })
     }
 }
 
@@ -260,6 +260,13 @@ pub struct BreakGlass {
     pub target: Person,
     /// Whether there is care between the two already.
     pub related: bool,
+}
+
+/// Facts of [`ExplainDecisions`].
+#[derive(Clone, Copy, Debug)]
+pub struct Explained {
+    /// The person whose acts are asked about.
+    pub target: Person,
 }
 
 /// Facts of managing a clinic.
@@ -557,18 +564,35 @@ impl Decide for UseTokens {
 
 own!(PublishKeys, ManageOwnAccount, ShowPresence, ListConversations, ListContacts, SearchMessages);
 
+/// Whoever asks for a clinic: a person, or the command line.
+fn subject(ctx: &Ctx) -> Result<Subject> {
+    match ctx.actor {
+        Actor::User(_) => Ok(Subject::User(Person::caller(ctx)?)),
+        Actor::Operator => Ok(Subject::Operator),
+        Actor::Anonymous => Err(Error::Unauthenticated(ErrorCode::Unauthenticated)),
+    }
+}
+
+impl Decide for ExplainDecisions {
+    type Facts = Explained;
+
+    fn questions(ctx: &Ctx, facts: &Explained) -> Result<Vec<Question<'static>>> {
+        let (principal, resource) = (subject(ctx)?, Object::User(facts.target));
+        Ok(vec![Question { principal, action: Self::NAME, resource, context: Vec::new() }])
+    }
+
+    fn resource(facts: &Explained) -> UserId {
+        facts.target.id
+    }
+}
+
 macro_rules! managing {
     ($($action:ident),*) => { $(
         impl Decide for $action {
             type Facts = Clinic;
 
             fn questions(ctx: &Ctx, facts: &Clinic) -> Result<Vec<Question<'static>>> {
-                let principal = match ctx.actor {
-                    Actor::User(_) => Subject::User(Person::caller(ctx)?),
-                    Actor::Operator => Subject::Operator,
-                    Actor::Anonymous => return Err(Error::Unauthenticated(ErrorCode::Unauthenticated)),
-                };
-                let resource = Object::Clinic(facts.tenant);
+                let (principal, resource) = (subject(ctx)?, Object::Clinic(facts.tenant));
                 Ok(vec![Question { principal, action: Self::NAME, resource, context: Vec::new() }])
             }
 

@@ -93,6 +93,8 @@ actions! {
     ReviewBreakGlass("review_break_glass", (), Forbidden);
     /// Create clinics and install their keys.
     ManageClinic("manage_clinic", (), Forbidden);
+    /// Ask what this person would be allowed to do, and why.
+    ExplainDecisions("explain_decisions", UserId, Forbidden);
 }
 
 /// Where a message goes, and the version of the facts it was decided on: the writer refuses the grant when

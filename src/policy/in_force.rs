@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use super::{Decide, Grant, Policy};
+use super::{Decide, Grant, Looked, Policy};
 use crate::{Ctx, Result};
 
 /// The rules in force. A decision is made on one whole set; what was decided before a change stands.
@@ -38,6 +38,14 @@ impl InForce {
     /// As [`Policy::decide`].
     pub fn decide<A: Decide>(&self, ctx: &Ctx, facts: &A::Facts) -> Result<Grant<A>> {
         self.current().decide(ctx, facts)
+    }
+
+    /// Looks as [`Policy::look`], on the rules of this moment.
+    ///
+    /// # Errors
+    /// As [`Policy::look`].
+    pub fn look<A: Decide>(&self, ctx: &Ctx, facts: &A::Facts) -> Result<Looked> {
+        self.current().look::<A>(ctx, facts)
     }
 
     /// [`Policy::set_hash`] of the rules of this moment.

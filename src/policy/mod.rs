@@ -14,7 +14,7 @@ mod in_force;
 mod question;
 pub mod source;
 
-pub use engine::{DEFAULT_DENY, Policy, Verdict};
+pub use engine::{DEFAULT_DENY, Looked, Policy, Verdict};
 pub use facts::{Decide, Person};
 pub use grant::*;
 pub use in_force::{InForce, Reloaded};

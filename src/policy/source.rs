@@ -56,6 +56,9 @@ rules! {
     "own-account",
     "identities-by-others",
     "block-others",
+    "own-explanations",
+    "admin-explains",
+    "operator-explains",
     "admin-manages",
     "operator-manages",
 }

@@ -268,6 +268,7 @@ impl Submission {
         let sender = Caller {
             user_id,
             role: sigilo_wire::Role::Patient,
+            active: true,
             device_id,
             kind: sigilo_wire::account::DeviceKind::Messaging,
             device_number: Some(DeviceNumber::FIRST),

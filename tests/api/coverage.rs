@@ -305,6 +305,16 @@ const CASES: &[(&str, Case)] = &[
         Foreign(|w| nothing(format!("/api/chat/search/?with_user={}", w.theirs.ana.user))),
     ),
     ("GET /api/chat/events/", NoIds),
+    (
+        "POST /api/policy/explain/",
+        Foreign(|w| {
+            let path = || "/api/policy/explain/".to_owned();
+            let inside = json!({"action": "send_message", "conversation_id": w.theirs.conversation});
+            let whom = json!({"action": "fetch_keys", "user_ids": [w.theirs.maria.user]});
+            let of = json!({"action": "list_contacts", "actor_id": w.theirs.ana.user});
+            [inside, whom, of].into_iter().flat_map(|body| not_found(path(), Some(body))).collect()
+        }),
+    ),
 ];
 
 fn refused(status: u16, path: &str, body: Value) -> Vec<Ask> {

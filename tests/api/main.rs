@@ -16,6 +16,7 @@ mod conversation_changes;
 mod conversations;
 mod coverage;
 mod emergency;
+mod explain;
 mod groups;
 mod hours;
 mod identity_resets;

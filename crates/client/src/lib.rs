@@ -65,6 +65,7 @@ mod profile;
 mod receive;
 mod restore;
 mod revisions;
+mod rules;
 mod safety;
 mod sealer;
 mod seals;

@@ -22,6 +22,7 @@ pub mod message;
 pub mod mfa;
 pub mod people;
 pub mod phi;
+pub mod policy;
 pub mod presence;
 pub mod role;
 pub mod seal;

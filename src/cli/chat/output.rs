@@ -17,6 +17,7 @@ use sigilo_wire::{
     mark::ReadPosition,
     message::{DeliveryStatus, Priority},
     mfa::MfaStatus,
+    policy::Explanation,
     presence::{PresenceStatus, Privacy},
 };
 
@@ -84,6 +85,8 @@ pub(super) enum Output {
     Participants { conversation_id: ConversationId, results: Vec<ParticipantLine> },
     /// Whom we have blocked.
     Blocked { results: Vec<Block> },
+    /// What the rules would say.
+    Explanation(Box<Explanation>),
     /// Our own settings of a conversation.
     Settings { settings: ConversationSettings },
     /// What a search found; not complete when older messages are not in the index.

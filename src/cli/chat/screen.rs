@@ -10,6 +10,7 @@ use sigilo_client::{ChainVerdict, ReceiptVerdict, SealVerdict, Verification};
 use sigilo_wire::{
     DeviceNumber,
     message::{DeliveryStatus, Priority},
+    policy::Explanation,
 };
 
 use super::{
@@ -151,6 +152,7 @@ impl Screen {
                 let since = self.set(Style::Faint, &format!("{}, since {}", block.role, block.created_at));
                 format!("  {} {since}", self.set(Style::Strong, &block.full_name))
             })),
+            Output::Explanation(explanation) => self.explanation(explanation),
             Output::Settings { settings } => {
                 let wakes = if settings.notifications_enabled { "wakes you" } else { "muted" };
                 let where_it_is = if settings.archived { "put away" } else { "in the list" };
@@ -294,6 +296,20 @@ impl Screen {
         };
         let about = self.set(Style::Faint, &about.join(", "));
         format!("{}. {} {about}", line.number, self.set(Style::Strong, &name))
+    }
+
+    fn explanation(&self, explanation: &Explanation) -> String {
+        let word = if explanation.allowed {
+            self.set(Style::Good, "You may.")
+        } else {
+            self.set(Style::Warning, explanation.message.as_deref().unwrap_or("You may not."))
+        };
+        let suggestion =
+            explanation.suggestion.as_ref().map(|text| format!("\n  {text}")).unwrap_or_default();
+        let opens = explanation.next_open_at.map(|at| format!("\n  It opens at {at}.")).unwrap_or_default();
+        let rules: Vec<&str> = explanation.policies.iter().map(|policy| policy.id.as_str()).collect();
+        let rules = self.set(Style::Faint, &format!("by {}", rules.join(", ")));
+        format!("{word} {rules}{suggestion}{opens}")
     }
 
     fn found(&self, found: &FoundLine) -> String {

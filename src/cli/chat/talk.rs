@@ -1,6 +1,7 @@
 //! Commands about messages and about who takes part.
 
 use sigilo_wire::{
+    Timestamp,
     break_glass::BreakGlassReason,
     emergency::{EmergencyCategory, EmergencyOutcome, EmergencyUrgency},
     message::Priority,
@@ -35,6 +36,8 @@ pub(super) enum Talk {
     Resolve(EmergencyOutcome),
     /// Write to a patient one does not treat: why, to whom, and why in words.
     BreakGlass(BreakGlassReason, String, String),
+    /// Whether one might write, now or then, and why.
+    Why(Option<Timestamp>),
     /// Who takes part.
     Who,
     /// Leave it.
@@ -130,6 +133,11 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
         "REASON ID TEXT",
         "write for some hours to a patient you do not treat; REASON is emergency_treatment, on_call_cover, second_opinion or patient_safety",
     ),
+    (
+        "/why",
+        "[TIME]",
+        "whether you may write in the open conversation, now or at such a time, and by which rules",
+    ),
     ("/leave", "", "leave the care team or administrative conversation"),
     ("/title", "TEXT", "call the conversation something; the server cannot read it"),
     ("/describe", "TEXT", "say what it is about"),
@@ -192,6 +200,11 @@ pub(super) fn parse(name: &str, argument: &str) -> Option<Command> {
             .parse()
             .map_or_else(|_| wrong("how it ended"), |outcome| Command::Talk(Talk::Resolve(outcome))),
         "break-glass" => break_glass(argument).unwrap_or_else(|| wrong("a reason, a patient's id, and why")),
+        "why" if argument.is_empty() => Command::Talk(Talk::Why(None)),
+        "why" => argument.parse().map_or_else(
+            |_| wrong("a time such as 2026-12-24T08:00:00Z"),
+            |at| Command::Talk(Talk::Why(Some(at))),
+        ),
         "who" => Command::Talk(Talk::Who),
         "leave" => Command::Talk(Talk::Leave),
         "close" => Command::Talk(Talk::Close),
@@ -273,6 +286,7 @@ mod tests {
             let line = match *argument {
                 "" => (*name).to_owned(),
                 _ if argument.starts_with("NUMBER ") => format!("{name} 1 x"),
+                "[TIME]" => format!("{name} 2026-12-24T08:00:00Z"),
                 "REASON ID TEXT" => format!("{name} second_opinion 1 x"),
                 words if words.contains(" or ") => format!("{name} {}", words.split(',').next().unwrap()),
                 _ => format!("{name} 1"),

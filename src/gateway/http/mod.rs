@@ -14,6 +14,7 @@ mod keys;
 mod me;
 pub mod observe;
 mod openapi;
+mod policy;
 pub mod strict;
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,7 @@ fn areas() -> OpenApiRouter<SharedApp> {
         .merge(clinic::routes())
         .merge(admin::routes())
         .merge(compliance::routes())
+        .merge(policy::routes())
 }
 
 /// The API's description.

@@ -35,11 +35,7 @@ pub(super) async fn observe(State(app): State<SharedApp>, mut request: Request, 
     let id = given
         .and_then(|id| id.parse().ok())
         .unwrap_or_else(|| RequestId::new(now, rng::bytes(&*app.entropy)));
-    let language = request
-        .headers()
-        .get(header::ACCEPT_LANGUAGE)
-        .and_then(|header| header.to_str().ok())
-        .map_or(Language::English, Language::accepted);
+    let language = language(request.headers());
     // The template, never the path: ids in paths stay out of logs and metrics.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
@@ -62,6 +58,12 @@ pub(super) async fn observe(State(app): State<SharedApp>, mut request: Request, 
     )
     .record(elapsed.as_secs_f64());
     response
+}
+
+/// The language of the answer's messages.
+pub(super) fn language(headers: &HeaderMap) -> Language {
+    let header = headers.get(header::ACCEPT_LANGUAGE).and_then(|header| header.to_str().ok());
+    header.map_or(Language::English, Language::accepted)
 }
 
 /// The answer of the handler, of a panic, or of the clock.

@@ -9,7 +9,7 @@ use crate::{
     audit::Act,
     mfa,
     people::{person, store as people},
-    policy::{self, Grant, Person, ResetIdentity, facts},
+    policy::{self, Grant, Looked, Person, ResetIdentity, facts::Other},
     rng,
 };
 
@@ -19,13 +19,26 @@ use crate::{
 /// 404 when the clinic has no such person; `forbidden` for all but its admins and compliance officers, and for the
 /// person.
 pub async fn authorize(app: &App, ctx: &Ctx, user: UserId) -> Result<Grant<ResetIdentity>> {
+    let (facts, patient) = load(app, ctx, user).await?;
+    let decision = app.policy.decide::<ResetIdentity>(ctx, &facts);
+    policy::audited(app, ctx, decision, patient, &[("user", user.to_string())]).await
+}
+
+/// What the rules would say to asking for a new identity of this person, and the patient it concerns.
+///
+/// # Errors
+/// 404 when the clinic has no such person.
+pub(crate) async fn look(app: &App, ctx: &Ctx, user: UserId) -> Result<(Looked, Option<UserId>)> {
+    let (facts, patient) = load(app, ctx, user).await?;
+    Ok((app.policy.look::<ResetIdentity>(ctx, &facts)?, patient))
+}
+
+async fn load(app: &App, ctx: &Ctx, user: UserId) -> Result<(Other, Option<UserId>)> {
     let caller = Person::caller(ctx)?;
     let mut tx = app.db.read("identity_reset_authorize").await?;
     let target = person(&mut tx, ctx.tenant, user).await?;
-    drop(tx);
-    let decision = app.policy.decide::<ResetIdentity>(ctx, &facts::Other { caller, target });
     let patient = (target.role == sigilo_wire::Role::Patient).then_some(user);
-    policy::audited(app, ctx, decision, patient, &[("user", user.to_string())]).await
+    Ok((Other { caller, target }, patient))
 }
 
 /// Asks for a new identity of a person, who is told on all their devices. Another person has to approve it within

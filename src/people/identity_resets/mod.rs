@@ -10,6 +10,7 @@ mod ask;
 pub(crate) mod store;
 
 pub use approve::{approve, subject};
+pub(crate) use ask::look;
 pub use ask::{ask, authorize};
 
 use std::time::Duration;

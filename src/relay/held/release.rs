@@ -166,6 +166,7 @@ fn context(app: &App, row: &HeldRow) -> Result<Ctx> {
         actor: Actor::User(Caller {
             user_id: row.sender_id,
             role: row.role.parse().map_err(Error::Internal)?,
+            active: true,
             device_id: row.device_id,
             kind: DeviceKind::Messaging,
             device_number: Some(row.device_number),

@@ -11,6 +11,7 @@ use sigilo_wire::{
     link::{ApproveLink, BeginLink, ClaimLink, LinkState, OfferLinkKey, OwnLink},
     message::{MessageList, SendMessage, Taken},
     mfa::{ConfirmMfa, Enrolment, MfaStatus, RecoveryCodes, Verified, VerifyMfa},
+    policy::{ExplainPolicy, Explanation},
     seal::{NewSeal, ReportSeal, SealList},
 };
 
@@ -37,6 +38,10 @@ impl Api {
         let request = self.refresh_token()?;
         let _: IgnoredAny = self.send(Method::POST, "/api/auth/logout/", &request).await?;
         Ok(())
+    }
+
+    pub(crate) async fn explain(&self, question: &ExplainPolicy) -> Result<Explanation> {
+        self.send(Method::POST, "/api/policy/explain/", question).await
     }
 
     pub(crate) async fn mfa_status(&self) -> Result<MfaStatus> {

@@ -9,6 +9,7 @@ use sigilo_wire::{
     conversation::{Conversation, ConversationSettingsChange, ConversationType},
     emergency::OpenEmergency,
     message::{Deliver, DeliveryStatus, Priority},
+    policy::ExplainPolicy,
 };
 
 use super::{Session, dates::day};
@@ -42,6 +43,16 @@ impl Session {
             Talk::Escalate => self.escalate().await,
             Talk::Resolve(outcome) => self.resolve(outcome).await,
             Talk::BreakGlass(reason, who, text) => self.break_glass(reason, &who, &text).await,
+            Talk::Why(at) => {
+                let question = ExplainPolicy {
+                    conversation_id: Some(self.opened()?),
+                    at,
+                    ..ExplainPolicy::of("send_message")
+                };
+                let explanation = self.client.explain(question).await?;
+                self.screen.show(&Output::Explanation(Box::new(explanation)));
+                Ok(())
+            }
             Talk::Who => self.show_participants().await,
             Talk::Leave => {
                 self.client.leave(self.opened()?).await?;
