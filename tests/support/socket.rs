@@ -55,6 +55,22 @@ impl Socket {
         }
     }
 
+    /// The next JSON frame; `None` when the socket ends.
+    pub async fn next_if_open(&mut self) -> Option<Value> {
+        loop {
+            match timeout(PATIENCE, self.0.next()).await.expect("a frame comes") {
+                Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                _ => return None,
+            }
+        }
+    }
+
+    /// Sends a JSON frame; `false` when the socket has ended.
+    pub async fn send_if_open(&mut self, frame: &Value) -> bool {
+        self.0.send(Message::text(frame.to_string())).await.is_ok()
+    }
+
     /// The next JSON frame, which must be of this type.
     #[track_caller]
     pub fn expect(&mut self, r#type: &str) -> impl Future<Output = Value> {
