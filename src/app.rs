@@ -12,6 +12,7 @@ use crate::{
     clock::SharedClock,
     config::Config,
     conversations::Snapshots,
+    limits::{self, Limiter},
     policy::{InForce, Policy},
     presence::{self, Board},
     relay::{self, ReceiptKeys, hub::Hub, writer::Writer},
@@ -47,6 +48,8 @@ pub struct App {
     pub entropy: SharedEntropy,
     /// The clinic's rules.
     pub policy: InForce,
+    /// How often what may be done.
+    pub limits: Limiter,
     /// What sends depend on, as kept.
     pub snapshots: Snapshots,
     /// The sockets of this process.
@@ -95,12 +98,14 @@ impl App {
         let keys = Db::open(&config.keystore_url()?).await?;
         gate::migrate(&keys, Store::Keys).await?;
         let crypter = Crypter::new(&secrets.column_keys)?;
+        let buckets = limits::InProcess::new(Arc::clone(&clock), config.limits.buckets);
         let (writer, inbox) = Writer::new(config.relay.writer_queue, config.relay.writer_mib);
         let app = Arc::new(Self {
             keystore: KeyStore::new(keys, &secrets.key_encryption_key),
             tokens: TokenKeys::open(&db, &crypter, &*entropy, clock.now()).await?,
             passwords: Passwords::new(&*entropy)?,
             known_devices: KnownDevices::default(),
+            limits: Limiter::new(&*buckets, &config.limits),
             crypter,
             config,
             db,
@@ -119,6 +124,7 @@ impl App {
         });
         app.keep(tokio::spawn(relay::writer::run(Arc::clone(&app), inbox)));
         app.keep(tokio::spawn(presence::keep_noting(Arc::clone(&app))));
+        app.keep(tokio::spawn(limits::keep_sweeping(app.shutdown.clone(), buckets)));
         Ok(app)
     }
 

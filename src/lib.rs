@@ -22,6 +22,7 @@ pub mod gateway;
 pub mod hours;
 pub mod idempotency;
 pub mod keys;
+pub mod limits;
 pub mod marks;
 pub mod mfa;
 pub mod outbox;

@@ -45,13 +45,15 @@ struct Told<'a> {
 /// # Errors
 /// `invalid_invitation` for a code that is unknown, used or expired; not said which. `weak_password`,
 /// `invalid_field`; with a key `idempotency_conflict` for another request, `device_revoked` when the device was
-/// removed since or the account suspended, `mfa_required` when it has a second factor since: log in.
+/// removed since or the account suspended, `mfa_required` when it has a second factor since: log in. `rate_limited` after
+/// too many codes from one address.
 pub async fn activate(app: &App, ctx: &Ctx, request: &Activate, key: Option<&str>) -> Result<Tokens> {
     sessions::check_name(&request.device.name)?;
     if request.device.device_id.is_some() {
         return Err(Error::field("device.device_id", "a first device has no id yet"));
     }
     password::check("password", &request.password)?;
+    app.limits.login.knock(ctx).await?;
     let key = key.map(|key| idempotency_key(key, request)).transpose()?;
     let refused = || Error::Unauthenticated(ErrorCode::InvalidInvitation);
     let tenant = {
@@ -104,6 +106,7 @@ async fn first(
     };
     let Some((user, role)) = found else { return Ok(None) };
     // Only the holder of a good code makes the server hash a password.
+    app.limits.login.hash(ctx).await?;
     let password = app.passwords.hash(&request.password, &*app.entropy).await?;
     let data_key = app.clinic_key(ctx, ctx.tenant).await?;
     let mut tx = app.db.begin("activate").await?;
@@ -176,6 +179,7 @@ async fn repeat(
     let Some(account) = found else { return Ok(None) };
     let made = idempotency::recall::<DeviceId>(app, ctx, account.user_id, key).await?;
     let Some(made) = made else { return Ok(None) };
+    app.limits.login.hash(ctx).await?;
     if !app.passwords.verify(&request.password, account.password_hash.as_deref()).await? {
         return Err(idempotency::conflict());
     }

@@ -1,5 +1,6 @@
 //! A password becomes tokens of a device.
 
+use sigilo_seal::sha256;
 use sigilo_wire::{
     ErrorCode, TenantId,
     account::{DeviceKind, Login, NewDevice, Tokens},
@@ -14,6 +15,7 @@ use crate::{
     Ctx, Error, Result,
     app::App,
     audit::Act,
+    limits::login::Account,
     mfa::{self, SecondFactor},
 };
 
@@ -23,8 +25,8 @@ use crate::{
 /// The answer and its time do not tell whether the clinic, the account or the password was wrong.
 ///
 /// # Errors
-/// `invalid_credentials`; of an account with a second factor `mfa_required`, `invalid_totp`, `rate_limited`, all
-/// three only after the right password; `device_revoked` when the account is suspended; `device_limit`; 404 when
+/// `rate_limited` after too many tries, whatever is given; `invalid_credentials`; of an account with a second factor
+/// `mfa_required`, `invalid_totp`, `rate_limited`, all three only after the right password; `device_revoked` when the account is suspended; `device_limit`; 404 when
 /// the account has no messaging device of that id; `unavailable` in a crowd.
 pub async fn login(app: &App, ctx: &Ctx, request: &Login) -> Result<Tokens> {
     let device = request.device.clone().unwrap_or(NewDevice {
@@ -36,7 +38,18 @@ pub async fn login(app: &App, ctx: &Ctx, request: &Login) -> Result<Tokens> {
     if device.device_id.is_some() && device.kind != DeviceKind::Messaging {
         return Err(Error::field("device.device_id", "only a messaging device logs in again"));
     }
-    let (tenant, account) = find(app, request).await?;
+    app.limits.login.knock(ctx).await?;
+    let (tenant, index, account) = find(app, request).await?;
+    let guessed = Account::of(&index);
+    if let Err(refusal) = app.limits.login.guess(ctx, guessed).await {
+        if let Some(tenant) = tenant
+            && app.limits.login.is_news(guessed).await
+        {
+            fail(app, &Ctx { tenant, ..ctx.clone() }, account.as_ref(), "rate_limited").await?;
+        }
+        return Err(refusal);
+    }
+    app.limits.login.hash(ctx).await?;
     let stored = account.as_ref().and_then(|account| account.password_hash.as_deref());
     let matches = app.passwords.verify(&request.password, stored).await?;
     // A clinic nobody knows has no audit log.
@@ -63,11 +76,17 @@ pub async fn login(app: &App, ctx: &Ctx, request: &Login) -> Result<Tokens> {
     }
 }
 
-async fn find(app: &App, request: &Login) -> Result<(Option<TenantId>, Option<AccountRow>)> {
+/// The clinic, the account's index, and the account. Where there is no such clinic its name stands in for it.
+async fn find(app: &App, request: &Login) -> Result<(Option<TenantId>, Vec<u8>, Option<AccountRow>)> {
     let mut tx = app.db.read("login_find").await?;
-    let Some(tenant) = store::tenant(&mut tx, &request.clinic).await? else { return Ok((None, None)) };
+    let Some(tenant) = store::tenant(&mut tx, &request.clinic).await? else {
+        let name = sha256(request.clinic.as_bytes());
+        let nowhere = TenantId::from_bytes(name.first_chunk().copied().unwrap_or_default());
+        return Ok((None, app.crypter.email_index(nowhere.as_bytes(), &request.email), None));
+    };
     let index = app.crypter.email_index(tenant.as_bytes(), &request.email);
-    Ok((Some(tenant), store::account_by_email(&mut tx, tenant, &index).await?))
+    let account = store::account_by_email(&mut tx, tenant, &index).await?;
+    Ok((Some(tenant), index, account))
 }
 
 /// The tokens of somebody whose password was right.

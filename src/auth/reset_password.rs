@@ -63,9 +63,10 @@ pub async fn issue_password_reset(
 ///
 /// # Errors
 /// `weak_password`, `invalid_field`; `invalid_reset` for a code that is unknown, used or expired, or whose account
-/// is not active; not said which. `unavailable` in a crowd.
+/// is not active; not said which. `rate_limited` after too many codes from one address; `unavailable` in a crowd.
 pub async fn reset_password(app: &App, ctx: &Ctx, request: &ResetPassword) -> Result<()> {
     password::check("new_password", &request.new_password)?;
+    app.limits.login.knock(ctx).await?;
     let refused = || Error::Unauthenticated(ErrorCode::InvalidReset);
     let tenant = {
         let mut tx = app.db.read("password_reset_clinic").await?;
@@ -102,6 +103,7 @@ async fn use_code(
     let Some(account) = found else { return Ok(None) };
     let user = account.user_id;
     // Only the holder of a good code makes the server hash a password.
+    app.limits.login.hash(ctx).await?;
     let hash = app.passwords.hash(password, &*app.entropy).await?;
     let key = app.clinic_key(ctx, ctx.tenant).await?;
     let mut tx = app.db.begin("password_reset").await?;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::{Error, Result};
 
-/// Sizes and times a request may take.
+/// Sizes and times a request may take, and how often what may be asked.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -20,6 +20,16 @@ pub struct Limits {
     pub request_timeout_s: u64,
     /// How long a stopping server waits for what is under way, in seconds.
     pub drain_s: u64,
+    /// Log-ins of one account from one address, in 15 minutes.
+    pub logins_per_account_and_address: u32,
+    /// Log-ins of one account from anywhere, in 15 minutes.
+    pub logins_per_account: u32,
+    /// Log-ins and codes of the clinic from one address, in 15 minutes.
+    pub logins_per_address: u32,
+    /// Slow hashes for people who have not logged in, of everybody together, in a minute.
+    pub logins_per_minute: u32,
+    /// How many callers are counted at once, for each limit.
+    pub buckets: usize,
 }
 
 impl Default for Limits {
@@ -30,6 +40,11 @@ impl Default for Limits {
             body_timeout_s: 30,
             request_timeout_s: 60,
             drain_s: 10,
+            logins_per_account_and_address: 5,
+            logins_per_account: 50,
+            logins_per_address: 300,
+            logins_per_minute: 600,
+            buckets: 1_000_000,
         }
     }
 }
@@ -59,6 +74,11 @@ impl Limits {
             ("send_bytes", self.send_bytes == 0),
             ("body_timeout_s", self.body_timeout_s == 0),
             ("request_timeout_s", self.request_timeout_s == 0),
+            ("logins_per_account_and_address", self.logins_per_account_and_address == 0),
+            ("logins_per_account", self.logins_per_account == 0),
+            ("logins_per_address", self.logins_per_address == 0),
+            ("logins_per_minute", self.logins_per_minute == 0),
+            ("buckets", self.buckets == 0),
         ];
         match zero.iter().find(|(_, wrong)| *wrong) {
             Some((key, _)) => Err(Error::internal(format!("limits.{key} must be above 0"))),

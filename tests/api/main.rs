@@ -22,6 +22,7 @@ mod hours;
 mod identity_resets;
 mod kept;
 mod keys;
+mod limits;
 mod links;
 mod mfa;
 mod openapi;

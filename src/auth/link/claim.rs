@@ -22,9 +22,10 @@ use crate::{
 ///
 /// # Errors
 /// `invalid_link` for a link that is unknown, expired or not approved, for another claim, and once the device has
-/// keys, was removed, or its account suspended; not said which. `invalid_field`.
+/// keys, was removed, or its account suspended; not said which. `invalid_field`; `rate_limited` after too many claims from one address.
 pub async fn claim(app: &App, ctx: &Ctx, link: LinkId, request: &ClaimLink) -> Result<Tokens> {
     sessions::check_name(&request.name)?;
+    app.limits.login.knock(ctx).await?;
     let refused = || Error::Unauthenticated(ErrorCode::InvalidLink);
     let found = {
         let mut tx = app.db.read("link_find").await?;

@@ -26,7 +26,8 @@ use crate::{
     responses((status = 200, body = Tokens), (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody, description = "`invalid_invitation`; `device_revoked` when the device was removed before the request was repeated"),
         (status = 409, body = ErrorBody, description = "`idempotency_conflict`"),
-        (status = 422, body = ErrorBody, description = "weak_password"), (status = 503, body = ErrorBody)))]
+        (status = 422, body = ErrorBody, description = "weak_password"),
+        (status = 429, body = ErrorBody, description = "`rate_limited`: too many codes from this address"), (status = 503, body = ErrorBody)))]
 pub(super) async fn activate(
     State(app): State<SharedApp>,
     Anonymous(ctx): Anonymous,

@@ -24,7 +24,7 @@ use crate::{
         (status = 401, body = ErrorBody, description = "invalid_credentials, mfa_required, invalid_totp, device_revoked"),
         (status = 404, body = ErrorBody, description = "no messaging device of that id"),
         (status = 409, body = ErrorBody, description = "device_limit"),
-        (status = 429, body = ErrorBody, description = "rate_limited: five wrong codes or passwords within 15 minutes"), (status = 503, body = ErrorBody)))]
+        (status = 429, body = ErrorBody, description = "rate_limited: too many log-ins of the account, from this address or altogether; five wrong codes within 15 minutes"), (status = 503, body = ErrorBody)))]
 pub(super) async fn login(
     State(app): State<SharedApp>,
     Anonymous(ctx): Anonymous,

@@ -51,7 +51,9 @@ async fn change(
     request_body = ResetPassword,
     responses((status = 204, description = "Set. Log in with it."), (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody, description = "invalid_reset"),
-        (status = 422, body = ErrorBody, description = "weak_password"), (status = 503, body = ErrorBody)))]
+        (status = 422, body = ErrorBody, description = "weak_password"),
+        (status = 429, body = ErrorBody, description = "rate_limited: too many codes from this address"),
+        (status = 503, body = ErrorBody)))]
 async fn reset(
     State(app): State<SharedApp>,
     Anonymous(ctx): Anonymous,

@@ -115,7 +115,8 @@ async fn approve(
 #[utoipa::path(post, path = "/api/devices/link/{link_id}/claim/", tag = "Accounts", security(()), operation_id = "claim_link",
     params(("link_id" = LinkId, Path, description = "The link.")), request_body = ClaimLink,
     responses((status = 200, body = Tokens), (status = 400, body = ErrorBody),
-              (status = 401, description = "`invalid_link`.", body = ErrorBody)))]
+              (status = 401, description = "`invalid_link`.", body = ErrorBody),
+              (status = 429, description = "`rate_limited`: too many claims from this address.", body = ErrorBody)))]
 async fn claim(
     State(app): State<SharedApp>,
     Anonymous(ctx): Anonymous,
