@@ -70,6 +70,7 @@ pub fn start(app: SharedApp, phase: ShutdownHandle) -> Result<Running> {
     tokio::spawn(keys::keep_reminding(app.clone()));
     tokio::spawn(auth::keep_watching(app.clone()));
     tokio::spawn(relay::held::keep_releasing(app.clone()));
+    tokio::spawn(relay::deliver::keep_shortening(app.clone()));
     tokio::spawn(emergency::keep_escalating(app.clone()));
     Ok(Running { address, metrics_address, app, handle, metrics, tls, phase, api, watched })
 }

@@ -107,12 +107,23 @@ pub(super) async fn log_in_again(
     issue(app, tx, ctx, Bearer { tenant: ctx.tenant, user, device: id, kind, family }).await
 }
 
-/// An access token and the family's next refresh token.
+/// An access token and the family's first refresh token.
 pub(super) async fn issue(app: &App, tx: &mut Tx, ctx: &Ctx, bearer: Bearer) -> Result<Tokens> {
+    issue_after(app, tx, ctx, bearer, None).await
+}
+
+/// An access token and the family's next refresh token, in place of the one with this hash.
+pub(super) async fn issue_after(
+    app: &App,
+    tx: &mut Tx,
+    ctx: &Ctx,
+    bearer: Bearer,
+    replaces: Option<&[u8]>,
+) -> Result<Tokens> {
     let refresh = Opaque::new(&*app.entropy);
     let expires_at = ctx.now + idle_limit(bearer.kind);
     let owner = (bearer.tenant, bearer.device);
-    store::insert_refresh(tx, &refresh.hash, bearer.family, owner, ctx.now, expires_at).await?;
+    store::insert_refresh(tx, &refresh.hash, bearer.family, owner, (ctx.now, expires_at), replaces).await?;
     let row = store::device(tx, bearer.user, bearer.device).await?.ok_or(Error::NotFound)?;
     Ok(Tokens {
         access_token: app.tokens.issue(bearer, ctx.now, &*app.entropy)?,

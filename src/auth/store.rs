@@ -81,12 +81,18 @@ statements! {
         WHERE user_id = $1 AND device_id = $2 AND revoked_at IS NULL";
     SEEN = "UPDATE devices SET last_seen_at = $2 WHERE device_id = $1 AND last_seen_at < $2";
 
-    INSERT_REFRESH = "INSERT INTO refresh_tokens (token_hash, family_id, tenant_id, device_id, issued_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6)";
+    INSERT_REFRESH = "INSERT INTO refresh_tokens (token_hash, family_id, tenant_id, device_id, issued_at, expires_at, replaces)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)";
     /// Of two who present one token, exactly one gets the row.
     USE_REFRESH = "UPDATE refresh_tokens SET used_at = $2
         WHERE token_hash = $1 AND used_at IS NULL AND revoked_at IS NULL AND expires_at > $2
         RETURNING family_id, tenant_id, device_id, used_at, revoked_at";
+    /// Of two who repeat one refresh, the second waits for the first.
+    LOCK_REFRESH = "UPDATE refresh_tokens SET used_at = used_at WHERE token_hash = $1
+        RETURNING family_id, tenant_id, device_id, used_at, revoked_at";
+    /// The successor that nobody has used gives way to the next.
+    REPLACE_UNUSED = "UPDATE refresh_tokens SET used_at = $2
+        WHERE replaces = $1 AND used_at IS NULL AND revoked_at IS NULL AND expires_at > $2";
     REFRESH_BY_HASH = "SELECT family_id, tenant_id, device_id, used_at, revoked_at FROM refresh_tokens
         WHERE token_hash = $1";
     END_FAMILIES = "UPDATE refresh_tokens SET revoked_at = $2 WHERE device_id = $1 AND revoked_at IS NULL";
@@ -408,17 +414,27 @@ pub(super) async fn insert_refresh(
     hash: &[u8],
     family: TokenFamilyId,
     (tenant, device): (TenantId, DeviceId),
-    now: Timestamp,
-    expires_at: Timestamp,
+    (now, expires_at): (Timestamp, Timestamp),
+    replaces: Option<&[u8]>,
 ) -> Result<()> {
     execute!(tx, FORGET_OLD_REFRESH, device, now)?;
-    execute!(tx, INSERT_REFRESH, hash, family, tenant, device, now, expires_at)?;
+    execute!(tx, INSERT_REFRESH, hash, family, tenant, device, now, expires_at, replaces)?;
     Ok(())
 }
 
 /// Marks a live token used; `None` when it is not live (any more).
 pub(super) async fn use_refresh(tx: &mut Tx, hash: &[u8], now: Timestamp) -> Result<Option<RefreshRow>> {
     fetch_optional!(tx, RefreshRow, USE_REFRESH, hash, now)
+}
+
+/// A token that is not live, locked until the commit.
+pub(super) async fn lock_refresh(tx: &mut Tx, hash: &[u8]) -> Result<Option<RefreshRow>> {
+    fetch_optional!(tx, RefreshRow, LOCK_REFRESH, hash)
+}
+
+/// Marks the successor of a used token used as well; false when somebody has used it, or it has expired.
+pub(super) async fn replace_unused(tx: &mut Tx, predecessor: &[u8], now: Timestamp) -> Result<bool> {
+    Ok(execute!(tx, REPLACE_UNUSED, predecessor, now)? > 0)
 }
 
 pub(super) async fn refresh_by_hash(tx: &mut Tx, hash: &[u8]) -> Result<Option<RefreshRow>> {

@@ -48,11 +48,14 @@ pub async fn put_identity(
         })
     };
     let current = row.identity_key.as_deref().map(current_identity).transpose()?;
+    // Whatever key comes first after a reset uses up the right that two people gave.
+    let reset = identity_resets::store::finish(&mut tx, user, ctx.now).await?;
     if current == Some(new) {
+        tx.commit().await?;
         return answer(row.identity_seq);
     }
     let seq = row.identity_seq + 1;
-    check_change(&mut tx, ctx, &grant, current.as_ref(), &new, &request).await?;
+    check_change(&mut tx, ctx, &grant, (current.as_ref(), &new, reset), &request).await?;
     let identity = store::NewIdentity {
         tenant: ctx.tenant,
         user,
@@ -96,8 +99,7 @@ async fn check_change(
     tx: &mut Tx,
     ctx: &Ctx,
     grant: &Grant<PublishKeys>,
-    current: Option<&IdentityPublicKey>,
-    new: &IdentityPublicKey,
+    (current, new, reset): (Option<&IdentityPublicKey>, &IdentityPublicKey, bool),
     request: &PutIdentity,
 ) -> Result<()> {
     let user = *grant.resource();
@@ -114,7 +116,7 @@ async fn check_change(
     };
     let statement = identity_change::statement(ctx.tenant, user, new);
     let signature = request.signature_by_previous.as_ref();
-    if signature.is_none() && !identity_resets::store::finish(tx, user, ctx.now).await? {
+    if signature.is_none() && !reset {
         return Err(unsigned());
     }
     if signature.is_some_and(|signature| !current.verify(&statement, signature)) {

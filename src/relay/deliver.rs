@@ -14,7 +14,9 @@ use sigilo_wire::{
 use super::{frame::EventFrame, render, store};
 use crate::{
     App, Ctx, Error, Result,
+    app::SharedApp,
     outbox::{DeviceEvent, EventBody},
+    shutdown::draining,
     storage::Tx,
 };
 
@@ -23,6 +25,9 @@ pub const MAX_ACKNOWLEDGED: usize = 1_024;
 
 /// How long events wait for a device that does not come.
 pub const QUEUE_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How often queues are looked through for older ones.
+const SHORTEN_EVERY: Duration = Duration::from_hours(1);
 
 /// Events a device is done with.
 #[derive(Clone, Debug)]
@@ -188,15 +193,67 @@ pub async fn shorten_queue(app: &App, ctx: &Ctx) -> Result<()> {
         return Ok(());
     }
     let mut tx = app.db.begin("relay_truncate_queue").await?;
-    if store::truncate_queue(&mut tx, device, ctx.now - QUEUE_LIFETIME).await? {
-        let event = DeviceEvent {
-            device,
-            r#type: EventType::QueueTruncated,
-            conversation: None,
-            sender: None,
-            body: EventBody::Data(json!({})),
-        };
-        crate::outbox::enqueue(&mut tx, &[event], ctx.now).await?;
-    }
+    truncate(&mut tx, &[device], ctx.now).await?;
     tx.commit().await
+}
+
+/// Takes what is older than [`QUEUE_LIFETIME`] off these devices' queues, and tells them.
+async fn truncate(tx: &mut Tx, devices: &[DeviceId], now: Timestamp) -> Result<()> {
+    let mut told = Vec::with_capacity(devices.len());
+    for device in devices {
+        if store::truncate_queue(tx, *device, now - QUEUE_LIFETIME).await? {
+            told.push(DeviceEvent {
+                device: *device,
+                r#type: EventType::QueueTruncated,
+                conversation: None,
+                sender: None,
+                body: EventBody::Data(json!({})),
+            });
+        }
+    }
+    crate::outbox::enqueue(tx, &told, now).await?;
+    Ok(())
+}
+
+/// Shortens every queue whose oldest event has waited for longer than [`QUEUE_LIFETIME`]: a device that never comes
+/// back keeps nothing, and one that only polls is told. Gives how many were shortened.
+///
+/// # Errors
+/// When the database is away; the next run goes on.
+pub async fn shorten_all(app: &App, now: Timestamp) -> Result<usize> {
+    let (mut after, mut shortened) = (DeviceId::from_bytes([0; 16]), 0);
+    loop {
+        let mut tx = app.db.read("relay_look_for_old_queues").await?;
+        let page = store::heads_of_queues(&mut tx, after).await?;
+        drop(tx);
+        let Some((last, _)) = page.last() else { return Ok(shortened) };
+        after = *last;
+        let old = |head: &Option<Timestamp>| head.is_some_and(|head| now.since(head) > QUEUE_LIFETIME);
+        let devices: Vec<DeviceId> =
+            page.iter().filter(|(_, head)| old(head)).map(|(device, _)| *device).collect();
+        if devices.is_empty() {
+            continue;
+        }
+        let mut tx = app.db.begin("relay_truncate_queues").await?;
+        truncate(&mut tx, &devices, now).await?;
+        tx.commit().await?;
+        app.hub.wake(&devices);
+        shortened += devices.len();
+    }
+}
+
+/// Runs [`shorten_all`] now and every hour until the server drains.
+pub async fn keep_shortening(app: SharedApp) {
+    let mut shutdown = app.shutdown.clone();
+    let mut hours = tokio::time::interval(SHORTEN_EVERY);
+    loop {
+        tokio::select! {
+            () = draining(&mut shutdown) => return,
+            _ = hours.tick() => match shorten_all(&app, app.clock.now()).await {
+                Ok(0) => {}
+                Ok(devices) => tracing::info!(devices, "dropped events that had waited for 30 days"),
+                Err(error) => tracing::warn!(%error, "old queues wait for the next hour"),
+            },
+        }
+    }
 }

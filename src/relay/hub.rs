@@ -85,6 +85,8 @@ struct Slot {
     path: Option<ConversationId>,
     watching: AtomicBool,
     wake: Notify,
+    /// Notified once when its token ends, for a socket that waits for a slow reader and takes no news.
+    ended: Notify,
     news: Mutex<News>,
     token: Mutex<Token>,
 }
@@ -112,6 +114,17 @@ pub struct News {
     pub signals: VecDeque<Arc<ServerFrame>>,
 }
 
+/// Says when a socket's token has ended, whatever the socket is doing.
+#[derive(Debug)]
+pub struct Ending(Arc<Slot>);
+
+impl Ending {
+    /// Waits until the token has ended; once.
+    pub async fn ended(&self) {
+        self.0.ended.notified().await;
+    }
+}
+
 /// One socket's registration; it leaves the hub when dropped.
 #[derive(Debug)]
 pub struct Registration {
@@ -124,6 +137,12 @@ impl Registration {
     /// Waits until there is news.
     pub async fn woken(&self) {
         self.slot.wake.notified().await;
+    }
+
+    /// What a socket waits for beside a slow reader.
+    #[must_use]
+    pub fn ending(&self) -> Ending {
+        Ending(Arc::clone(&self.slot))
     }
 
     /// Takes the news.
@@ -189,6 +208,9 @@ impl Slot {
 
     fn close(&self, reason: CloseReason) {
         self.tell(|news| _ = news.close.get_or_insert(reason));
+        if reason == CloseReason::Unauthenticated {
+            self.ended.notify_one();
+        }
     }
 }
 
@@ -209,8 +231,8 @@ impl Hub {
         path: Option<ConversationId>,
     ) -> Registration {
         let token = Mutex::new(Token { expires_at, told: false });
-        let (watching, wake, news) = (AtomicBool::new(false), Notify::new(), Mutex::default());
-        let slot = Arc::new(Slot { family, path, watching, wake, news, token });
+        let (watching, wake, ended) = (AtomicBool::new(false), Notify::new(), Notify::new());
+        let slot = Arc::new(Slot { family, path, watching, wake, ended, news: Mutex::default(), token });
         let mut devices = self.write();
         let slots = devices.entry(device).or_insert_with(|| Vec::with_capacity(1));
         slots.retain(|older| {

@@ -69,8 +69,8 @@ pub(crate) mod read;
 pub(crate) use read::messaging_devices;
 pub(super) use read::{
     EventRow, Page, SearchQuery, StoredMessage, delete_events, deliveries, drop_expired_events, events,
-    has_expired_events, insert_deliveries, joined_seq, message, newest, page, recipients, revisions, search,
-    truncate_queue,
+    has_expired_events, heads_of_queues, insert_deliveries, joined_seq, message, newest, page, recipients,
+    revisions, search, truncate_queue,
 };
 
 statements! {

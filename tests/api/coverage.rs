@@ -91,6 +91,7 @@ const CASES: &[(&str, Case)] = &[
     ("POST /api/auth/password/change/", NoIds),
     ("POST /api/auth/password/reset/", Foreign(|w| refused(401, "/api/auth/password/reset/", w.reset()))),
     ("GET /api/me/", NoIds),
+    ("DELETE /api/me/identity-reset/", NoIds),
     ("PUT /api/me/", NoIds),
     ("GET /api/clinic/", NoIds),
     ("GET /api/devices/", NoIds),
@@ -213,6 +214,10 @@ const CASES: &[(&str, Case)] = &[
             let root = json!({"root": Base64Array([0; 32])});
             not_found(format!("/api/admin/identity-resets/{}/approve/", w.theirs.reset), Some(root))
         }),
+    ),
+    (
+        "DELETE /api/admin/identity-resets/{reset_id}/",
+        Foreign(|w| not_found(format!("/api/admin/identity-resets/{}/", w.theirs.reset), None)),
     ),
     ("GET /api/chat/contacts/", NoIds),
     ("GET /api/chat/block-user/", NoIds),

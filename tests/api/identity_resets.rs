@@ -138,8 +138,6 @@ async fn the_new_identity_ends_every_device_of_before_and_is_taken_once() {
             let body = json!({"identity_key": Base64Array(identity.public().to_bytes())});
             server.put("/api/keys/identity/", Some(&tokens.access_token), &body).await
         };
-        // Not the old one again.
-        assert_eq!(put(&house.ana.identity).await.status, 200, "the key in force changes nothing");
         assert_eq!(put(&ana.identity).await.expect(200)["identity_seq"], 2);
         let told = doctor.expect("identity_changed").await;
         assert_eq!(told["data"], json!({"user_id": ana.user, "identity_seq": 2}));
@@ -181,6 +179,78 @@ async fn a_lost_authenticator_goes_with_the_lost_devices_and_a_suspended_account
         house.clinic.activate(server, &code, kind).await.expect(200);
         // The password of the activation logs in, without a code.
         house.clinic.login(server, "ana@example.org", PASSWORD, json!(null)).await.expect(200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn until_the_invitation_is_used_the_person_or_the_clinic_stops_it() {
+    both_engines(async |server| {
+        let house = House::create(server).await;
+        let mut phone = Socket::open(server, &house.ana).await;
+        while phone.next().await["type"] != "queue_empty" {}
+        let kind = sigilo_wire::account::DeviceKind::Messaging;
+        let own = "/api/me/identity-reset/";
+        server.delete(own, Some(&house.ana.token)).await.expect_error(404, "not_found");
+
+        // The person, whose telephone is not lost.
+        let code = house.code(server).await;
+        server.delete(own, Some(&house.maria.token)).await.expect_error(404, "not_found");
+        server.delete(own, Some(&house.ana.token)).await.expect(204);
+        for stage in ["asked", "approved", "cancelled"] {
+            assert_eq!(phone.expect("identity_reset").await["data"]["stage"], stage);
+        }
+        house.clinic.activate(server, &code, kind).await.expect_error(401, "invalid_invitation");
+        server.delete(own, Some(&house.ana.token)).await.expect_error(404, "not_found");
+        let entry = act(server, "cancel_identity_reset").await;
+        assert_eq!((&entry["actor"], &entry["patient"]), (&json!(house.ana.user), &json!(house.ana.user)));
+
+        // The clinic: before the approval, and after it.
+        let asked = house.ask(server, &house.admin).await.expect(201);
+        let path = format!("/api/admin/identity-resets/{}/", asked["reset_id"].as_str().unwrap());
+        server.delete(&path, Some(&house.maria.token)).await.expect_error(403, "forbidden");
+        server.delete(&path, house.compliance.token()).await.expect(204);
+        house.approve(server, house.compliance.token(), &asked).await.expect_error(404, "not_found");
+        server.delete(&path, house.admin.token()).await.expect_error(404, "not_found");
+
+        // What is asked for anew voids what was approved before.
+        let code = house.code(server).await;
+        let second = house.code(server).await;
+        house.clinic.activate(server, &code, kind).await.expect_error(401, "invalid_invitation");
+        // Without a fresh proof nobody stops anything.
+        server.clock.advance(Duration::from_secs(14 * 60));
+        server.delete(own, Some(&house.ana.token)).await.expect_error(403, "step_up_required");
+        house.clinic.activate(server, &second, kind).await.expect(200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_right_to_an_unsigned_key_ends_with_the_first_key_and_with_time() {
+    both_engines(async |server| {
+        let house = House::create(server).await;
+        let kind = sigilo_wire::account::DeviceKind::Messaging;
+        let reset = async || -> String {
+            let code = house.code(server).await;
+            let answer = house.clinic.activate(server, &code, kind).await;
+            answer.expect(200)["access_token"].as_str().unwrap().to_owned()
+        };
+        let put = async |token: &str, identity: &IdentitySecret| {
+            let body = json!({"identity_key": Base64Array(identity.public().to_bytes())});
+            server.put("/api/keys/identity/", Some(token), &body).await
+        };
+        // The key in force uses it up: whoever comes later with the password alone changes nothing.
+        let token = reset().await;
+        put(&token, &house.ana.identity).await.expect(200);
+        put(&token, &IdentitySecret::from_bytes([71; 32])).await.expect_error(409, "identity_exists");
+        // And so does a day.
+        let token = reset().await;
+        server.clock.advance(Duration::from_hours(25));
+        let login =
+            house.clinic.login(server, "ana@example.org", PASSWORD, json!({"kind": "messaging"})).await;
+        let late = login.expect(200)["access_token"].as_str().unwrap().to_owned();
+        put(&late, &IdentitySecret::from_bytes([72; 32])).await.expect_error(409, "identity_exists");
+        drop(token);
     })
     .await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sigilo_client::{ActivateOptions, Client, ClientEvent, NewConversation, SendState, Verification};
-use sigilo_wire::{Base64Array, Role};
+use sigilo_wire::{Base64Array, Role, event::ResetStage};
 
 use crate::{
     people::{Device, World, check, key},
@@ -46,9 +46,9 @@ async fn nothing_is_sent_to_a_new_identity_before_it_is_confirmed() {
 
         let text = invitation(&world, &lost).await;
         // The devices that are said to be lost are told, at both steps.
-        for wanted in [false, true] {
+        for wanted in [ResetStage::Asked, ResetStage::Approved] {
             lost.wait("word of the reset", |event| match event {
-                ClientEvent::IdentityReset { approved, .. } if *approved == wanted => Some(()),
+                ClientEvent::IdentityReset { stage, .. } if *stage == wanted => Some(()),
                 _ => None,
             })
             .await;

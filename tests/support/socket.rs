@@ -82,6 +82,19 @@ impl Socket {
         }
     }
 
+    /// How many JSON frames come before the server closes, and the code it closes with.
+    pub async fn frames_until_closed(&mut self) -> (usize, u16) {
+        let mut frames = 0;
+        loop {
+            match timeout(PATIENCE, self.0.next()).await.expect("the server closes the socket") {
+                Some(Ok(Message::Close(Some(frame)))) => return (frames, frame.code.into()),
+                Some(Ok(Message::Text(_))) => frames += 1,
+                Some(Ok(_)) => {}
+                other => panic!("closed without a code: {other:?}"),
+            }
+        }
+    }
+
     /// The code the server closes with.
     pub async fn closed(&mut self) -> u16 {
         loop {

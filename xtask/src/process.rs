@@ -36,7 +36,7 @@ pub fn forget_our_package(command: &mut Command) {
 }
 
 fn is_about_our_package(variable: &str) -> bool {
-    variable == "LD_LIBRARY_PATH"
+    matches!(variable, "LD_LIBRARY_PATH" | "OUT_DIR" | "XTASK_HOST")
         || ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| variable.starts_with(prefix))
 }
 
@@ -92,6 +92,8 @@ mod tests {
     fn the_toolchains_own_variables_are_kept() {
         assert!(is_about_our_package("CARGO_PKG_VERSION"));
         assert!(is_about_our_package("CARGO_MANIFEST_DIR"));
+        // A build script of ring watches it: with ours, ring and all above it were built anew.
+        assert!(is_about_our_package("OUT_DIR"));
         for kept in ["CARGO", "CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_INCREMENTAL", "PROTOC", "PATH"] {
             assert!(!is_about_our_package(kept), "{kept}");
         }

@@ -95,6 +95,14 @@ impl Client {
         self.act(|engine| async move { engine.api.disable_mfa().await }.boxed_local()).await?
     }
 
+    /// Stops a new identity that the clinic is giving this account: the devices are not lost.
+    ///
+    /// # Errors
+    /// [`Error::Server`] with `step_up_required`: [`Client::prove`] first; `not_found` when none is under way.
+    pub async fn stop_identity_reset(&self) -> Result<()> {
+        self.act(|engine| async move { engine.api.stop_identity_reset().await }.boxed_local()).await?
+    }
+
     /// Proves who uses this device; gives until when that counts.
     ///
     /// # Errors

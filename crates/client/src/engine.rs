@@ -17,7 +17,7 @@ use sigilo_wire::{
     emergency::EmergencyEvent,
     event::{
         ClientFrame, EventType, IdentityReset, MessageDelivered, MessageRead, NewMessageEvent,
-        ParticipantChanged, ResetStage, ServerFrame,
+        ParticipantChanged, ServerFrame,
     },
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -300,8 +300,7 @@ impl Engine {
             EventType::IdentityChanged | EventType::ManifestChanged => self.keys_changed(frame).await,
             EventType::IdentityReset => {
                 let reset: IdentityReset = serde_json::from_value(frame.data.clone()).map_err(malformed)?;
-                let approved = reset.stage == ResetStage::Approved;
-                self.tell(ClientEvent::IdentityReset { approved, expires_at: reset.expires_at });
+                self.tell(ClientEvent::IdentityReset { stage: reset.stage, expires_at: reset.expires_at });
                 Ok(())
             }
             EventType::EmergencyOpened

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sigilo_wire::{
     ClientMessageId, ConversationId, DeviceNumber, ErrorBody, MessageId, Timestamp, UserId,
-    break_glass::BreakGlass, emergency::EmergencyEvent, presence::PresenceStatus,
+    break_glass::BreakGlass, emergency::EmergencyEvent, event::ResetStage, presence::PresenceStatus,
 };
 use tokio::sync::mpsc;
 
@@ -127,8 +127,8 @@ pub enum ClientEvent {
     /// The clinic is giving this account a new identity, because its devices are said to be lost. Whose are not tells
     /// the clinic at once.
     IdentityReset {
-        /// Whether it is approved, and not only asked for.
-        approved: bool,
+        /// How far it has come.
+        stage: ResetStage,
         /// From when it comes to nothing.
         expires_at: Timestamp,
     },

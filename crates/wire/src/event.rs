@@ -184,6 +184,8 @@ words! {
         Asked = "asked",
         /// Another has approved it: the invitation is out.
         Approved = "approved",
+        /// It was stopped, by the clinic or by the person: it comes to nothing.
+        Cancelled = "cancelled",
     }
 }
 

@@ -29,11 +29,14 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct ResetIdentity {
     /// The person's id, as `list` shows it: asks for a new identity of theirs.
-    #[arg(required_unless_present = "approve", conflicts_with = "approve")]
+    #[arg(required_unless_present_any = ["approve", "cancel"], conflicts_with_all = ["approve", "cancel"])]
     user: Option<UserId>,
     /// Approves what another person has asked for, by the id that was printed then.
     #[arg(long, value_name = "RESET", requires = "root_card")]
     approve: Option<IdentityResetId>,
+    /// Stops one whose invitation is not used yet, by its id.
+    #[arg(long, value_name = "RESET", conflicts_with = "approve")]
+    cancel: Option<IdentityResetId>,
     /// The e-mail address of the admin or compliance officer who does this [password: SIGILO_PASSWORD, or asked].
     #[arg(long, value_name = "EMAIL")]
     r#as: String,
@@ -56,9 +59,10 @@ pub struct ResetIdentity {
 impl ResetIdentity {
     pub(super) async fn run(&self, beside: &Beside) -> Result<Answer> {
         let (ctx, tokens) = self.log_in(beside).await?;
-        let came_of_it = match self.approve {
-            Some(reset) => self.approve(beside, &ctx, reset).await,
-            None => self.ask(beside, &ctx).await,
+        let came_of_it = match (self.approve, self.cancel) {
+            (Some(reset), _) => self.approve(beside, &ctx, reset).await,
+            (None, Some(reset)) => cancel(beside, &ctx, reset).await,
+            (None, None) => self.ask(beside, &ctx).await,
         };
         let refresh_token = RefreshToken { refresh_token: tokens.refresh_token };
         auth::logout(&beside.app, &ctx, &refresh_token).await?;
@@ -123,4 +127,15 @@ impl ResetIdentity {
         let ctx = auth::authenticate(&beside.app, token, anonymous.request, None).await?;
         Ok((ctx, tokens))
     }
+}
+
+async fn cancel(beside: &Beside, ctx: &Ctx, reset: IdentityResetId) -> Result<Answer> {
+    let user = identity_resets::open_subject(&beside.app, ctx, reset).await?;
+    let grant = identity_resets::authorize(&beside.app, ctx, user).await?;
+    identity_resets::cancel(&beside.app, ctx, grant).await?;
+    Ok(Answer {
+        json: json!({"reset_id": reset, "user_id": user, "cancelled": true}),
+        text: "Stopped; an invitation that was made for it is void. The person's devices were told."
+            .to_owned(),
+    })
 }

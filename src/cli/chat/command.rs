@@ -64,6 +64,8 @@ pub(super) enum Command {
     Devices,
     /// Remove one of them, by its number.
     RemoveDevice(DeviceNumber),
+    /// Stop a new identity that the clinic is giving this account.
+    StopReset,
     /// What a new device shows: links it once it is approved.
     Link(String),
     /// The passphrase of this profile: the codes are equal.
@@ -121,6 +123,7 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
     ("/privacy", "[WHAT on|off]", "what others notice of you, and you of them: typing, presence, last-seen"),
     ("/devices", "", "the devices of your account"),
     ("/remove-device", "NUMBER", "end one of them: it gets nothing any more"),
+    ("/stop-reset", "", "my devices are not lost: stop the new identity that the clinic is giving me"),
     ("/link", "TEXT", "link a new device: what it shows after --link"),
     ("/approve", "PASSPHRASE", "it shows the same code as this one: this profile's passphrase links it"),
     ("/me", "", "your account, and the clinic's root key to compare with the card at reception"),
@@ -185,6 +188,7 @@ pub(super) fn parse(line: &str) -> Option<Command> {
             Ok(number) => Command::RemoveDevice(number),
             Err(_) => Command::Wrong("/remove-device needs a device's number: /devices".to_owned()),
         },
+        "stop-reset" => Command::StopReset,
         "link" => needed(Command::Link),
         "approve" => needed(Command::Approve),
         "me" => Command::Me,

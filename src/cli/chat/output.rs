@@ -14,6 +14,7 @@ use sigilo_wire::{
     account::Device,
     block::Block,
     conversation::{Contact, ConversationSettings, Participant, ParticipantRole},
+    event::ResetStage,
     mark::ReadPosition,
     message::{DeliveryStatus, Priority},
     mfa::MfaStatus,
@@ -126,7 +127,7 @@ pub(super) enum Output {
     /// The account's messaging devices are others now.
     DevicesChanged { added: Vec<DeviceNumber>, removed: Vec<DeviceNumber> },
     /// The clinic is giving the account a new identity.
-    IdentityReset { approved: bool, expires_at: Timestamp },
+    IdentityReset { stage: ResetStage, expires_at: Timestamp },
     /// Something worth knowing.
     Note { text: String },
     /// Something that may be a fault or a fraud.

@@ -9,6 +9,7 @@ use rustyline::ExternalPrinter;
 use sigilo_client::{ChainVerdict, ReceiptVerdict, SealVerdict, Verification};
 use sigilo_wire::{
     DeviceNumber,
+    event::ResetStage,
     message::{DeliveryStatus, Priority},
     policy::Explanation,
 };
@@ -254,9 +255,12 @@ impl Screen {
                 }
                 self.set(Style::Warning, &format!("! {}. Was it not you? /devices, and tell the clinic.", parts.join("; ")))
             }
-            Output::IdentityReset { approved, expires_at } => {
-                let stage = if *approved { "has approved" } else { "was asked for" };
-                self.set(Style::Warning, &format!("! The clinic {stage} a new identity for you, which will end this device (until {expires_at}). If your devices are not lost, tell the clinic at once."))
+            Output::IdentityReset { stage: ResetStage::Cancelled, .. } => {
+                self.set(Style::Warning, "! The new identity for you was stopped; everything stays as it is.")
+            }
+            Output::IdentityReset { stage, expires_at } => {
+                let stage = if *stage == ResetStage::Approved { "has approved" } else { "was asked for" };
+                self.set(Style::Warning, &format!("! The clinic {stage} a new identity for you, which will end this device (until {expires_at}). If your devices are not lost, /stop-reset, and tell the clinic."))
             }
             Output::Note { text } => self.set(Style::Faint, &format!("· {text}")),
             Output::Warning { text } => self.set(Style::Warning, &format!("! {text}")),

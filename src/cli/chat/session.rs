@@ -236,6 +236,7 @@ impl Session {
                 self.client.remove_device(number).await?;
                 self.show_devices().await?;
             }
+            Command::StopReset => self.client.stop_identity_reset().await?,
             Command::Link(text) => self.read_link(&text)?,
             Command::Approve(passphrase) => self.approve_link(&passphrase).await?,
             Command::Me => {
@@ -419,9 +420,7 @@ impl Session {
                     text: format!("{who} may talk to {whom} until {until} without treating them: {reason}."),
                 }
             }
-            ClientEvent::IdentityReset { approved, expires_at } => {
-                Output::IdentityReset { approved, expires_at }
-            }
+            ClientEvent::IdentityReset { stage, expires_at } => Output::IdentityReset { stage, expires_at },
             ClientEvent::DevicesChanged { added, removed } => Output::DevicesChanged { added, removed },
             ClientEvent::QueueTruncated => {
                 self.restore();

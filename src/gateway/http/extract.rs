@@ -17,7 +17,7 @@ use sigilo_wire::{ErrorCode, TenantId};
 use super::{
     error::ApiError,
     observe::Arrival,
-    strict::{self, from_message},
+    strict::{self, from_message, no_nul},
 };
 use crate::{Actor, Ctx, Error, app::SharedApp, auth};
 
@@ -122,6 +122,9 @@ impl<T: DeserializeOwned + Send> FromRequestParts<SharedApp> for ApiPath<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
+        if parts.uri.path().contains("%00") {
+            return Err(ApiError(no_nul("path")));
+        }
         match Path::<T>::from_request_parts(parts, app).await {
             Ok(Path(value)) => Ok(Self(value)),
             Err(PathRejection::FailedToDeserializePathParams(error)) => {
@@ -136,6 +139,9 @@ impl<T: DeserializeOwned> FromRequestParts<SharedApp> for ApiQuery<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &SharedApp) -> Result<Self, ApiError> {
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            return Err(ApiError(no_nul("query")));
+        }
         Query::<T>::try_from_uri(&parts.uri)
             .map(|Query(value)| Self(value))
             .map_err(|error| ApiError(from_message(&error.body_text(), "query")))

@@ -1,6 +1,6 @@
 //! /api/me/
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::StatusCode};
 use sigilo_wire::{
     ErrorBody,
     account::{Me, UpdateMe},
@@ -13,12 +13,13 @@ use crate::{
         error::ApiResult,
         extract::{ApiJson, Authenticated, Enrolling},
     },
-    people, policy,
+    people::{self, identity_resets},
+    policy,
 };
 
 /// The area's routes.
 pub(super) fn routes() -> OpenApiRouter<SharedApp> {
-    OpenApiRouter::new().routes(routes!(get_me, update_me))
+    OpenApiRouter::new().routes(routes!(get_me, update_me)).routes(routes!(cancel_reset))
 }
 
 /// The own account.
@@ -39,4 +40,19 @@ async fn update_me(
 ) -> ApiResult<Json<Me>> {
     let grant = policy::own_account(&app, &ctx)?;
     Ok(Json(people::update_me(&app, &ctx, grant, &update).await?))
+}
+
+/// Stop a new identity that the clinic is giving this account: the devices are not lost.
+#[utoipa::path(delete, path = "/api/me/identity-reset/", tag = "Accounts", operation_id = "cancel_own_identity_reset",
+    responses((status = 204, description = "Stopped; an invitation that was made for it is void."),
+              (status = 401, body = ErrorBody),
+              (status = 403, description = "`step_up_required`.", body = ErrorBody),
+              (status = 404, description = "None is under way.", body = ErrorBody)))]
+async fn cancel_reset(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+) -> ApiResult<StatusCode> {
+    let grant = policy::own_account(&app, &ctx)?;
+    identity_resets::cancel_own(&app, &ctx, grant).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -16,6 +16,9 @@ pub fn json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
     if text.trim_ascii_start().starts_with(b"[") {
         return Err(Error::field("body", "must be an object"));
     }
+    if escapes_nul(text) {
+        return Err(no_nul("body"));
+    }
     // Where something is wrong is followed only when something is.
     if let Ok(value) = serde_json::from_slice(text) {
         return Ok(value);
@@ -27,6 +30,25 @@ pub fn json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
     })?;
     deserializer.end().map_err(|error| explain(".", &error))?;
     Ok(value)
+}
+
+/// Text with U+0000 in it: JSON can write it, PostgreSQL cannot keep it, and no name or word has one.
+pub(super) fn no_nul(place: &str) -> Error {
+    Error::field(place, "has the character U+0000 in it, which is no text")
+}
+
+/// Whether a string of the document has an escaped U+0000; unescaped it is no JSON.
+fn escapes_nul(text: &[u8]) -> bool {
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+        let escape = rest.get(at + 1..).unwrap_or_default();
+        if escape.starts_with(b"u0000") {
+            return true;
+        }
+        // What is escaped is passed over: it may be a backslash.
+        rest = escape.get(1..).unwrap_or_default();
+    }
+    false
 }
 
 fn explain(path: &str, error: &serde_json::Error) -> Error {
@@ -78,6 +100,20 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+
+    #[test]
+    fn an_escaped_nul_is_found_and_an_escaped_backslash_is_not_one() {
+        for (text, found) in [
+            (r#"{"a": "\u0000"}"#, true),
+            (r#"{"a": "\n\\\u0000"}"#, true),
+            (r#"{"\u0000": 1}"#, true),
+            (r#"{"a": "\\u0000"}"#, false),
+            (r#"{"a": "\u0001 u0000 \\"}"#, false),
+            ("{\"a\": \"\\", false),
+        ] {
+            assert_eq!(escapes_nul(text.as_bytes()), found, "{text}");
+        }
+    }
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]

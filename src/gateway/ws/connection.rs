@@ -33,7 +33,7 @@ use crate::{
     relay::{
         self, MAX_SEND_REQUEST,
         deliver::{self, Acknowledgement, QueuedFrame},
-        hub::{CloseReason, News, Registration},
+        hub::{CloseReason, Ending, News, Registration},
     },
     rng,
 };
@@ -78,6 +78,8 @@ struct Connection {
     pace: Pace,
     /// Its place among those who are there, once it has said so.
     seat: Option<Seat>,
+    /// When its token ends.
+    ending: Ending,
 }
 
 /// Serves a socket until it ends.
@@ -105,6 +107,7 @@ pub(super) async fn run(
         sends: FuturesUnordered::new(),
         pace,
         seat: None,
+        ending: registration.ending(),
     };
     let end = match connection.serve(&registration).await {
         Ok(never) => match never {},
@@ -412,11 +415,22 @@ impl Connection {
 
     /// Puts a frame into the socket's buffer, which empties itself when it is full; [`Self::flush`] does it now.
     async fn write(&mut self, message: Message) -> Result<(), End> {
-        in_time(timeout(self.patience(), self.socket.feed(message)).await)
+        let patience = self.patience();
+        tokio::select! {
+            biased;
+            // What was loaded for somebody whose token has ended stays here, however slowly they read.
+            () = self.ending.ended() => Err(End::Close(CloseReason::Unauthenticated)),
+            written = timeout(patience, self.socket.feed(message)) => in_time(written),
+        }
     }
 
     async fn flush(&mut self) -> Result<(), End> {
-        in_time(timeout(self.patience(), self.socket.flush()).await)
+        let patience = self.patience();
+        tokio::select! {
+            biased;
+            () = self.ending.ended() => Err(End::Close(CloseReason::Unauthenticated)),
+            flushed = timeout(patience, self.socket.flush()) => in_time(flushed),
+        }
     }
 
     /// How long a client may take to make room.

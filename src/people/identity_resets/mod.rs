@@ -7,11 +7,13 @@
 
 mod approve;
 mod ask;
+mod cancel;
 pub(crate) mod store;
 
 pub use approve::{approve, subject};
 pub(crate) use ask::look;
 pub use ask::{ask, authorize};
+pub use cancel::{cancel, cancel_own, open_subject};
 
 use std::time::Duration;
 
@@ -26,6 +28,9 @@ use crate::{
     outbox::{self, DeviceEvent, EventBody, Fact},
     storage::Tx,
 };
+
+/// How long a device that was activated by a reset may take to publish the new identity key.
+pub const IDENTITY_KEY_WAIT: Duration = Duration::from_hours(24);
 
 /// How long what was asked for waits for its approval.
 pub const RESET_LIFE: Duration = Duration::from_hours(24);
@@ -53,6 +58,7 @@ async fn tell(
     let topic = match stage {
         ResetStage::Asked => "identity.reset_asked",
         ResetStage::Approved => "identity.reset_approved",
+        ResetStage::Cancelled => "identity.reset_cancelled",
     };
     let fact = Fact { topic, data: json!({"user_id": user, "reset_id": reset}) };
     outbox::publish(tx, ctx.tenant, &[fact], ctx.now).await?;

@@ -2,14 +2,32 @@
 
 use sigilo_wire::{DeviceId, IdentityResetId, InvitationId, TenantId, Timestamp, UserId};
 
+use super::IDENTITY_KEY_WAIT;
 use crate::{Result, execute, fetch_all, fetch_optional, statements, storage::Tx};
+
+/// Whether a reset may still come to something at the instant of this parameter: it waits for its approval, or its
+/// invitation for its use.
+macro_rules! open {
+    ($now:literal) => {
+        concat!(
+            "((approved_at IS NULL AND expires_at > ",
+            $now,
+            ") OR (activated_at IS NULL AND EXISTS (SELECT 1 FROM invitations i
+            WHERE i.invitation_id = identity_resets.invitation_id AND i.used_at IS NULL AND i.expires_at > ",
+            $now,
+            ")))"
+        )
+    };
+}
 
 statements! {
     INSERT_RESET = "INSERT INTO identity_resets (reset_id, tenant_id, user_id, requested_by, requested_at, expires_at)
         VALUES ($1, $2, $3, $4, $5, $6)";
-    /// One at a time: what was asked before and not used is void.
-    END_RESETS = "UPDATE identity_resets SET expires_at = $2
-        WHERE user_id = $1 AND approved_at IS NULL AND expires_at > $2";
+    /// One at a time: what was asked for before and not used is void, also when it is approved.
+    CANCEL_RESETS = concat!("UPDATE identity_resets SET expires_at = $2 WHERE user_id = $1 AND ", open!("$2"), " RETURNING reset_id");
+    CANCEL_INVITATIONS = "UPDATE invitations SET expires_at = $2 WHERE used_at IS NULL AND expires_at > $2 AND invitation_id IN
+        (SELECT r.invitation_id FROM identity_resets r WHERE r.user_id = $1 AND r.activated_at IS NULL)";
+    OPEN_RESET = concat!("SELECT user_id FROM identity_resets WHERE reset_id = $1 AND tenant_id = $2 AND ", open!("$3"));
     RESET = "SELECT reset_id, user_id, requested_by FROM identity_resets
         WHERE reset_id = $1 AND tenant_id = $2 AND approved_at IS NULL AND expires_at > $3";
     /// Of two who approve, the second changes nothing.
@@ -24,7 +42,7 @@ statements! {
     ACTIVATE_RESET = "UPDATE identity_resets SET activated_at = $2 WHERE reset_id = $1 AND activated_at IS NULL";
     /// Of two identity keys that come without a signature, the second finds it finished.
     FINISH_RESET = "UPDATE identity_resets SET finished_at = $2
-        WHERE user_id = $1 AND activated_at IS NOT NULL AND finished_at IS NULL";
+        WHERE user_id = $1 AND activated_at IS NOT NULL AND finished_at IS NULL RETURNING activated_at";
 }
 
 /// A reset that waits for its approval.
@@ -43,9 +61,26 @@ pub(super) async fn insert(
     now: Timestamp,
     expires_at: Timestamp,
 ) -> Result<()> {
-    execute!(tx, END_RESETS, user, now)?;
+    cancel(tx, user, now).await?;
     execute!(tx, INSERT_RESET, reset, tenant, user, by, now, expires_at)?;
     Ok(())
+}
+
+/// Ends what is open for a user, with the invitations that are out; gives which resets those were.
+pub(super) async fn cancel(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<Vec<IdentityResetId>> {
+    let ended = fetch_all!(tx, (IdentityResetId,), CANCEL_RESETS, user, now)?;
+    execute!(tx, CANCEL_INVITATIONS, user, now)?;
+    Ok(ended.into_iter().map(|(reset,)| reset).collect())
+}
+
+/// Whose reset this is, if it may still come to something.
+pub(super) async fn open(
+    tx: &mut Tx,
+    reset: IdentityResetId,
+    tenant: TenantId,
+    now: Timestamp,
+) -> Result<Option<UserId>> {
+    Ok(fetch_optional!(tx, (UserId,), OPEN_RESET, reset, tenant, now)?.map(|(user,)| user))
 }
 
 pub(super) async fn waiting(
@@ -87,7 +122,9 @@ pub(crate) async fn activate(tx: &mut Tx, reset: IdentityResetId, now: Timestamp
     Ok(execute!(tx, ACTIVATE_RESET, reset, now)? == 1)
 }
 
-/// Uses up the user's right to an identity key without the old one's signature; false when there is none.
+/// Uses up the user's right to an identity key without the old one's signature; false when there is none, or it has
+/// waited for longer than [`IDENTITY_KEY_WAIT`].
 pub(crate) async fn finish(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<bool> {
-    Ok(execute!(tx, FINISH_RESET, user, now)? > 0)
+    let ended = fetch_all!(tx, (Timestamp,), FINISH_RESET, user, now)?;
+    Ok(ended.iter().any(|(activated_at,)| *activated_at + IDENTITY_KEY_WAIT > now))
 }

@@ -69,6 +69,9 @@ statements! {
             AND ", unexpired!("$9"), " AND ", undeleted!(), "
             ORDER BY m.received_at DESC, m.message_id DESC LIMIT $13)
         ORDER BY m.received_at DESC, m.message_id DESC");
+    /// The oldest event of each device's queue, device by device.
+    HEADS_OF_QUEUES = "SELECT d.device_id, (SELECT e.created_at FROM device_events e WHERE e.device_id = d.device_id
+        ORDER BY e.event_seq LIMIT 1) FROM devices d WHERE d.device_id > $1 ORDER BY d.device_id LIMIT 256";
     TRUNCATE = "DELETE FROM device_events WHERE device_id = $1 AND created_at < $2";
     JOINED_SEQ = "SELECT joined_seq FROM participants WHERE conversation_id = $1 AND user_id = $2";
     RECIPIENTS = "SELECT conversation_id, user_id, joined_seq FROM participants WHERE status = 'active' AND conversation_id IN ($list)";
@@ -364,6 +367,14 @@ pub(in crate::relay) async fn recipients(
     conversations: &[ConversationId],
 ) -> Result<Vec<(ConversationId, UserId, i64)>> {
     fetch_list!(tx, (ConversationId, UserId, i64), RECIPIENTS, [], conversations)
+}
+
+/// The devices after this one, at most 256, each with the age of its queue.
+pub(in crate::relay) async fn heads_of_queues(
+    tx: &mut Tx,
+    after: DeviceId,
+) -> Result<Vec<(DeviceId, Option<Timestamp>)>> {
+    fetch_all!(tx, (DeviceId, Option<Timestamp>), HEADS_OF_QUEUES, after)
 }
 
 /// Takes everything off a device's queue that is older than an instant; tells whether there was anything.

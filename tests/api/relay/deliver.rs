@@ -1,6 +1,9 @@
 //! What waits for a device, until it is acknowledged.
 
+use std::time::Duration;
+
 use serde_json::json;
+use sigilo::relay::deliver;
 use sigilo_wire::message::MessageKind;
 
 use super::{Pair, connect, messages, next_of};
@@ -147,4 +150,28 @@ async fn accepted_messages_survive_a_restart_and_pages_go_through_all_of_them() 
         pair.post(&server, &one).await;
         server.finish().await;
     }
+}
+
+#[tokio::test]
+async fn a_device_that_only_polls_hears_that_its_queue_was_shortened_and_a_lost_one_keeps_nothing() {
+    both_engines(async |server| {
+        let pair = Pair::create(server, "polls").await;
+        pair.send(server, "uno").await;
+        pair.send(server, "dos").await;
+        let poll = async || {
+            let answer = server.get("/api/chat/events/", Some(&pair.maria.token)).await.expect(200);
+            let results = answer["results"].as_array().unwrap().clone();
+            results.iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let before = poll().await;
+        assert_eq!(before.iter().filter(|kind| *kind == "new_message").count(), 2, "{before:?}");
+        let shorten = async |days: u64| {
+            let now = server.app.clock.now() + Duration::from_secs(days * 24 * 3600);
+            deliver::shorten_all(&server.app, now).await.unwrap()
+        };
+        assert_eq!(shorten(29).await, 0);
+        assert!(shorten(31).await >= 1, "hers at least");
+        assert_eq!(poll().await, ["queue_truncated"]);
+    })
+    .await;
 }

@@ -71,6 +71,32 @@ async fn a_frame_too_large_is_said_to_be_and_an_unknown_one_too() {
 }
 
 #[tokio::test]
+async fn a_slow_reader_gets_nothing_more_once_its_device_is_revoked() {
+    both_engines_with(
+        // So long that only the revocation ends the socket.
+        |config| config.relay.slow_s = 3_600,
+        async |server| {
+            let pair = Pair::create(server, "slow-revoked").await;
+            let (_, mut maria) = connect(server, &pair.maria).await;
+            // More than the kernel keeps for a reader who is not there: the server rests in the middle of them.
+            let long = "x".repeat(47_000);
+            let sent = 200;
+            for _ in 0..sent {
+                pair.send(server, &long).await;
+            }
+            let path = format!("/api/devices/{}/", pair.maria.device);
+            server.delete(&path, Some(&pair.maria.token)).await.expect_success();
+            // She reads on: what the kernel had taken, and no more.
+            let (read, code) = maria.frames_until_closed().await;
+            println!("{read} of {sent} had left before");
+            assert_eq!(code, 4401);
+            assert!(read < sent, "the rest of the queue followed the revocation");
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_read_is_closed_and_loses_nothing() {
     both_engines_with(
         |config| config.relay.slow_s = 1,

@@ -67,6 +67,12 @@ impl Api {
         Ok(())
     }
 
+    pub(crate) async fn stop_identity_reset(&self) -> Result<()> {
+        let path = "/api/me/identity-reset/";
+        let _: IgnoredAny = self.call::<(), _>(&Method::DELETE, path, None, None, Auth::Token).await?;
+        Ok(())
+    }
+
     pub(crate) async fn change_password(&self, request: &ChangePassword) -> Result<()> {
         let _: IgnoredAny = self.send(Method::POST, "/api/auth/password/change/", request).await?;
         Ok(())

@@ -18,7 +18,7 @@ use crate::{
 
 /// The resets' routes.
 pub(super) fn routes() -> OpenApiRouter<SharedApp> {
-    OpenApiRouter::new().routes(routes!(ask)).routes(routes!(approve))
+    OpenApiRouter::new().routes(routes!(ask)).routes(routes!(approve)).routes(routes!(cancel))
 }
 
 /// Ask for a new identity of somebody whose devices are lost.
@@ -65,4 +65,23 @@ async fn approve(
         code: made.code,
         expires_at: made.expires_at,
     }))
+}
+
+/// Stop a reset whose invitation is not used yet.
+///
+/// The invitation, if it is out, is void. The person's devices are told.
+#[utoipa::path(delete, path = "/api/admin/identity-resets/{reset_id}/", tag = "Administration", operation_id = "cancel_identity_reset",
+    params(("reset_id" = IdentityResetId, Path, description = "What was asked for or approved.")),
+    responses((status = 204, description = "Stopped."),
+              (status = 403, description = "`forbidden` to all but admins and compliance officers; `step_up_required`.", body = ErrorBody),
+              (status = 404, description = "None is open by this id.", body = ErrorBody)))]
+async fn cancel(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+    ApiPath(reset): ApiPath<IdentityResetId>,
+) -> ApiResult<StatusCode> {
+    let user = identity_resets::open_subject(&app, &ctx, reset).await?;
+    let grant = identity_resets::authorize(&app, &ctx, user).await?;
+    identity_resets::cancel(&app, &ctx, grant).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
