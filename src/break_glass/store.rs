@@ -9,7 +9,7 @@ use crate::{
 statements! {
     PERSON = "SELECT role, status FROM users WHERE user_id = $1 AND tenant_id = $2";
     RELATED = "SELECT COUNT(*) FROM relationships WHERE tenant_id = $1 AND patient_id = $2 AND clinician_id = $3
-        AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $4)";
+        AND revoked_at IS NULL AND (starts_at IS NULL OR starts_at <= $4) AND (expires_at IS NULL OR expires_at > $4)";
     /// Holds the clinician's row until the commit: two requests at once make one use.
     INSERT_RELATIONSHIP = "INSERT INTO relationships (relationship_id, tenant_id, kind, patient_id, clinician_id, source,
         created_at, expires_at) VALUES ($1, $2, 'care', $3, $4, 'break_glass', $5, $6)";

@@ -74,7 +74,8 @@ pub(crate) async fn start_facts(
     let everyone = [targets.as_slice(), &[caller]].concat();
     let ties = store::ties::among(tx, ctx.tenant, &everyone, ctx.now).await?;
     let people = People::of(caller.id, &everyone, &ties);
-    Ok(Start { caller, kind, targets, people })
+    let by_appointment = ties.by_appointment(&everyone);
+    Ok(Start { caller, kind, targets, people, by_appointment })
 }
 
 /// The grant to send a message, and the snapshot it was decided on. An allow may rest on a kept snapshot: the

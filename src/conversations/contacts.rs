@@ -14,7 +14,7 @@ use crate::{
     App, Ctx, Error, Result,
     policy::{
         Grant, ListContacts, Person, StartConversation,
-        facts::{People, Start},
+        facts::{People, Start, Ties},
     },
     storage::crypter::Place,
 };
@@ -75,8 +75,7 @@ pub async fn contacts(
         for row in rows {
             after = row.user_id;
             let target = store::person(ctx.tenant, row.user_id, &row.role, &row.status)?;
-            let people = People::of(caller.id, &[caller, target], &ties);
-            found.extend(contact(app, ctx, caller, target, people, row, &name)?);
+            found.extend(contact(app, ctx, (caller, target), &ties, row, &name)?);
             if i64::try_from(found.len()).map_err(Error::internal)? == wanted {
                 break 'pages;
             }
@@ -117,9 +116,8 @@ fn folded(name: &str) -> String {
 fn contact(
     app: &App,
     ctx: &Ctx,
-    caller: Person,
-    target: Person,
-    people: People,
+    (caller, target): (Person, Person),
+    ties: &Ties,
     row: CandidateRow,
     name: &str,
 ) -> Result<Option<Contact>> {
@@ -128,9 +126,11 @@ fn contact(
     if !folded(&full_name).contains(name) {
         return Ok(None);
     }
+    let both = [caller, target];
+    let (people, by_appointment) = (People::of(caller.id, &both, ties), ties.by_appointment(&both));
     let (mut types, mut why) = (Vec::new(), Vec::new());
     for kind in ConversationType::ALL.iter().copied() {
-        let facts = Start { caller, kind, targets: vec![target], people };
+        let facts = Start { caller, kind, targets: vec![target], people, by_appointment };
         match app.policy.decide::<StartConversation>(ctx, &facts) {
             Ok(grant) => {
                 if types.is_empty() {
@@ -143,7 +143,9 @@ fn contact(
         }
     }
     let (user_id, role, speciality) = (target.id, target.role, row.speciality);
-    let contact = Contact { user_id, name: full_name, role, speciality, types, why, presence: None };
+    let care =
+        ties.care.between(caller.id, target.id).chain(ties.care.between(target.id, caller.id)).collect();
+    let contact = Contact { user_id, name: full_name, role, speciality, types, why, care, presence: None };
     Ok((!contact.types.is_empty()).then_some(contact))
 }
 

@@ -37,7 +37,7 @@ pub use list::{ConversationFilter, list};
 pub(crate) use look::{look_in, look_join, look_leave, look_seals, look_start};
 pub(crate) use notify::conversation_updated;
 pub(crate) use notify::settings_changed;
-pub use notify::{facts_changed_between, facts_changed_in_clinic, facts_changed_of};
+pub use notify::{facts_changed_between, facts_changed_in_clinic, facts_changed_of, facts_changed_of_many};
 pub use participants::{add_participants, remove_participant};
 pub use report_seal::report_seal;
 pub use seals::{list_seals, publish_seal};

@@ -31,6 +31,14 @@ pub async fn facts_changed_of(tx: &mut Tx, user: UserId) -> Result<Vec<Conversat
     store::changed_of(tx, user).await
 }
 
+/// Makes every grant on these people's conversations stale, as [`facts_changed_of`] does for one.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn facts_changed_of_many(tx: &mut Tx, users: &[UserId]) -> Result<Vec<ConversationId>> {
+    store::changed_of_many(tx, users).await
+}
+
 /// Makes every grant on the conversations of this clinic stale. Call it in the transaction that changes its hours.
 ///
 /// # Errors

@@ -18,6 +18,7 @@ use sigilo_seal::{IdentityPublicKey, KeyPurpose};
 use sigilo_wire::{
     ConversationId, DeviceId, DeviceNumber, ErrorCode, Role, TenantId, Timestamp, UserId,
     account::DeviceKind,
+    care::CareSource,
     conversation::{ConversationStatus, ConversationType, ParticipantRole},
     presence::Privacy,
 };
@@ -63,7 +64,7 @@ pub(super) struct Facts {
     hours: Option<ChatHours>,
     /// Whether it is open by its hours.
     open: bool,
-    /// The first instant at which a relationship ends, or the hours open or close, by themselves.
+    /// The first instant at which a relationship begins or ends, or the hours open or close, by themselves.
     until: Timestamp,
 }
 
@@ -134,8 +135,12 @@ impl Facts {
         }
         let hours = load_hours(tx, ctx, &people).await?;
         let span = hours.as_ref().map_or(Span { open: true, until: None }, |hours| hours.span(ctx.now));
-        let relationships_until = rows.iter().filter_map(|row| row.expires_at).min().unwrap_or(NEVER);
-        let pair = |row: &FactRow| row.clinician_id.map(|clinician| (row.user_id, clinician));
+        let (holding, to_come): (Vec<&FactRow>, Vec<&FactRow>) =
+            rows.iter().partition(|row| row.starts_at.is_none_or(|starts| starts <= ctx.now));
+        let ends = holding.iter().filter_map(|row| row.expires_at);
+        let begins = to_come.iter().filter_map(|row| row.starts_at);
+        let relationships_until = ends.chain(begins).min().unwrap_or(NEVER);
+        let care = holding.into_iter().filter_map(care_of).collect::<Result<_>>()?;
         // Read after the version: whatever is newer than it makes a grant that the writer refuses.
         let blocks = store::ties::blocks_in(tx, id).await?;
         Ok(Self {
@@ -147,7 +152,7 @@ impl Facts {
             patient: related.or_else(|| people.iter().find(|p| p.role == Role::Patient).map(|p| p.id)),
             people,
             standing,
-            ties: Ties { care: rows.iter().filter_map(pair).collect(), blocks },
+            ties: Ties { care, blocks },
             hours,
             open: span.open,
             until: relationships_until.min(span.until.unwrap_or(NEVER)),
@@ -212,6 +217,12 @@ impl Facts {
     pub(super) fn person(&self, user: UserId) -> Option<&Person> {
         self.people.iter().find(|person| person.id == user)
     }
+}
+
+/// The care a row tells of, if it does.
+fn care_of(row: &FactRow) -> Option<Result<((UserId, UserId), CareSource)>> {
+    let (clinician, source) = (row.clinician_id?, row.source.as_deref()?);
+    Some(source.parse().map_err(Error::Internal).map(|source| ((row.user_id, clinician), source)))
 }
 
 /// The hours that a conversation of these people has: none without a patient.

@@ -15,9 +15,11 @@ use crate::{
 };
 
 statements! {
-    /// Everything a decision inside a conversation needs: a row a participant and clinician in care of them.
+    /// Everything a decision inside a conversation needs: a row a participant and relationship with a clinician there,
+    /// those that are to begin among them.
     FACTS = "SELECT c.type, c.status AS conversation_status, c.facts_version, c.related_patient_id, u.user_id, u.role,
-        u.status, p.role AS participant_role, p.can_leave, r.clinician_id, r.expires_at FROM conversations c
+        u.status, p.role AS participant_role, p.can_leave, r.clinician_id, r.source, r.starts_at, r.expires_at
+        FROM conversations c
         JOIN participants p ON p.conversation_id = c.conversation_id AND p.status = 'active'
         JOIN users u ON u.user_id = p.user_id
         LEFT JOIN relationships r ON r.tenant_id = c.tenant_id AND r.patient_id = u.user_id
@@ -109,6 +111,13 @@ statements! {
         (SELECT conversation_id FROM participants WHERE user_id = $1 AND status IN ('active', 'withheld'))
         RETURNING conversation_id";
 
+    LOCK_OF_MANY_POSTGRES = "SELECT c.conversation_id FROM conversations c WHERE c.conversation_id IN
+        (SELECT conversation_id FROM participants WHERE user_id IN ($list) AND status IN ('active', 'withheld'))
+        ORDER BY c.conversation_id FOR UPDATE";
+    CHANGED_OF_MANY = "UPDATE conversations SET facts_version = facts_version + 1 WHERE conversation_id IN
+        (SELECT conversation_id FROM participants WHERE user_id IN ($list) AND status IN ('active', 'withheld'))
+        RETURNING conversation_id";
+
     LOCK_IN_CLINIC_POSTGRES = "SELECT conversation_id FROM conversations WHERE tenant_id = $1
         ORDER BY conversation_id FOR UPDATE";
     CHANGED_IN_CLINIC = "UPDATE conversations SET facts_version = facts_version + 1 WHERE tenant_id = $1";
@@ -118,7 +127,7 @@ statements! {
         AND ($4 = '' OR u.role = $4)
         AND ($5 = 'everyone' OR ($5 = 'staff' AND u.role IN ('doctor', 'admin')) OR EXISTS
             (SELECT 1 FROM relationships r WHERE r.tenant_id = $1 AND r.revoked_at IS NULL
-             AND (r.expires_at IS NULL OR r.expires_at > $6)
+             AND (r.starts_at IS NULL OR r.starts_at <= $6) AND (r.expires_at IS NULL OR r.expires_at > $6)
              AND ((r.patient_id = $3 AND r.clinician_id = u.user_id)
                  OR (r.clinician_id = $3 AND r.patient_id = u.user_id))))
         ORDER BY u.user_id LIMIT $7";
@@ -152,6 +161,8 @@ pub(super) struct FactRow {
     pub participant_role: String,
     pub can_leave: bool,
     pub clinician_id: Option<UserId>,
+    pub source: Option<String>,
+    pub starts_at: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
 }
 
@@ -384,6 +395,16 @@ pub(super) async fn changed_of(tx: &mut Tx, user: UserId) -> Result<Vec<Conversa
         fetch_all!(tx, (ConversationId,), LOCK_OF_POSTGRES, user)?;
     }
     Ok(fetch_all!(tx, (ConversationId,), CHANGED_OF, user)?.into_iter().map(|(id,)| id).collect())
+}
+
+/// Of these people's conversations; locked in one order, as one after the other they could wait for each other.
+pub(super) async fn changed_of_many(tx: &mut Tx, users: &[UserId]) -> Result<Vec<ConversationId>> {
+    lock_people(tx, users).await?;
+    if matches!(tx, Tx::Postgres(_)) {
+        fetch_list!(tx, (ConversationId,), LOCK_OF_MANY_POSTGRES, [], users)?;
+    }
+    let rows = fetch_list!(tx, (ConversationId,), CHANGED_OF_MANY, [], users)?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 pub(super) async fn changed_in_clinic(tx: &mut Tx, tenant: TenantId) -> Result<()> {

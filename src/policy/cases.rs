@@ -11,7 +11,9 @@ use sigilo_wire::{
     conversation::{ConversationStatus, ConversationType},
 };
 
-use super::{Action as _, Fact, FetchKeys, Object, Person, Policy, Question, Subject, Verdict};
+use super::{
+    Action as _, Fact, FetchKeys, Object, Person, Policy, Question, StartConversation, Subject, Verdict,
+};
 use crate::{Error, Result};
 
 /// One case.
@@ -133,7 +135,8 @@ pub fn decides(policy: &Policy, case: &Case) -> bool {
 }
 
 /// Facts that a case may leave out, so that cases do not have to say what they are not about, and those of a deployment
-/// stay good when the rules learn to speak of more: two people, nobody blocked.
+/// stay good when the rules learn to speak of more: two people, nobody blocked,
+/// care by an appointment.
 const USUAL: [(&str, Fact<'static>); 2] = [("count", Fact::Long(2)), ("blocked", Fact::Bool(false))];
 
 impl Case {
@@ -167,6 +170,9 @@ impl Case {
             if let ("people", Fact::Record(people)) = (*name, fact) {
                 complete(people, &USUAL);
             }
+        }
+        if self.action == StartConversation::NAME {
+            complete(&mut context, &[("by_appointment", Fact::Bool(true))]);
         }
         if self.action == FetchKeys::NAME {
             complete(&mut context, &[("shares_team", Fact::Bool(false)), ("emergency", Fact::Bool(false))]);

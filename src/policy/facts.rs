@@ -1,10 +1,11 @@
 //! For each act, the facts of the database a decision needs.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use sigilo_wire::{
     ConversationId, Role, TenantId, UserId,
     account::DeviceKind,
+    care::CareSource,
     conversation::{ConversationStatus, ConversationType},
 };
 
@@ -58,11 +59,32 @@ impl Person {
     }
 }
 
+/// Pairs (patient, clinician) in care, and what makes it.
+#[derive(Clone, Debug, Default)]
+pub struct Care(HashMap<(UserId, UserId), BTreeSet<CareSource>>);
+
+impl FromIterator<((UserId, UserId), CareSource)> for Care {
+    fn from_iter<T: IntoIterator<Item = ((UserId, UserId), CareSource)>>(pairs: T) -> Self {
+        let mut care: HashMap<(UserId, UserId), BTreeSet<CareSource>> = HashMap::new();
+        for (pair, source) in pairs {
+            care.entry(pair).or_default().insert(source);
+        }
+        Self(care)
+    }
+}
+
+impl Care {
+    /// What makes the care between a patient and a clinician; nothing when there is none.
+    pub fn between(&self, patient: UserId, clinician: UserId) -> impl Iterator<Item = CareSource> {
+        self.0.get(&(patient, clinician)).into_iter().flatten().copied()
+    }
+}
+
 /// What holds between people.
 #[derive(Clone, Debug, Default)]
 pub struct Ties {
-    /// Pairs (patient, clinician) in care.
-    pub care: HashSet<(UserId, UserId)>,
+    /// Who is in whose care.
+    pub care: Care,
     /// Pairs of which the first has blocked the second.
     pub blocks: HashSet<(UserId, UserId)>,
 }
@@ -73,6 +95,21 @@ impl Ties {
     pub fn blocked(&self, a: UserId, b: UserId) -> bool {
         self.blocks.contains(&(a, b)) || self.blocks.contains(&(b, a))
     }
+
+    /// Whether every patient among these people has an appointment with every clinician among them that was not called
+    /// off.
+    #[must_use]
+    pub fn by_appointment(&self, people: &[Person]) -> bool {
+        every_pair(people, |patient, doctor| {
+            self.care.between(patient, doctor).any(|source| source == CareSource::Appointment)
+        })
+    }
+}
+
+/// Whether this holds for every patient with every clinician among these people.
+fn every_pair(people: &[Person], holds: impl Fn(UserId, UserId) -> bool) -> bool {
+    let who = |role| people.iter().filter(move |person| person.role == role).map(|person| person.id);
+    who(Role::Patient).all(|patient| who(Role::Doctor).all(|doctor| holds(patient, doctor)))
 }
 
 /// What matters about the people of a conversation together.
@@ -97,14 +134,14 @@ impl People {
     #[must_use]
     pub fn of(caller: UserId, people: &[Person], ties: &Ties) -> Self {
         let count = |role| people.iter().filter(|person| person.role == role).count();
-        let who = |role| people.iter().filter(move |person| person.role == role).map(|person| person.id);
         let among = |user: &UserId| people.iter().any(|person| person.id == *user);
         Self {
             count: people.len(),
             patients: count(Role::Patient),
             admins: count(Role::Admin),
-            related: who(Role::Patient)
-                .all(|patient| who(Role::Doctor).all(|doctor| ties.care.contains(&(patient, doctor)))),
+            related: every_pair(people, |patient, doctor| {
+                ties.care.between(patient, doctor).next().is_some()
+            }),
             reachable: people.iter().any(|person| person.id != caller && person.active),
             blocked: ties.blocks.iter().any(|(blocker, blocked)| among(blocker) && among(blocked)),
         }
@@ -134,6 +171,8 @@ pub struct Start {
     pub targets: Vec<Person>,
     /// All of them together.
     pub people: People,
+    /// Whether an appointment relates every patient among them with every clinician among them.
+    pub by_appointment: bool,
 }
 
 /// Facts of the acts inside a conversation.
@@ -297,7 +336,12 @@ impl Decide for StartConversation {
                 principal: Subject::User(facts.caller),
                 action: Self::NAME,
                 resource: Object::User(*target),
-                context: vec![device.clone(), ("kind", kind), ("people", people.fact())],
+                context: vec![
+                    device.clone(),
+                    ("kind", kind),
+                    ("people", people.fact()),
+                    ("by_appointment", Fact::Bool(facts.by_appointment)),
+                ],
             }
         };
         Ok(facts.targets.iter().map(about).collect())
@@ -615,7 +659,7 @@ mod tests {
     fn everyone_in_care_means_every_pair() {
         let (ana, luis) = (person(1, Role::Patient, true), person(2, Role::Doctor, true));
         let eva = person(3, Role::Doctor, true);
-        let ties = |pair| Ties { care: HashSet::from([pair]), ..Ties::default() };
+        let ties = |pair| Ties { care: Care::from_iter([(pair, CareSource::CareTeam)]), ..Ties::default() };
         let care = ties((ana.id, luis.id));
         assert!(People::of(ana.id, &[ana, luis], &care).related);
         assert!(!People::of(ana.id, &[ana, eva], &care).related);
@@ -623,6 +667,23 @@ mod tests {
         assert!(People::of(luis.id, &[luis, eva], &care).related);
         // The pair has a direction: the clinician is not the patient's patient.
         assert!(!People::of(ana.id, &[ana, luis], &ties((luis.id, ana.id))).related);
+    }
+
+    #[test]
+    fn an_appointment_is_told_from_other_care() {
+        let (ana, luis, eva) =
+            (person(1, Role::Patient, true), person(2, Role::Doctor, true), person(3, Role::Doctor, true));
+        let sources = [
+            ((ana.id, luis.id), CareSource::Grant),
+            ((ana.id, luis.id), CareSource::Appointment),
+            ((ana.id, eva.id), CareSource::CareTeam),
+        ];
+        let ties = Ties { care: Care::from_iter(sources), ..Ties::default() };
+        assert!(ties.by_appointment(&[ana, luis]) && !ties.by_appointment(&[ana, eva]));
+        assert!(!ties.by_appointment(&[ana, luis, eva]) && ties.by_appointment(&[luis, eva]));
+        let between: Vec<CareSource> = ties.care.between(ana.id, luis.id).collect();
+        assert_eq!(between, [CareSource::Appointment, CareSource::Grant]);
+        assert_eq!(ties.care.between(luis.id, ana.id).next(), None);
     }
 
     #[test]

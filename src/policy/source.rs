@@ -29,6 +29,7 @@ rules! {
     "group-by-clinician",
     "emergency-by-its-own-door",
     "medical-relationship",
+    "patients-start-by-appointment",
     "blocks",
     "staff-not-blocked",
     "inactive-recipient",

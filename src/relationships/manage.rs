@@ -1,59 +1,34 @@
 //! Seeing and ending relationships.
 
-use serde::Serialize;
-use sigilo_wire::{RelationshipId, Timestamp, UserId};
+use sigilo_wire::{
+    RelationshipId, UserId,
+    care::{Relationship, RelationshipList, RevokedRelationships},
+};
 
-use super::store;
+use super::{
+    TEXT,
+    store::{self, RelationshipRow},
+};
 use crate::{
     App, Ctx, Error, Result,
     audit::Act,
-    conversations,
+    conversations::{self, page_limit},
     policy::{Grant, ManageRelationships, facts},
     storage::crypter::Place,
 };
 
-/// A relationship, for those who manage them.
-#[derive(Clone, Debug, Serialize)]
-pub struct RelationshipSummary {
-    /// The relationship.
-    pub id: RelationshipId,
-    /// `care`.
-    pub kind: String,
-    /// The patient.
-    pub patient_id: UserId,
-    /// Their name.
-    pub patient_name: String,
-    /// The clinician.
-    pub clinician_id: UserId,
-    /// Their name.
-    pub clinician_name: String,
-    /// Where it comes from: `appointment`.
-    pub source: String,
-    /// Since when.
-    pub created_at: Timestamp,
-    /// Until when, if that is known.
-    pub expires_at: Option<Timestamp>,
-    /// When it was revoked.
-    pub revoked_at: Option<Timestamp>,
-    /// Which of the two have blocked the other: then nothing passes between them, whatever stands here.
-    pub blocked_by: Vec<UserId>,
+/// Which relationships.
+#[derive(Clone, Debug, Default)]
+pub struct RelationshipFilter {
+    /// This patient's.
+    pub patient: Option<UserId>,
+    /// This clinician's.
+    pub clinician: Option<UserId>,
+    /// Where the last page ended.
+    pub cursor: Option<String>,
+    /// How many, 1..=100.
+    pub page_size: usize,
 }
-
-/// What a revocation ended.
-#[derive(Clone, Debug, Serialize)]
-pub struct Revoked {
-    /// The patient.
-    pub patient_id: UserId,
-    /// The clinician.
-    pub clinician_id: UserId,
-    /// The relationships that stood until now.
-    pub relationships: Vec<RelationshipId>,
-    /// How many conversations take no new messages between the two.
-    pub conversations: usize,
-}
-
-/// How many are read at a time.
-const BATCH: i64 = 500;
 
 /// The grant to manage relationships of the clinic `ctx` is for.
 ///
@@ -63,48 +38,65 @@ pub fn authorize_manage_relationships(app: &App, ctx: &Ctx) -> Result<Grant<Mana
     app.policy.decide::<ManageRelationships>(ctx, &facts::Clinic { tenant: ctx.tenant })
 }
 
-/// Every relationship of the clinic, those revoked among them, oldest first.
+/// A page of the clinic's relationships, those that have ended among them, oldest first.
 ///
 /// # Errors
-/// When the database refuses.
+/// `invalid_field` for a page size or cursor that makes no sense.
 pub async fn list(
     app: &App,
     ctx: &Ctx,
     _grant: Grant<ManageRelationships>,
-) -> Result<Vec<RelationshipSummary>> {
-    let mut tx = app.db.read("relationship_list").await?;
-    let mut after = RelationshipId::from_bytes([0; 16]);
-    let mut all = Vec::new();
-    loop {
-        let rows = store::list(&mut tx, ctx.tenant, after, BATCH).await?;
-        let Some(last) = rows.last() else { return Ok(all) };
-        after = last.relationship_id;
-        for row in rows {
-            let (patient, clinician) = (row.patient_id, row.clinician_id);
-            let blockers = [(row.patient_blocks, patient), (row.clinician_blocks, clinician)];
-            all.push(RelationshipSummary {
-                id: row.relationship_id,
-                kind: row.kind,
-                patient_id: row.patient_id,
-                patient_name: name(app, row.patient_id, &row.patient_name_enc)?,
-                clinician_id: row.clinician_id,
-                clinician_name: name(app, row.clinician_id, &row.clinician_name_enc)?,
-                source: row.source,
-                created_at: row.created_at,
-                expires_at: row.expires_at,
-                revoked_at: row.revoked_at,
-                blocked_by: blockers.iter().filter(|(blocks, _)| *blocks).map(|(_, who)| *who).collect(),
-            });
+    filter: &RelationshipFilter,
+) -> Result<RelationshipList> {
+    let wanted = page_limit(filter.page_size)?;
+    let after = match &filter.cursor {
+        Some(cursor) => {
+            cursor.parse().map_err(|_| Error::field("cursor", "is not a cursor this server gave"))?
         }
-    }
+        None => RelationshipId::from_bytes([0; 16]),
+    };
+    let mut tx = app.db.read("relationship_list").await?;
+    let people = (filter.patient, filter.clinician);
+    let mut rows = store::list(&mut tx, ctx.tenant, people, after, wanted).await?;
+    drop(tx);
+    let has_more = rows.len() > filter.page_size;
+    rows.truncate(filter.page_size);
+    let next_cursor = rows.last().filter(|_| has_more).map(|row| row.relationship_id.to_string());
+    let results = rows.into_iter().map(|row| shown(app, row)).collect::<Result<_>>()?;
+    Ok(RelationshipList { results, next_cursor, has_more })
 }
 
-fn name(app: &App, user: UserId, sealed: &[u8]) -> Result<String> {
+/// A row, opened.
+pub(super) fn shown(app: &App, row: RelationshipRow) -> Result<Relationship> {
+    let (patient, clinician) = (row.patient_id, row.clinician_id);
+    let blockers = [(row.patient_blocks, patient), (row.clinician_blocks, clinician)];
+    let text = Place { row: row.relationship_id.as_bytes(), ..TEXT };
+    Ok(Relationship {
+        id: row.relationship_id,
+        kind: row.kind,
+        patient_id: patient,
+        patient_name: name(app, patient, &row.patient_name_enc)?,
+        clinician_id: clinician,
+        clinician_name: name(app, clinician, &row.clinician_name_enc)?,
+        source: row.source.parse().map_err(Error::Internal)?,
+        care_team_id: row.care_team_id,
+        reason: row.reason.map(|word| word.parse().map_err(Error::Internal)).transpose()?,
+        text: row.text_enc.map(|sealed| app.crypter.decrypt_text(text, &sealed)).transpose()?,
+        created_at: row.created_at,
+        starts_at: row.starts_at,
+        expires_at: row.expires_at,
+        revoked_at: row.revoked_at,
+        blocked_by: blockers.iter().filter(|(blocks, _)| *blocks).map(|(_, who)| *who).collect(),
+    })
+}
+
+/// The name of somebody of the clinic.
+pub(super) fn name(app: &App, user: UserId, sealed: &[u8]) -> Result<String> {
     app.crypter.decrypt_text(Place { table: "users", row: user.as_bytes(), column: "full_name_enc" }, sealed)
 }
 
-/// Ends the relationship between a pair: this one and every other that stands between the two, so that the
-/// decision has its effect. New messages stop at once, on open sockets, too; history stays readable.
+/// Ends the relationship between a pair: this one and every other that stands between the two, whatever made it, so
+/// that the decision has its effect. New messages stop at once, on open sockets, too; history stays readable.
 ///
 /// # Errors
 /// 404 when the clinic has no such relationship.
@@ -113,7 +105,7 @@ pub async fn revoke(
     ctx: &Ctx,
     grant: Grant<ManageRelationships>,
     id: RelationshipId,
-) -> Result<Revoked> {
+) -> Result<RevokedRelationships> {
     let key = app.clinic_key(ctx, ctx.tenant).await?;
     let mut tx = app.db.begin("relationship_revoke").await?;
     let pair = store::pair(&mut tx, ctx.tenant, id).await?.ok_or(Error::NotFound)?;
@@ -128,5 +120,6 @@ pub async fn revoke(
         .by(grant.basis());
     app.audit(&mut tx, ctx, &key, act).await?;
     tx.commit().await?;
-    Ok(Revoked { patient_id, clinician_id, relationships, conversations: touched.len() })
+    let conversations = touched.len();
+    Ok(RevokedRelationships { patient_id, clinician_id, relationships, conversations })
 }

@@ -1,9 +1,25 @@
 //! The rows of imported people, appointments and relationships.
 
-use sigilo_wire::{AppointmentId, RelationshipId, Role, TenantId, Timestamp, UserId};
+pub(crate) mod care_teams;
+
+use sigilo_wire::{AppointmentId, CareTeamId, RelationshipId, Role, TenantId, Timestamp, UserId};
 
 use super::{AppointmentRecord, Identifier};
 use crate::{Result, execute, fetch_all, fetch_optional, statements, storage::Tx};
+
+/// What is shown of a relationship.
+macro_rules! columns {
+    () => {
+        "r.relationship_id, r.kind, r.patient_id, p.full_name_enc AS patient_name_enc, r.clinician_id,
+        c.full_name_enc AS clinician_name_enc, r.source, r.care_team_id, r.reason, r.text_enc, r.created_at,
+        r.starts_at, r.expires_at, r.revoked_at,
+        EXISTS (SELECT 1 FROM blocks b WHERE b.blocker_id = r.patient_id AND b.blocked_id = r.clinician_id)
+            AS patient_blocks,
+        EXISTS (SELECT 1 FROM blocks b WHERE b.blocker_id = r.clinician_id AND b.blocked_id = r.patient_id)
+            AS clinician_blocks
+        FROM relationships r JOIN users p ON p.user_id = r.patient_id JOIN users c ON c.user_id = r.clinician_id"
+    };
+}
 
 statements! {
     /// One import of a clinic at a time: two would make a person twice.
@@ -32,14 +48,11 @@ statements! {
     REVOKE_PAIR = "UPDATE relationships SET revoked_at = $4, revocation = 'decision'
         WHERE tenant_id = $1 AND patient_id = $2 AND clinician_id = $3 AND revoked_at IS NULL
         RETURNING relationship_id";
-    LIST = "SELECT r.relationship_id, r.kind, r.patient_id, p.full_name_enc AS patient_name_enc, r.clinician_id,
-        c.full_name_enc AS clinician_name_enc, r.source, r.created_at, r.expires_at, r.revoked_at,
-        EXISTS (SELECT 1 FROM blocks b WHERE b.blocker_id = r.patient_id AND b.blocked_id = r.clinician_id)
-            AS patient_blocks,
-        EXISTS (SELECT 1 FROM blocks b WHERE b.blocker_id = r.clinician_id AND b.blocked_id = r.patient_id)
-            AS clinician_blocks
-        FROM relationships r JOIN users p ON p.user_id = r.patient_id JOIN users c ON c.user_id = r.clinician_id
-        WHERE r.tenant_id = $1 AND r.relationship_id > $2 ORDER BY r.relationship_id LIMIT $3";
+    INSERT_GRANT = "INSERT INTO relationships (relationship_id, tenant_id, kind, patient_id, clinician_id, source, reason,
+        text_enc, granted_by, created_at, expires_at) VALUES ($1, $2, 'care', $3, $4, 'grant', $5, $6, $7, $8, $9)";
+    LIST = concat!("SELECT ", columns!(), " WHERE r.tenant_id = $1 AND r.relationship_id > $2
+        AND ($3 = '' OR r.patient_id = $4) AND ($5 = '' OR r.clinician_id = $6) ORDER BY r.relationship_id LIMIT $7");
+    ONE = concat!("SELECT ", columns!(), " WHERE r.tenant_id = $1 AND r.relationship_id = $2");
 }
 
 pub(super) async fn lock_clinic(tx: &mut Tx, tenant: TenantId) -> Result<bool> {
@@ -190,8 +203,38 @@ pub(super) async fn revoke_pair(
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
+#[derive(Clone, Debug)]
+pub(super) struct NewGrant {
+    pub id: RelationshipId,
+    pub tenant: TenantId,
+    pub pair: (UserId, UserId),
+    pub reason: &'static str,
+    pub text_enc: Vec<u8>,
+    pub granted_by: Option<UserId>,
+    pub now: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+pub(super) async fn insert_grant(tx: &mut Tx, new: &NewGrant) -> Result<()> {
+    let ((patient, clinician), text) = (new.pair, new.text_enc.as_slice());
+    execute!(
+        tx,
+        INSERT_GRANT,
+        new.id,
+        new.tenant,
+        patient,
+        clinician,
+        new.reason,
+        text,
+        new.granted_by,
+        new.now,
+        new.expires_at,
+    )?;
+    Ok(())
+}
+
 #[derive(sqlx::FromRow)]
-pub(super) struct SummaryRow {
+pub(super) struct RelationshipRow {
     pub relationship_id: RelationshipId,
     pub kind: String,
     pub patient_id: UserId,
@@ -199,19 +242,46 @@ pub(super) struct SummaryRow {
     pub clinician_id: UserId,
     pub clinician_name_enc: Vec<u8>,
     pub source: String,
+    pub care_team_id: Option<CareTeamId>,
+    pub reason: Option<String>,
+    pub text_enc: Option<Vec<u8>>,
     pub created_at: Timestamp,
+    pub starts_at: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
     pub patient_blocks: bool,
     pub clinician_blocks: bool,
 }
 
-/// Relationships of a clinic after this id, in order of their ids.
+/// Relationships of a clinic, perhaps of one patient or clinician, after this id, in order of their ids.
 pub(super) async fn list(
     tx: &mut Tx,
     tenant: TenantId,
+    (patient, clinician): (Option<UserId>, Option<UserId>),
     after: RelationshipId,
     limit: i64,
-) -> Result<Vec<SummaryRow>> {
-    fetch_all!(tx, SummaryRow, LIST, tenant, after, limit)
+) -> Result<Vec<RelationshipRow>> {
+    let asked = |user: Option<UserId>| if user.is_some() { "yes" } else { "" };
+    let nobody = UserId::from_bytes([0; 16]);
+    let (of_patient, of_clinician) = (patient.unwrap_or(nobody), clinician.unwrap_or(nobody));
+    fetch_all!(
+        tx,
+        RelationshipRow,
+        LIST,
+        tenant,
+        after,
+        asked(patient),
+        of_patient,
+        asked(clinician),
+        of_clinician,
+        limit
+    )
+}
+
+pub(super) async fn one(
+    tx: &mut Tx,
+    tenant: TenantId,
+    id: RelationshipId,
+) -> Result<Option<RelationshipRow>> {
+    fetch_optional!(tx, RelationshipRow, ONE, tenant, id)
 }

@@ -31,6 +31,7 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
         mfa::store::ALL,
         outbox::store::ALL,
         relationships::store::ALL,
+        relationships::store::care_teams::ALL,
         people::store::ALL,
         presence::store::ALL,
         people::identity_resets::store::ALL,

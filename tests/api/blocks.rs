@@ -10,6 +10,7 @@ use crate::{
     groups::Team,
     support::{
         TestServer, both_engines,
+        cast::relationships_of,
         clinic::Clinic,
         device::{Device, relate},
         http::Answer,
@@ -269,8 +270,7 @@ async fn the_clinics_staff_see_blocks_and_the_audit_log_has_them() {
         assert_eq!(seen.len(), 1, "{seen:?}");
         assert_eq!((seen[0].blocker_id, seen[0].blocked_id), (two.maria.user, two.ana.user));
         assert_eq!(seen[0].reason.as_deref(), Some("insulta"));
-        let grant = relationships::authorize_manage_relationships(&server.app, &ctx).unwrap();
-        let listed = relationships::list(&server.app, &ctx, grant).await.unwrap();
+        let listed = relationships_of(server, &two.clinic).await;
         assert_eq!(listed[0].blocked_by, [two.maria.user]);
         unblock(server, &two.maria, two.ana.user).await;
         assert!(look().await.is_empty());

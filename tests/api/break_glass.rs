@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sigilo_wire::{Role, UserId};
+use sigilo_wire::{Role, UserId, care::CareSource};
 
 use crate::{
     groups::Team,
-    support::{TestServer, both_engines, device::Device, http::Answer},
+    support::{TestServer, both_engines, cast::relationships_of, device::Device, http::Answer},
 };
 
 const OPEN: &str = "/api/chat/break-glass/";
@@ -159,8 +159,8 @@ async fn the_glass_is_for_clinicians_who_do_not_treat_the_patient() {
         team.say(server, id, eva, &[ana]).await;
         let ctx = sigilo::Ctx::operator(&server.app, team.clinic.id);
         let grant = sigilo::relationships::authorize_manage_relationships(&server.app, &ctx).unwrap();
-        let all = sigilo::relationships::list(&server.app, &ctx, grant.clone()).await.unwrap();
-        let glass = all.iter().find(|relationship| relationship.source == "break_glass").unwrap();
+        let all = relationships_of(server, &team.clinic).await;
+        let glass = all.iter().find(|relationship| relationship.source == CareSource::BreakGlass).unwrap();
         sigilo::relationships::revoke(&server.app, &ctx, grant, glass.id).await.unwrap();
         let late = eva.text(server, id, "too late", &[ana]);
         eva.post(server, id, &late).await.expect_error(403, "message_not_allowed");

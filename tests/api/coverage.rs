@@ -165,6 +165,39 @@ const CASES: &[(&str, Case)] = &[
         "DELETE /api/admin/on-call/{shift_id}/",
         Foreign(|w| forbidden(format!("/api/admin/on-call/{}/", w.theirs.maria.user), None)),
     ),
+    ("GET /api/admin/relationships/", NoIds),
+    (
+        "POST /api/admin/relationships/",
+        Foreign(|w| {
+            let body = json!({"patient_id": w.theirs.ana.user, "clinician_id": w.theirs.maria.user, "reason": "cover",
+                "text": "covers", "expires_at": "2100-01-01T00:00:00Z"});
+            forbidden("/api/admin/relationships/".to_owned(), Some(body))
+        }),
+    ),
+    (
+        "DELETE /api/admin/relationships/{relationship_id}/",
+        Foreign(|w| forbidden(format!("/api/admin/relationships/{}/", w.theirs.maria.user), None)),
+    ),
+    ("GET /api/admin/care-teams/", NoIds),
+    ("POST /api/admin/care-teams/", NoIds),
+    ("GET /api/admin/care-teams/{care_team_id}/", Foreign(|w| forbidden(w.care_team(""), None))),
+    ("DELETE /api/admin/care-teams/{care_team_id}/", Foreign(|w| forbidden(w.care_team(""), None))),
+    (
+        "PUT /api/admin/care-teams/{care_team_id}/clinicians/{user_id}/",
+        Foreign(|w| forbidden(w.care_team("clinicians/"), Some(json!({})))),
+    ),
+    (
+        "DELETE /api/admin/care-teams/{care_team_id}/clinicians/{user_id}/",
+        Foreign(|w| forbidden(w.care_team("clinicians/"), None)),
+    ),
+    (
+        "PUT /api/admin/care-teams/{care_team_id}/patients/{user_id}/",
+        Foreign(|w| forbidden(w.care_team("patients/"), Some(json!({})))),
+    ),
+    (
+        "DELETE /api/admin/care-teams/{care_team_id}/patients/{user_id}/",
+        Foreign(|w| forbidden(w.care_team("patients/"), None)),
+    ),
     ("POST /api/chat/emergency/", NoIds),
     ("GET /api/chat/emergency/{conversation_id}/", Foreign(|w| not_found(w.emergency(""), None))),
     (
@@ -436,6 +469,13 @@ impl World {
 
     fn holidays(&self, date: &str) -> String {
         format!("/api/admin/holidays/{date}?user_id={}", self.theirs.maria.user)
+    }
+
+    /// A care team by any id, or one of its members.
+    fn care_team(&self, side: &str) -> String {
+        let member =
+            if side.is_empty() { String::new() } else { format!("{side}{}/", self.theirs.maria.user) };
+        format!("/api/admin/care-teams/{}/{member}", self.theirs.maria.user)
     }
 
     /// Our code for a new password at their clinic.

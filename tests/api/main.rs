@@ -11,6 +11,7 @@ mod audit;
 mod bad_input;
 mod blocks;
 mod break_glass;
+mod care;
 mod clinic;
 mod conversation_changes;
 mod conversations;

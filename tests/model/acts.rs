@@ -30,6 +30,7 @@ pub fn policies(no: impl IntoIterator<Item = No>) -> std::collections::BTreeSet<
         No::Stranger => "",
         No::Closed => "closed-conversation",
         No::NoCare => "medical-relationship",
+        No::NoAppointment => "patients-start-by-appointment",
         No::Blocked => "blocks",
         No::Nobody => "inactive-recipient",
         No::Hour => "chat-hours",

@@ -54,6 +54,8 @@ pub enum No {
     Closed,
     /// A patient and a clinician are in it between whom there is no care.
     NoCare,
+    /// A patient begins with a clinician to whom no appointment leads.
+    NoAppointment,
     /// One of two has blocked the other.
     Blocked,
     /// Nobody is left to read it.
@@ -129,8 +131,12 @@ impl Facts {
 
     /// Whether there is care between a patient and a clinician.
     pub fn care(&self, patient: Who, doctor: Who, at: i64) -> bool {
+        self.appointed(patient, doctor) || self.glass.get(&(patient, doctor)).is_some_and(|until| at < *until)
+    }
+
+    /// Whether an appointment relates a patient and a clinician.
+    fn appointed(&self, patient: Who, doctor: Who) -> bool {
         self.appointments.values().any(|(pair, stands)| *stands && *pair == (patient, doctor))
-            || self.glass.get(&(patient, doctor)).is_some_and(|until| at < *until)
     }
 
     fn blocked(&self, a: Who, b: Who) -> bool {
@@ -209,6 +215,9 @@ impl Facts {
     pub fn against_start(&self, who: Who, other: Who, at: i64) -> BTreeSet<No> {
         let mut no: BTreeSet<No> =
             self.against_meeting(&BTreeSet::from([who, other]), at).into_iter().collect();
+        if no.is_empty() && self.is(who, Role::Patient) && !self.appointed(who, other) {
+            no.insert(No::NoAppointment);
+        }
         if self.blocked(who, other) {
             no.insert(No::Blocked);
         }

@@ -3,9 +3,9 @@
 use sigilo::{
     Ctx,
     people::Invitee,
-    relationships::{self, ImportReport, RelationshipSummary},
+    relationships::{self, ImportReport, RelationshipFilter},
 };
-use sigilo_wire::{Role, account::DeviceKind};
+use sigilo_wire::{Role, account::DeviceKind, care::Relationship};
 
 use super::{
     TestServer,
@@ -73,10 +73,20 @@ pub async fn import(server: &TestServer, clinic: &Clinic, file: &str) -> ImportR
 }
 
 /// The clinic's relationships.
-pub async fn relationships_of(server: &TestServer, clinic: &Clinic) -> Vec<RelationshipSummary> {
+pub async fn relationships_of(server: &TestServer, clinic: &Clinic) -> Vec<Relationship> {
     let ctx = Ctx::operator(&server.app, clinic.id);
-    let grant = relationships::authorize_manage_relationships(&server.app, &ctx).unwrap();
-    relationships::list(&server.app, &ctx, grant).await.unwrap()
+    let mut filter = RelationshipFilter { page_size: 100, ..RelationshipFilter::default() };
+    let mut all = Vec::new();
+    loop {
+        let grant = relationships::authorize_manage_relationships(&server.app, &ctx).unwrap();
+        let page = relationships::list(&server.app, &ctx, grant, &filter).await.unwrap();
+        assert_eq!(page.has_more, page.next_cursor.is_some());
+        all.extend(page.results);
+        filter.cursor = page.next_cursor;
+        if filter.cursor.is_none() {
+            return all;
+        }
+    }
 }
 
 /// Revokes whatever stands between two people.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AppointmentId, ConversationId, Role, Timestamp, UserId,
+    care::CareSource,
     message::{Message, Priority, words},
     presence::Presence,
 };
@@ -269,6 +270,9 @@ pub struct Contact {
     pub types: Vec<ConversationType>,
     /// The policies that allow the first of them.
     pub why: Vec<String>,
+    /// What makes the care between a patient and a clinician, when one of the two is the caller.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub care: Vec<CareSource>,
     /// Whether they are there; where the two share an open conversation, and the caller may know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presence: Option<Presence>,

@@ -88,6 +88,8 @@ ids! {
     AppointmentId,
     /// A care relationship between a patient and a clinician.
     RelationshipId,
+    /// A care team.
+    CareTeamId,
     /// An invitation to activate an account.
     InvitationId,
     /// Where a new device and the one that links it meet: 128 random bits of the new device, without a time.

@@ -7,6 +7,7 @@ pub mod account;
 pub mod block;
 pub mod break_glass;
 pub mod bytes;
+pub mod care;
 pub mod conflict;
 pub mod conversation;
 pub mod emergency;

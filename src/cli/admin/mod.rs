@@ -5,6 +5,7 @@
 //! database anew within a second.
 
 mod appointment;
+mod care_team;
 mod clinic;
 mod hours;
 mod identity;
@@ -47,6 +48,9 @@ pub enum Admin {
     /// Who treats whom.
     #[command(subcommand, after_help = "Example: sigilo admin relationship list --clinic ejemplo")]
     Relationship(relationship::Relationship),
+    /// Teams of clinicians, and the patients assigned to them.
+    #[command(subcommand, after_help = "Example: sigilo admin care-team list --clinic ejemplo")]
+    CareTeam(care_team::CareTeam),
     /// Who is called in an emergency.
     #[command(subcommand, after_help = "Example: sigilo admin on-call list --clinic ejemplo")]
     OnCall(on_call::OnCall),
@@ -59,6 +63,7 @@ impl Admin {
             Self::User(command) => command.run().await,
             Self::Appointment(command) => command.run().await,
             Self::Relationship(command) => command.run().await,
+            Self::CareTeam(command) => command.run().await,
             Self::OnCall(command) => command.run().await,
         }
     }

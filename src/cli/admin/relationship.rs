@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use sigilo_wire::RelationshipId;
+use sigilo_wire::{
+    RelationshipId, Timestamp, UserId,
+    care::{GrantReason, GrantRelationship, Relationship as Shown},
+};
 
 use super::Beside;
 use crate::{
@@ -14,7 +17,7 @@ use crate::{
         ConfigArgs, Outcome,
         output::{Answer, finish},
     },
-    relationships::{self, RelationshipSummary},
+    relationships::{self, RelationshipFilter},
 };
 
 /// Who treats whom.
@@ -23,6 +26,12 @@ pub enum Relationship {
     /// Lists the clinic's relationships, those revoked among them.
     #[command(after_help = "Example: sigilo admin relationship list --clinic ejemplo --json")]
     List(Which),
+    /// Says for a time that a clinician treats a patient: the clinician may begin, and the patient answer.
+    #[command(
+        after_help = "Example: sigilo admin relationship grant --clinic ejemplo --patient ID --clinician ID \
+        --reason cover --text 'covers in August' --expires 2026-09-01T00:00:00-06:00"
+    )]
+    Grant(Grant),
     /// Lists who has blocked whom, and why: nothing passes between those two in conversations of just them.
     #[command(after_help = "Example: sigilo admin relationship blocks --clinic ejemplo --json")]
     Blocks(Which),
@@ -38,6 +47,28 @@ pub enum Relationship {
     },
 }
 
+/// `sigilo admin relationship grant`
+#[derive(Debug, Args)]
+pub struct Grant {
+    /// The patient, by id.
+    #[arg(long, value_name = "ID")]
+    patient: UserId,
+    /// The clinician, by id.
+    #[arg(long, value_name = "ID")]
+    clinician: UserId,
+    /// `appointment_elsewhere`, `referral`, `cover`, `second_opinion` or `care_coordination`.
+    #[arg(long)]
+    reason: GrantReason,
+    /// Why, in words: at most 200 characters, without identifiers and diagnoses.
+    #[arg(long)]
+    text: String,
+    /// When it ends, RFC 3339 with any offset: at most 366 days from now.
+    #[arg(long, value_name = "TIME")]
+    expires: Timestamp,
+    #[command(flatten)]
+    which: Which,
+}
+
 /// Which clinic, and how to answer.
 #[derive(Debug, Args)]
 pub struct Which {
@@ -51,13 +82,20 @@ pub struct Which {
     config: ConfigArgs,
 }
 
+/// How many are read at a time.
+const PAGE: usize = 100;
+
 impl Relationship {
     pub(super) async fn run(self) -> Result<Outcome> {
-        let (Self::List(which) | Self::Blocks(which) | Self::Revoke { which, .. }) = &self;
+        let (Self::List(which)
+        | Self::Blocks(which)
+        | Self::Grant(Grant { which, .. })
+        | Self::Revoke { which, .. }) = &self;
         let beside = Beside::open(&which.config).await?;
         let came_of_it = match &self {
             Self::List(_) => which.list(&beside).await,
             Self::Blocks(_) => which.blocks(&beside).await,
+            Self::Grant(grant) => grant.run(&beside).await,
             Self::Revoke { id, .. } => which.revoke(&beside, *id).await,
         };
         beside.close().await;
@@ -65,20 +103,56 @@ impl Relationship {
     }
 }
 
+impl Grant {
+    async fn run(&self, beside: &Beside) -> Result<Answer> {
+        let ctx = beside.clinic(&self.which.clinic).await?;
+        let grant = relationships::authorize_manage_relationships(&beside.app, &ctx)?;
+        let wanted = GrantRelationship {
+            patient_id: self.patient,
+            clinician_id: self.clinician,
+            reason: self.reason,
+            text: self.text.clone(),
+            expires_at: self.expires,
+        };
+        let made = relationships::grant(&beside.app, &ctx, grant, &wanted).await?;
+        let text = format!(
+            "{} treats {} until {} ({}).",
+            made.clinician_name, made.patient_name, self.expires, made.id
+        );
+        Ok(Answer { json: serde_json::to_value(&made).map_err(Error::internal)?, text })
+    }
+}
+
 impl Which {
     async fn list(&self, beside: &Beside) -> Result<Answer> {
         let ctx = beside.clinic(&self.clinic).await?;
-        let grant = relationships::authorize_manage_relationships(&beside.app, &ctx)?;
-        let found = relationships::list(&beside.app, &ctx, grant).await?;
-        let mut text =
-            format!("{:<36}  {:<28}  {:<28}  {:<8}  REVOKED", "ID", "PATIENT", "CLINICIAN", "BLOCKED");
-        for relationship in &found {
-            let RelationshipSummary { id, patient_name, clinician_name, revoked_at, blocked_by, .. } =
-                relationship;
-            let revoked = revoked_at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+        let mut found = Vec::new();
+        let mut filter = RelationshipFilter { page_size: PAGE, ..RelationshipFilter::default() };
+        loop {
+            let grant = relationships::authorize_manage_relationships(&beside.app, &ctx)?;
+            let page = relationships::list(&beside.app, &ctx, grant, &filter).await?;
+            found.extend(page.results);
+            filter.cursor = page.next_cursor;
+            if filter.cursor.is_none() {
+                break;
+            }
+        }
+        let mut text = format!(
+            "{:<36}  {:<28}  {:<28}  {:<11}  {:<8}  {:<27}  REVOKED",
+            "ID", "PATIENT", "CLINICIAN", "BY", "BLOCKED", "UNTIL"
+        );
+        let time = |at: &Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+        for Shown { id, patient_name, clinician_name, source, blocked_by, expires_at, revoked_at, .. } in
+            &found
+        {
             let blocked = if blocked_by.is_empty() { "-" } else { "yes" };
+            let (until, revoked) = (time(expires_at), time(revoked_at));
             // Writing to a String cannot fail.
-            let _ = write!(text, "\n{id}  {patient_name:<28}  {clinician_name:<28}  {blocked:<8}  {revoked}");
+            let _ = write!(
+                text,
+                "\n{id}  {patient_name:<28}  {clinician_name:<28}  {:<11}  {blocked:<8}  {until:<27}  {revoked}",
+                source.as_str()
+            );
         }
         Ok(Answer { json: json!({"results": found}), text })
     }

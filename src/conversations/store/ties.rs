@@ -2,20 +2,25 @@
 
 use std::collections::HashSet;
 
-use sigilo_wire::{ConversationId, TenantId, Timestamp, UserId};
+use sigilo_wire::{ConversationId, TenantId, Timestamp, UserId, care::CareSource};
 
 use crate::{
-    Result, fetch_all, fetch_list,
-    policy::{Person, facts::Ties},
+    Error, Result, fetch_all, fetch_list,
+    policy::{
+        Person,
+        facts::{Care, Ties},
+    },
     statements,
     storage::Tx,
 };
 
 statements! {
-    CARE = "SELECT DISTINCT patient_id, clinician_id FROM relationships WHERE tenant_id = $1 AND revoked_at IS NULL
-        AND (expires_at IS NULL OR expires_at > $2) AND patient_id IN ($list)";
-    CARE_OF = "SELECT DISTINCT patient_id, clinician_id FROM relationships WHERE tenant_id = $1 AND revoked_at IS NULL
-        AND (expires_at IS NULL OR expires_at > $2) AND (patient_id = $3 OR clinician_id = $3)";
+    CARE = "SELECT DISTINCT patient_id, clinician_id, source FROM relationships WHERE tenant_id = $1
+        AND revoked_at IS NULL AND (starts_at IS NULL OR starts_at <= $2) AND (expires_at IS NULL OR expires_at > $2)
+        AND patient_id IN ($list)";
+    CARE_OF = "SELECT DISTINCT patient_id, clinician_id, source FROM relationships WHERE tenant_id = $1
+        AND revoked_at IS NULL AND (starts_at IS NULL OR starts_at <= $2) AND (expires_at IS NULL OR expires_at > $2)
+        AND (patient_id = $3 OR clinician_id = $3)";
     BLOCKS = "SELECT blocker_id, blocked_id FROM blocks WHERE tenant_id = $1 AND blocker_id IN ($list)";
     BLOCKS_OF = "SELECT blocker_id, blocked_id FROM blocks WHERE blocker_id = $1 OR blocked_id = $1";
     BLOCKS_IN = "SELECT b.blocker_id, b.blocked_id FROM participants p JOIN blocks b ON b.blocker_id = p.user_id
@@ -24,6 +29,15 @@ statements! {
 }
 
 type Pairs = HashSet<(UserId, UserId)>;
+type CareRow = (UserId, UserId, String);
+
+fn care(rows: Vec<CareRow>) -> Result<Care> {
+    rows.into_iter()
+        .map(|(patient, clinician, source)| {
+            Ok(((patient, clinician), source.parse::<CareSource>().map_err(Error::Internal)?))
+        })
+        .collect()
+}
 
 /// What holds among these people (and perhaps between them and others).
 pub(in crate::conversations) async fn among(
@@ -35,7 +49,7 @@ pub(in crate::conversations) async fn among(
     let patients = crate::conversations::authorize::patients(people);
     let everyone: Vec<UserId> = people.iter().map(|person| person.id).collect();
     Ok(Ties {
-        care: fetch_list!(tx, (UserId, UserId), CARE, [tenant, now], &patients)?.into_iter().collect(),
+        care: care(fetch_list!(tx, CareRow, CARE, [tenant, now], &patients)?)?,
         blocks: fetch_list!(tx, (UserId, UserId), BLOCKS, [tenant], &everyone)?.into_iter().collect(),
     })
 }
@@ -48,7 +62,7 @@ pub(in crate::conversations) async fn of(
     now: Timestamp,
 ) -> Result<Ties> {
     Ok(Ties {
-        care: fetch_all!(tx, (UserId, UserId), CARE_OF, tenant, now, user)?.into_iter().collect(),
+        care: care(fetch_all!(tx, CareRow, CARE_OF, tenant, now, user)?)?,
         blocks: fetch_all!(tx, (UserId, UserId), BLOCKS_OF, user)?.into_iter().collect(),
     })
 }

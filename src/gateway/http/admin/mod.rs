@@ -1,9 +1,11 @@
 //! /api/admin/
 
+mod care_teams;
 mod emergencies;
 mod hours;
 mod identity_resets;
 mod on_call;
+mod relationships;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -11,5 +13,10 @@ use crate::app::SharedApp;
 
 /// Routes of this area.
 pub(super) fn routes() -> OpenApiRouter<SharedApp> {
-    identity_resets::routes().merge(hours::routes()).merge(on_call::routes()).merge(emergencies::routes())
+    identity_resets::routes()
+        .merge(hours::routes())
+        .merge(on_call::routes())
+        .merge(emergencies::routes())
+        .merge(relationships::routes())
+        .merge(care_teams::routes())
 }
