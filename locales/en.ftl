@@ -26,6 +26,7 @@ conversation_not_allowed = You cannot start a conversation with this person.
 message_not_allowed = You cannot send a message in this conversation.
 step_up_required = Confirm that it is you: with a code of the authenticator app, or the password if the account has none. Then try again.
 mfa_enrolment_required = Your role needs an authenticator app. Enrol one; until then nothing else is possible.
+network_not_allowed = Your clinic does not let you in from this network. Use the clinic's network, or ask the clinic.
 
 # 404, 405
 not_found = There is nothing here, or it is not yours.

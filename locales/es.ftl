@@ -26,6 +26,7 @@ conversation_not_allowed = No puede iniciar una conversación con esta persona.
 message_not_allowed = No puede enviar mensajes en esta conversación.
 step_up_required = Confirme que es usted: con un código de la aplicación de autenticación, o con la contraseña si la cuenta no la usa. Después inténtelo de nuevo.
 mfa_enrolment_required = Su función necesita una aplicación de autenticación. Dé de alta una; hasta entonces no es posible nada más.
+network_not_allowed = Su clínica no le permite entrar desde esta red. Use la red de la clínica o pregunte a la clínica.
 
 # 404, 405
 not_found = Aquí no hay nada, o no es suyo.

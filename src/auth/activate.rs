@@ -44,9 +44,9 @@ struct Told<'a> {
 ///
 /// # Errors
 /// `invalid_invitation` for a code that is unknown, used or expired; not said which. `weak_password`,
-/// `invalid_field`; with a key `idempotency_conflict` for another request, `device_revoked` when the device was
-/// removed since or the account suspended, `mfa_required` when it has a second factor since: log in. `rate_limited` after
-/// too many codes from one address.
+/// `invalid_field`; `network_not_allowed`, which leaves the code unused; with a key `idempotency_conflict` for another
+/// request, `device_revoked` when the device was removed since or the account suspended, `mfa_required` when it has a
+/// second factor since: log in. `rate_limited` after too many codes from one address.
 pub async fn activate(app: &App, ctx: &Ctx, request: &Activate, key: Option<&str>) -> Result<Tokens> {
     sessions::check_name(&request.device.name)?;
     if request.device.device_id.is_some() {
@@ -65,8 +65,15 @@ pub async fn activate(app: &App, ctx: &Ctx, request: &Activate, key: Option<&str
         refuse(app, &ctx, "invalid_invitation").await?;
         return Err(refused());
     };
-    if let Some(tokens) = first(app, &ctx, request, &code, key.as_ref()).await? {
-        return Ok(tokens);
+    match first(app, &ctx, request, &code, key.as_ref()).await {
+        Ok(None) => {}
+        Ok(Some(tokens)) => return Ok(tokens),
+        // The code stays good: for where the account is let in.
+        Err(error @ Error::Denied(_)) => {
+            refuse(app, &ctx, error.code().as_str()).await?;
+            return Err(error);
+        }
+        Err(error) => return Err(error),
     }
     // The code is not good, or not any more.
     let repeated = match &key {
@@ -79,7 +86,7 @@ pub async fn activate(app: &App, ctx: &Ctx, request: &Activate, key: Option<&str
             refuse(app, &ctx, "invalid_invitation").await?;
             Err(refused())
         }
-        Err(error @ (Error::Conflict { .. } | Error::Unauthenticated(_))) => {
+        Err(error @ (Error::Conflict { .. } | Error::Unauthenticated(_) | Error::Denied(_))) => {
             refuse(app, &ctx, error.code().as_str()).await?;
             Err(error)
         }

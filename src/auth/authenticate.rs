@@ -22,7 +22,8 @@ pub struct Session {
 ///
 /// # Errors
 /// 401: `unauthenticated` for a token that is not ours, `token_expired`, `device_revoked` when the device was
-/// removed or logged out, or the account is not active; `mfa_enrolment_required`; `unavailable`.
+/// removed or logged out, or the account is not active; 403: `network_not_allowed`, `mfa_enrolment_required`;
+/// `unavailable`.
 pub async fn authenticate(
     app: &App,
     token: &str,
@@ -77,35 +78,52 @@ async fn known(
     let now = app.clock.now();
     let claims = app.tokens.verify(&app.db, &app.crypter, token, now).await?;
     let mut known = app.known_devices.get(&app.db, claims.did, now).await?;
-    if known.is_some_and(|standing| standing.family != Some(claims.fam)) {
+    if known.as_ref().is_some_and(|standing| standing.family != Some(claims.fam)) {
         // What is remembered may be older than a login on another node: no refusal rests on it.
         app.known_devices.forget(claims.did);
         known = app.known_devices.get(&app.db, claims.did, now).await?;
     }
-    let standing = known
-        .filter(|standing| describes(standing, &claims))
-        .ok_or(Error::Unauthenticated(ErrorCode::Unauthenticated))?;
-    if standing.family != Some(claims.fam) {
-        return Err(Error::Unauthenticated(ErrorCode::DeviceRevoked));
-    }
+    let standing = good(known, &claims)?;
     let session = Session {
         ctx: context(&standing, request, now, address),
         family: claims.fam,
         expires_at: Timestamp::from_micros(claims.exp.saturating_mul(1_000_000)),
     };
+    match app.known_devices.may_connect(&app.policy, &session.ctx, &standing) {
+        Err(Error::Denied(_)) => {}
+        let_in => return let_in.map(|()| (session, standing)),
+    }
+    // Nor may what is remembered be older than what the clinic allows now.
+    app.known_devices.forget(claims.did);
+    let standing = good(app.known_devices.get(&app.db, claims.did, now).await?, &claims)?;
+    app.known_devices.may_connect(&app.policy, &session.ctx, &standing)?;
     Ok((session, standing))
 }
 
-/// Asks the database itself whether a session's tokens are still good. A socket asks once it is in the hub:
+/// Where a device stands, if the token is of the family whose tokens are good.
+fn good(known: Option<Standing>, claims: &Claims) -> Result<Standing> {
+    let standing = known
+        .filter(|standing| describes(standing, claims))
+        .ok_or(Error::Unauthenticated(ErrorCode::Unauthenticated))?;
+    if standing.family == Some(claims.fam) {
+        Ok(standing)
+    } else {
+        Err(Error::Unauthenticated(ErrorCode::DeviceRevoked))
+    }
+}
+
+/// Asks the database itself whether a session's tokens are still good, and good from where it comes. A socket asks once it is in the hub:
 /// what ended its tokens before is seen here, what ends them later finds it there.
 ///
 /// # Errors
-/// 401 `device_revoked` when they are not; `unavailable`.
+/// 401 `device_revoked` when they are not; `network_not_allowed`; `unavailable`.
 pub async fn still_stands(app: &App, session: &Session) -> Result<()> {
     let device = session.ctx.caller()?.device_id;
     let mut tx = app.db.read("session_check").await?;
     match store::standing(&mut tx, device).await? {
-        Some(standing) if standing.family == Some(session.family) => Ok(()),
+        Some(standing) if standing.family == Some(session.family) => {
+            app.known_devices.may_connect(&app.policy, &session.ctx, &standing)
+        }
         _ => Err(Error::Unauthenticated(ErrorCode::DeviceRevoked)),
     }
 }

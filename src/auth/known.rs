@@ -1,17 +1,22 @@
 //! Where devices and their accounts stand, remembered for a second: every request asks.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use moka::sync::Cache;
+use serde_json::json;
 use sigilo_wire::{
     DeviceId, DeviceNumber, Role, TenantId, Timestamp, TokenFamilyId, UserId, account::DeviceKind,
 };
 
 use super::store;
 use crate::{
-    Ctx, Result,
+    Ctx, Error, Result,
     app::App,
-    policy::{InForce, Person, UseTokens, facts::Tokens},
+    people::Ranges,
+    policy::{
+        Connect, InForce, Person, UseTokens,
+        facts::{Arriving, Tokens},
+    },
     relay::hub::CloseReason,
     storage::Db,
 };
@@ -22,7 +27,7 @@ const FRESH: Duration = Duration::from_secs(1);
 const CAPACITY: u64 = 100_000;
 
 /// A device and its account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Standing {
     pub(super) device: DeviceId,
     pub(super) tenant: TenantId,
@@ -37,10 +42,15 @@ pub(super) struct Standing {
     pub(super) second_factor: bool,
     /// Whether the clinic asks for one of the roles that need it.
     pub(super) required: bool,
+    /// From which networks the clinic lets the role in.
+    pub(super) ranges: Ranges,
 }
 
 /// Whom the rules let use their tokens, by all that the decision knows.
 type Cleared = (UserId, DeviceKind, bool, bool);
+
+/// Whom the rules let in from where, by all that the decision knows.
+type LetIn = (UserId, DeviceKind, Option<IpAddr>, bool);
 
 /// What this node knows of devices.
 #[derive(Debug)]
@@ -48,11 +58,14 @@ pub struct KnownDevices {
     devices: Cache<DeviceId, (Standing, Timestamp)>,
     /// With the hash of the rules that said so.
     cleared: Cache<Cleared, [u8; 32]>,
+    /// Likewise.
+    let_in: Cache<LetIn, [u8; 32]>,
 }
 
 impl Default for KnownDevices {
     fn default() -> Self {
-        Self { devices: Cache::new(CAPACITY), cleared: Cache::new(CAPACITY) }
+        let (devices, cleared, let_in) = (Cache::new(CAPACITY), Cache::new(CAPACITY), Cache::new(CAPACITY));
+        Self { devices, cleared, let_in }
     }
 }
 
@@ -66,8 +79,8 @@ impl KnownDevices {
         }
         let mut tx = db.read("device_standing").await?;
         let standing = store::standing(&mut tx, device).await?;
-        if let Some(standing) = standing {
-            self.devices.insert(device, (standing, now));
+        if let Some(standing) = &standing {
+            self.devices.insert(device, (standing.clone(), now));
         }
         Ok(standing)
     }
@@ -80,6 +93,33 @@ impl KnownDevices {
     /// Forgets every device, after a commit that changed an account.
     pub fn forget_all(&self) {
         self.devices.invalidate_all();
+    }
+
+    /// Whether the rules let this one in from where the request comes. An allow is remembered for as long as the rules
+    /// and the clinic's word on the address are the same; a denial is not.
+    pub(super) fn may_connect(&self, policy: &InForce, ctx: &Ctx, standing: &Standing) -> Result<()> {
+        let address = ctx.address.map(|address| address.to_canonical());
+        let within_networks = standing.ranges.allow(address);
+        let asked = (standing.user, standing.kind, address, within_networks);
+        let rules = policy.set_hash();
+        if self.let_in.get(&asked) == Some(rules) {
+            return Ok(());
+        }
+        let Standing { user: id, tenant, role, kind, .. } = *standing;
+        let caller = Person { id, tenant, role, active: true };
+        let decision = policy.decide::<Connect>(ctx, &Arriving { caller, kind, address, within_networks });
+        match decision {
+            Ok(_) => {
+                self.let_in.insert(asked, rules);
+                Ok(())
+            }
+            Err(Error::Denied(mut denial)) => {
+                // So that somebody behind a misconfigured proxy sees what the server sees.
+                denial.details["address"] = json!(address);
+                Err(Error::Denied(denial))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether the rules let this one use their tokens. An allow is remembered for as long as the rules are the same;

@@ -26,7 +26,8 @@ use crate::{
 ///
 /// # Errors
 /// `rate_limited` after too many tries, whatever is given; `invalid_credentials`; of an account with a second factor
-/// `mfa_required`, `invalid_totp`, `rate_limited`, all three only after the right password; `device_revoked` when the account is suspended; `device_limit`; 404 when
+/// `mfa_required`, `invalid_totp`, `rate_limited`, all three only after the right password, as is `network_not_allowed`;
+/// `device_revoked` when the account is suspended; `device_limit`; 404 when
 /// the account has no messaging device of that id; `unavailable` in a crowd.
 pub async fn login(app: &App, ctx: &Ctx, request: &Login) -> Result<Tokens> {
     let device = request.device.clone().unwrap_or(NewDevice {
@@ -68,6 +69,10 @@ pub async fn login(app: &App, ctx: &Ctx, request: &Login) -> Result<Tokens> {
         return Err(Error::Unauthenticated(ErrorCode::DeviceRevoked));
     }
     match admit(app, &ctx, &account, &device, request.totp.as_deref()).await {
+        Err(error @ Error::Denied(_)) => {
+            fail(app, &ctx, Some(&account), error.code().as_str()).await?;
+            Err(error)
+        }
         Err(error @ Error::RateLimited { .. }) => {
             fail(app, &ctx, Some(&account), "too_many_codes").await?;
             Err(error)

@@ -11,6 +11,9 @@
 //! - A new password, chosen by the person or with the clinic's code, ends what the old one had opened. It touches
 //!   neither keys nor the second factor.
 //!
+//! - A clinic may say from which networks the people of a role come. Whoever gets tokens gets them in one place
+//!   (`sessions::issue_after`), and whoever uses them passes another (`authenticate::known`): both ask the rules.
+//!
 //! Login, refresh, activation and reset take no grant: what they are given is the authorization.
 
 mod activate;
@@ -47,6 +50,7 @@ pub use refresh::refresh;
 pub use reset_password::{PasswordReset, issue_password_reset, reset_password};
 pub use token_keys::{Jwk, Jwks, TokenKeys};
 pub use watch::keep_watching;
+pub(crate) use watch::look_where_from;
 pub use ws_ticket::{issue_ws_ticket, take_ws_ticket};
 
 use std::time::Duration;

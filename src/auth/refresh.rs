@@ -2,7 +2,7 @@
 //! for was used, is in two hands.
 
 use sigilo_wire::{
-    ErrorCode, Timestamp,
+    ErrorCode, Role, Timestamp,
     account::{RefreshToken, Tokens},
 };
 
@@ -23,7 +23,8 @@ use crate::{Ctx, Error, Result, app::App, audit::Act, storage::Tx};
 /// found out by the owner's next refresh.
 ///
 /// # Errors
-/// 401: `unauthenticated` for an unknown or expired token, `token_reused`, `device_revoked`.
+/// 401: `unauthenticated` for an unknown or expired token, `token_reused`, `device_revoked`; 403 `network_not_allowed`,
+/// which leaves the token unused.
 pub async fn refresh(app: &App, ctx: &Ctx, request: &RefreshToken) -> Result<Tokens> {
     let hash = Opaque::presented(&request.refresh_token).ok_or_else(unknown)?;
     let found = {
@@ -49,11 +50,24 @@ pub async fn refresh(app: &App, ctx: &Ctx, request: &RefreshToken) -> Result<Tok
             }
         },
     };
-    let bearer = bearer(&mut tx, &token).await?;
+    let (bearer, role) = bearer(&mut tx, &token).await?;
     store::seen(&mut tx, token.device_id, sessions::to_the_hour(ctx.now)).await?;
-    let tokens = sessions::issue_after(app, &mut tx, &ctx, bearer, Some(&hash)).await?;
-    tx.commit().await?;
-    Ok(tokens)
+    match sessions::issue_after(app, &mut tx, &ctx, bearer, Some(&hash)).await {
+        Ok(tokens) => {
+            tx.commit().await?;
+            Ok(tokens)
+        }
+        // The token is not used up: it is good again where the account is let in.
+        Err(error @ Error::Denied(_)) => {
+            drop(tx);
+            let mut tx = app.db.begin("refresh_refused").await?;
+            let act = Act::failed("refresh").object("device", bearer.device).object("reason", error.code());
+            app.audit(&mut tx, &ctx, &key, act.about(role, bearer.user)).await?;
+            tx.commit().await?;
+            Err(error)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn unknown() -> Error {
@@ -81,16 +95,17 @@ async fn again(tx: &mut Tx, hash: &[u8], now: Timestamp) -> Result<Again> {
 }
 
 /// Whom the fresh tokens are for, if the token's family is the device's own and the account is active.
-async fn bearer(tx: &mut Tx, token: &RefreshRow) -> Result<Bearer> {
+async fn bearer(tx: &mut Tx, token: &RefreshRow) -> Result<(Bearer, Role)> {
     let standing = store::standing(tx, token.device_id)
         .await?
         .filter(|standing| standing.family == Some(token.family_id))
         .ok_or(Error::Unauthenticated(ErrorCode::DeviceRevoked))?;
-    Ok(Bearer {
+    let bearer = Bearer {
         tenant: standing.tenant,
         user: standing.user,
         device: standing.device,
         kind: standing.kind,
         family: token.family_id,
-    })
+    };
+    Ok((bearer, standing.role))
 }

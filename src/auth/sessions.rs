@@ -108,11 +108,18 @@ pub(super) async fn log_in_again(
 }
 
 /// An access token and the family's first refresh token.
+///
+/// # Errors
+/// As [`issue_after`].
 pub(super) async fn issue(app: &App, tx: &mut Tx, ctx: &Ctx, bearer: Bearer) -> Result<Tokens> {
     issue_after(app, tx, ctx, bearer, None).await
 }
 
-/// An access token and the family's next refresh token, in place of the one with this hash.
+/// An access token and the family's next refresh token, in place of the one with this hash: whoever gets tokens gets
+/// them here.
+///
+/// # Errors
+/// `network_not_allowed` from where the rules do not let the account in.
 pub(super) async fn issue_after(
     app: &App,
     tx: &mut Tx,
@@ -120,6 +127,8 @@ pub(super) async fn issue_after(
     bearer: Bearer,
     replaces: Option<&[u8]>,
 ) -> Result<Tokens> {
+    let standing = store::standing(tx, bearer.device).await?.ok_or(Error::NotFound)?;
+    app.known_devices.may_connect(&app.policy, ctx, &standing)?;
     let refresh = Opaque::new(&*app.entropy);
     let expires_at = ctx.now + idle_limit(bearer.kind);
     let owner = (bearer.tenant, bearer.device);

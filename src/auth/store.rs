@@ -67,6 +67,7 @@ statements! {
     NEXT_STANDING_CHANGE = "UPDATE sequences SET value = value + 1 WHERE name = 'standing' RETURNING value";
     INSERT_STANDING_CHANGE = "INSERT INTO standing_changes (seq, device_id, changed_at) VALUES ($1, $2, $3)";
     FORGET_STANDING_CHANGES = "DELETE FROM standing_changes WHERE changed_at < $1";
+    NETWORKS_CHANGES = "SELECT value FROM sequences WHERE name = 'networks'";
     STANDING_CHANGES = "SELECT c.seq, d.device_id, d.tenant_id, d.user_id, d.kind, d.device_number, d.revoked_at,
         d.token_family, u.role, u.status, t.settings, f.enrolled_at FROM standing_changes c
         JOIN devices d ON d.device_id = c.device_id JOIN users u ON u.user_id = d.user_id
@@ -362,16 +363,19 @@ pub(super) async fn log_in_again(
 
 impl StandingRow {
     fn standing(self) -> Result<Standing> {
+        let (role, settings) =
+            (self.role.parse::<Role>().map_err(Error::internal)?, Settings::parse(&self.settings)?);
         Ok(Standing {
             device: self.device_id,
             tenant: self.tenant_id,
             user: self.user_id,
-            role: self.role.parse::<Role>().map_err(Error::internal)?,
+            role,
             kind: self.kind.parse().map_err(Error::internal)?,
             number: self.device_number,
             family: self.token_family.filter(|_| self.revoked_at.is_none() && self.status == "active"),
             second_factor: self.enrolled_at.is_some(),
-            required: Settings::parse(&self.settings)?.second_factor == SecondFactorRule::Required,
+            required: settings.second_factor == SecondFactorRule::Required,
+            ranges: settings.networks.of(role),
         })
     }
 }
@@ -388,6 +392,11 @@ pub(super) async fn standing_changed(tx: &mut Tx, device: DeviceId, now: Timesta
     execute!(tx, INSERT_STANDING_CHANGE, seq, device, now)?;
     execute!(tx, FORGET_STANDING_CHANGES, now - STANDING_CHANGES_KEPT)?;
     Ok(())
+}
+
+/// How often clinics have changed from which networks people may come.
+pub(super) async fn networks_changes(tx: &mut Tx) -> Result<i64> {
+    Ok(fetch_one!(tx, (i64,), NETWORKS_CHANGES)?.0)
 }
 
 /// Devices whose tokens have ended after the change `after`, as they stand now, in order, with their change.

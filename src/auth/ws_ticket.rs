@@ -34,7 +34,8 @@ pub async fn issue_ws_ticket(app: &App, ctx: &Ctx, _grant: Grant<ManageOwnAccoun
 /// access token.
 ///
 /// # Errors
-/// 401: `unauthenticated` for a ticket that is unknown, used or expired, `device_revoked`; `mfa_enrolment_required`.
+/// 401: `unauthenticated` for a ticket that is unknown, used or expired, `device_revoked`; `network_not_allowed`,
+/// `mfa_enrolment_required`.
 pub async fn take_ws_ticket(
     app: &App,
     ticket: &str,
@@ -53,6 +54,7 @@ pub async fn take_ws_ticket(
     }
     let family = standing.family.ok_or(Error::Unauthenticated(ErrorCode::DeviceRevoked))?;
     let ctx = context(&standing, request, now, address);
+    app.known_devices.may_connect(&app.policy, &ctx, &standing)?;
     app.known_devices.may_use_tokens(&app.policy, &ctx, &standing)?;
     Ok(Session { ctx, family, expires_at: now + ACCESS_TOKEN_LIFE })
 }

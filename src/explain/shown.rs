@@ -63,6 +63,7 @@ fn add(all: &mut Map<String, Value>, before: &str, facts: &[(&str, Fact<'_>)]) {
             Fact::Bool(value) => json!(value),
             Fact::Long(value) => json!(value),
             Fact::Text(text) => json!(text),
+            Fact::Ip(address) => json!(address),
             Fact::Record(fields) => {
                 add(all, &format!("{name}."), fields);
                 continue;

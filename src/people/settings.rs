@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sigilo_wire::TenantId;
 
-use super::store;
+use super::{networks::Networks, store};
 use crate::{
     Ctx, Error, Result,
     app::App,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A clinic's settings. What is not there is as new clinics have it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
     /// Whether the roles that need a second factor must enrol one.
@@ -26,6 +26,9 @@ pub struct Settings {
     /// How long a use of break-glass lasts, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub break_glass_s: Option<u32>,
+    /// From which networks the people of each role may come.
+    #[serde(skip_serializing_if = "Networks::is_empty")]
+    pub networks: Networks,
 }
 
 /// Whether doctors, admins, moderators and compliance officers must have a second factor.
@@ -60,8 +63,8 @@ impl Settings {
         serde_json::from_str(text).map_err(Error::internal)
     }
 
-    pub(super) fn to_text(self) -> Result<String> {
-        serde_json::to_string(&self).map_err(Error::internal)
+    pub(super) fn to_text(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(Error::internal)
     }
 }
 

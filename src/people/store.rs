@@ -9,6 +9,8 @@ statements! {
     INSERT_TENANT = "INSERT INTO tenants (tenant_id, slug, name, time_zone, hours, emergency_number, settings, created_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
     SETTINGS = "SELECT settings FROM tenants WHERE tenant_id = $1";
+    /// Every server looks at it once a second.
+    NETWORKS_CHANGED = "UPDATE sequences SET value = value + 1 WHERE name = 'networks'";
     SET_SETTINGS = "UPDATE tenants SET settings = $2 WHERE tenant_id = $1";
     INSERT_SEQUENCES = "INSERT INTO tenant_sequences (tenant_id, outbox_seq, audit_seq) VALUES ($1, 0, 0)";
     INSERT_SERVER_KEY = "INSERT INTO server_keys (tenant_id, purpose, public_key, private_key, created_at)
@@ -128,6 +130,12 @@ pub(super) async fn insert_server_key(
 
 pub(super) async fn settings(tx: &mut Tx, tenant: TenantId) -> Result<Option<String>> {
     Ok(fetch_optional!(tx, (String,), SETTINGS, tenant)?.map(|(settings,)| settings))
+}
+
+/// Tells the servers of this database, once the transaction commits, that a clinic's networks have changed.
+pub(super) async fn networks_changed(tx: &mut Tx) -> Result<()> {
+    execute!(tx, NETWORKS_CHANGED)?;
+    Ok(())
 }
 
 pub(super) async fn set_settings(tx: &mut Tx, tenant: TenantId, settings: &str) -> Result<()> {

@@ -12,7 +12,8 @@ use sigilo_wire::{
 };
 
 use super::{
-    Action as _, Fact, FetchKeys, Object, Person, Policy, Question, StartConversation, Subject, Verdict,
+    Action as _, Connect, Fact, FetchKeys, Object, Person, Policy, Question, StartConversation, Subject,
+    Verdict,
 };
 use crate::{Error, Result};
 
@@ -173,6 +174,15 @@ impl Case {
         }
         if self.action == StartConversation::NAME {
             complete(&mut context, &[("by_appointment", Fact::Bool(true))]);
+        }
+        if self.action == Connect::NAME {
+            for (name, fact) in &mut context {
+                if let ("address", Fact::Text(text)) = (*name, &*fact) {
+                    let address =
+                        text.parse().map_err(|_| Error::internal(format!("{text} is no address")))?;
+                    *fact = Fact::Ip(address);
+                }
+            }
         }
         if self.action == FetchKeys::NAME {
             complete(&mut context, &[("shares_team", Fact::Bool(false)), ("emergency", Fact::Bool(false))]);

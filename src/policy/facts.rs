@@ -1,6 +1,9 @@
 //! For each act, the facts of the database a decision needs.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    net::IpAddr,
+};
 
 use sigilo_wire::{
     ConversationId, Role, TenantId, UserId,
@@ -10,12 +13,12 @@ use sigilo_wire::{
 };
 
 use super::{
-    Action, AddParticipant, ArrangeConversation, BlockUser, CloseConversation, ExplainDecisions, Fact,
-    FetchKeys, HandleEmergency, Joining, LeaveConversation, Leaving, ListContacts, ListConversations,
-    ManageClinic, ManageHours, ManageOnCall, ManageOwnAccount, ManagePeople, ManageRelationships, Object,
-    OpenBreakGlass, OpenEmergency, PublishKeys, PublishSeal, Question, ReadConversation, ReadSeals,
-    RemoveParticipant, ReportSeal, ResetIdentity, ReviewBreakGlass, SealsOf, SearchMessages, SendMessage,
-    SendResource, ShowPresence, StartConversation, Subject, UseTokens,
+    Action, AddParticipant, ArrangeConversation, BlockUser, CloseConversation, Connect, ExplainDecisions,
+    Fact, FetchKeys, HandleEmergency, Joining, LeaveConversation, Leaving, ListContacts, ListConversations,
+    ManageClinic, ManageHours, ManageNetworks, ManageOnCall, ManageOwnAccount, ManagePeople,
+    ManageRelationships, Object, OpenBreakGlass, OpenEmergency, PublishKeys, PublishSeal, Question,
+    ReadConversation, ReadSeals, RemoveParticipant, ReportSeal, ResetIdentity, ReviewBreakGlass, SealsOf,
+    SearchMessages, SendMessage, SendResource, ShowPresence, StartConversation, Subject, UseTokens,
 };
 use crate::{Actor, Ctx, Error, Result};
 use sigilo_wire::ErrorCode;
@@ -270,6 +273,19 @@ impl OwnAccount {
     }
 }
 
+/// Facts of [`Connect`].
+#[derive(Clone, Copy, Debug)]
+pub struct Arriving {
+    /// Who.
+    pub caller: Person,
+    /// On which kind of device.
+    pub kind: DeviceKind,
+    /// Where the request comes from, in its canonical form.
+    pub address: Option<IpAddr>,
+    /// Whether the clinic's settings allow the role that address.
+    pub within_networks: bool,
+}
+
 /// Facts of [`UseTokens`].
 #[derive(Clone, Copy, Debug)]
 pub struct Tokens {
@@ -316,11 +332,15 @@ pub struct Clinic {
 }
 
 fn device(ctx: &Ctx) -> Result<(&'static str, Fact<'static>)> {
-    let word = match ctx.caller()?.kind {
+    Ok(device_of(ctx.caller()?.kind))
+}
+
+const fn device_of(kind: DeviceKind) -> (&'static str, Fact<'static>) {
+    let word = match kind {
         DeviceKind::Messaging => "messaging",
         DeviceKind::Session => "session",
     };
-    Ok(("device", Fact::Text(word)))
+    ("device", Fact::Text(word))
 }
 
 impl Decide for StartConversation {
@@ -588,6 +608,22 @@ macro_rules! own {
     )* };
 }
 
+impl Decide for Connect {
+    type Facts = Arriving;
+
+    // Whoever logs in is not the caller of the request yet: the facts say who it is.
+    fn questions(_: &Ctx, facts: &Arriving) -> Result<Vec<Question<'static>>> {
+        let mut context = vec![device_of(facts.kind), ("within_networks", Fact::Bool(facts.within_networks))];
+        context.extend(facts.address.map(|address| ("address", Fact::Ip(address))));
+        let (principal, resource) = (Subject::User(facts.caller), Object::User(facts.caller));
+        Ok(vec![Question { principal, action: Self::NAME, resource, context }])
+    }
+
+    fn resource(facts: &Arriving) -> UserId {
+        facts.caller.id
+    }
+}
+
 impl Decide for UseTokens {
     type Facts = Tokens;
 
@@ -645,7 +681,15 @@ macro_rules! managing {
     )* };
 }
 
-managing!(ManagePeople, ManageRelationships, ManageHours, ManageClinic, ManageOnCall, ReviewBreakGlass);
+managing!(
+    ManagePeople,
+    ManageRelationships,
+    ManageHours,
+    ManageClinic,
+    ManageOnCall,
+    ManageNetworks,
+    ReviewBreakGlass
+);
 
 #[cfg(test)]
 mod tests {

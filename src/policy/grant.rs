@@ -61,6 +61,8 @@ actions! {
     PublishKeys("publish_keys", UserId, Forbidden);
     /// Read and change the own account and devices.
     ManageOwnAccount("manage_own_account", UserId, Forbidden);
+    /// Be let in from where the request comes: log in, renew tokens, use them.
+    Connect("connect", UserId, Forbidden);
     /// Use an access token for anything but enrolling a second factor.
     UseTokens("use_tokens", UserId, Forbidden);
     /// Let others notice that one is there, and notice who else is.
@@ -83,6 +85,8 @@ actions! {
     ManageHours("manage_hours", (), Forbidden);
     /// Change who is on call, and see which emergencies there were.
     ManageOnCall("manage_on_call", (), Forbidden);
+    /// Change from which networks people may come.
+    ManageNetworks("manage_networks", (), Forbidden);
     /// Call the clinicians on call.
     OpenEmergency("open_emergency", TenantId, Forbidden);
     /// Acknowledge an emergency, call the next tier, close it.

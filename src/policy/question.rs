@@ -1,6 +1,6 @@
 //! One question to the rules, and its translation to Cedar.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, net::IpAddr};
 
 use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression, Schema,
@@ -64,6 +64,8 @@ pub enum Fact<'a> {
     Long(i64),
     /// A word.
     Text(&'a str),
+    /// A network address.
+    Ip(IpAddr),
     /// Several.
     Record(Vec<(&'a str, Fact<'a>)>),
 }
@@ -143,6 +145,7 @@ impl Fact<'_> {
             Self::Bool(value) => RestrictedExpression::new_bool(*value),
             Self::Long(value) => RestrictedExpression::new_long(*value),
             Self::Text(value) => text(value),
+            Self::Ip(address) => RestrictedExpression::new_ip(address.to_string()),
             Self::Record(fields) => {
                 RestrictedExpression::new_record(expressions(fields)?).map_err(Error::internal)?
             }

@@ -21,6 +21,7 @@ rules! {
     "foreign-clinic",
     "suspended-account",
     "session-device",
+    "allowed-networks",
     "second-factor-first",
     "closed-conversation",
     "patients-apart",

@@ -4,7 +4,8 @@
 //! A connection is named by its device and path: a second one of the same name replaces the first.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, Ordering},
@@ -72,6 +73,17 @@ pub enum Sockets {
     Watching,
 }
 
+/// What a socket was opened with.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened {
+    /// The family of the token.
+    pub family: TokenFamilyId,
+    /// When the token expires.
+    pub expires_at: Timestamp,
+    /// Where it comes from.
+    pub address: Option<IpAddr>,
+}
+
 /// The connections of this process.
 #[derive(Debug, Default)]
 pub struct Hub {
@@ -82,6 +94,7 @@ pub struct Hub {
 #[derive(Debug)]
 struct Slot {
     family: TokenFamilyId,
+    address: Option<IpAddr>,
     path: Option<ConversationId>,
     watching: AtomicBool,
     wake: Notify,
@@ -223,16 +236,17 @@ impl Hub {
         self.devices.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a socket opened with a token of this family, closing an older one of the same device and path.
+    /// Enters a socket, closing an older one of the same device and path.
     pub fn register(
         self: &Arc<Self>,
         device: DeviceId,
-        (family, expires_at): (TokenFamilyId, Timestamp),
+        Opened { family, expires_at, address }: Opened,
         path: Option<ConversationId>,
     ) -> Registration {
         let token = Mutex::new(Token { expires_at, told: false });
         let (watching, wake, ended) = (AtomicBool::new(false), Notify::new(), Notify::new());
-        let slot = Arc::new(Slot { family, path, watching, wake, ended, news: Mutex::default(), token });
+        let news = Mutex::default();
+        let slot = Arc::new(Slot { family, address, path, watching, wake, ended, news, token });
         let mut devices = self.write();
         let slots = devices.entry(device).or_insert_with(|| Vec::with_capacity(1));
         slots.retain(|older| {
@@ -305,6 +319,24 @@ impl Hub {
         }
     }
 
+    /// Closes a device's sockets that come from this address.
+    pub fn disconnect_from(&self, device: DeviceId, address: Option<IpAddr>, reason: CloseReason) {
+        let connected = self.read();
+        let slots = connected.get(&device).into_iter().flatten();
+        slots.filter(|slot| slot.address == address).for_each(|slot| slot.close(reason));
+    }
+
+    /// Every device with a socket here, with each address it comes from.
+    #[must_use]
+    pub fn sockets(&self) -> HashSet<(DeviceId, Option<IpAddr>)> {
+        let connected = self.read();
+        let of = |(device, slots): (&DeviceId, &Vec<Arc<Slot>>)| {
+            let device = *device;
+            slots.iter().map(move |slot| (device, slot.address)).collect::<Vec<_>>()
+        };
+        connected.iter().flat_map(of).collect()
+    }
+
     /// Closes the sockets whose tokens have expired, and warns those whose tokens are about to. Called once a second
     /// for all: a timer for each socket would keep the server busy with thousands that are silent.
     pub fn check_expiry(&self, now: Timestamp) {
@@ -353,8 +385,8 @@ mod tests {
         TokenFamilyId::from_bytes([byte; 16])
     }
 
-    fn token(byte: u8) -> (TokenFamilyId, Timestamp) {
-        (family(byte), Timestamp::from_micros(1_000_000_000))
+    fn token(byte: u8) -> Opened {
+        Opened { family: family(byte), expires_at: Timestamp::from_micros(1_000_000_000), address: None }
     }
 
     #[test]

@@ -165,7 +165,13 @@ const CASES: &[(&str, Case)] = &[
         "DELETE /api/admin/on-call/{shift_id}/",
         Foreign(|w| forbidden(format!("/api/admin/on-call/{}/", w.theirs.maria.user), None)),
     ),
-    ("GET /api/admin/relationships/", NoIds),
+    (
+        "GET /api/admin/relationships/",
+        Foreign(|w| {
+            let query = format!("?patient_id={}&clinician_id={}", w.theirs.ana.user, w.theirs.maria.user);
+            forbidden(format!("/api/admin/relationships/{query}"), None)
+        }),
+    ),
     (
         "POST /api/admin/relationships/",
         Foreign(|w| {
@@ -178,6 +184,8 @@ const CASES: &[(&str, Case)] = &[
         "DELETE /api/admin/relationships/{relationship_id}/",
         Foreign(|w| forbidden(format!("/api/admin/relationships/{}/", w.theirs.maria.user), None)),
     ),
+    ("GET /api/admin/networks/", NoIds),
+    ("PUT /api/admin/networks/", NoIds),
     ("GET /api/admin/care-teams/", NoIds),
     ("POST /api/admin/care-teams/", NoIds),
     ("GET /api/admin/care-teams/{care_team_id}/", Foreign(|w| forbidden(w.care_team(""), None))),

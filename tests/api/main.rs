@@ -26,6 +26,7 @@ mod keys;
 mod limits;
 mod links;
 mod mfa;
+mod networks;
 mod openapi;
 mod operation;
 mod participants;

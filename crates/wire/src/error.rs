@@ -79,6 +79,8 @@ codes! {
     StepUpRequired = "step_up_required";
     /// The account's role needs a second factor, and until it is enrolled its tokens serve for nothing else.
     MfaEnrolmentRequired = "mfa_enrolment_required";
+    /// The clinic does not let this role in from where the request comes.
+    NetworkNotAllowed = "network_not_allowed";
     // 404, 405
     /// Not there, or not yours.
     NotFound = "not_found";

@@ -21,6 +21,7 @@ pub mod link;
 pub mod mark;
 pub mod message;
 pub mod mfa;
+pub mod networks;
 pub mod people;
 pub mod phi;
 pub mod policy;

@@ -39,8 +39,12 @@ pub async fn claim(app: &App, ctx: &Ctx, link: LinkId, request: &ClaimLink) -> R
         shown.as_slice().ct_eq(hash).into()
     });
     let tokens = match row.device_id.filter(|_| right) {
-        Some(device) => admit(app, &ctx, &row, device, &request.name).await?,
-        None => None,
+        Some(device) => admit(app, &ctx, &row, device, &request.name).await,
+        None => Ok(None),
+    };
+    let (tokens, refusal) = match tokens {
+        Err(error @ Error::Denied(_)) => (None, error),
+        tokens => (tokens?, refused()),
     };
     if let Some(tokens) = tokens {
         cut_off(app, tokens.device.id);
@@ -48,10 +52,10 @@ pub async fn claim(app: &App, ctx: &Ctx, link: LinkId, request: &ClaimLink) -> R
     }
     let key = app.clinic_key(&ctx, ctx.tenant).await?;
     let mut tx = app.db.begin("link_claim_refused").await?;
-    let act = Act::failed("claim_link").object("link", link).object("reason", ErrorCode::InvalidLink);
+    let act = Act::failed("claim_link").object("link", link).object("reason", refusal.code());
     app.audit(&mut tx, &ctx, &key, act).await?;
     tx.commit().await?;
-    Err(refused())
+    Err(refusal)
 }
 
 async fn admit(app: &App, ctx: &Ctx, row: &LinkRow, device: DeviceId, name: &str) -> Result<Option<Tokens>> {

@@ -40,6 +40,9 @@ pub enum Clinic {
     /// When conversations with patients are open.
     #[command(subcommand, after_help = "Example: sigilo admin clinic hours show --clinic ejemplo")]
     Hours(super::hours::Hours),
+    /// From which networks people may come.
+    #[command(subcommand, after_help = "Example: sigilo admin clinic networks show --clinic ejemplo")]
+    Networks(super::networks::Networks),
 }
 
 /// `sigilo admin clinic create`
@@ -127,6 +130,7 @@ impl Clinic {
     pub(super) async fn run(self) -> Result<Outcome> {
         match self {
             Self::Hours(command) => command.run().await,
+            Self::Networks(command) => command.run().await,
             Self::Create(command) => {
                 let beside = Beside::open(&command.config).await?;
                 let came_of_it = command.run(&beside).await;

@@ -31,7 +31,10 @@ use crate::{
         },
         language::Language,
     },
-    relay::{MAX_SEND_REQUEST, hub::Registration},
+    relay::{
+        MAX_SEND_REQUEST,
+        hub::{Opened, Registration},
+    },
 };
 
 /// A frame may be a little larger than the largest send: it also names itself.
@@ -111,8 +114,9 @@ async fn open(
         let problem = json!({"field": "upgrade", "problem": rejection.body_text()});
         Error::invalid(ErrorCode::InvalidField, problem)
     })?;
-    let registration: Registration =
-        app.hub.register(device, (session.family, session.expires_at), conversation);
+    let Session { family, expires_at, ref ctx } = session;
+    let opened = Opened { family, expires_at, address: ctx.address };
+    let registration: Registration = app.hub.register(device, opened, conversation);
     // The server may have begun to stop, and told its sockets, between the two.
     if app.shutdown.borrow().is_draining() {
         return Err(ApiError(Error::Unavailable("the server is restarting".to_owned())));

@@ -4,6 +4,7 @@ mod care_teams;
 mod emergencies;
 mod hours;
 mod identity_resets;
+mod networks;
 mod on_call;
 mod relationships;
 
@@ -19,4 +20,5 @@ pub(super) fn routes() -> OpenApiRouter<SharedApp> {
         .merge(emergencies::routes())
         .merge(relationships::routes())
         .merge(care_teams::routes())
+        .merge(networks::routes())
 }
