@@ -18,6 +18,7 @@ mod load;
 mod postgres;
 mod served;
 mod verify;
+mod waiting;
 
 use std::time::Duration;
 
