@@ -213,7 +213,7 @@ impl House {
         let before = self.facts.clone();
         let began = self.now();
         let mut socket = self.socket(who).await;
-        let pause = Duration::from_micros(self.dice.below(6_000) as u64);
+        let pause = Duration::from_micros(self.dice.below(20_000) as u64);
         let hand = self.hand(&change, (who, place));
 
         let by_socket = async {
@@ -368,7 +368,7 @@ impl House {
         }
         self.did(format!("the clinic opens: {waiting} of {who} in {place}, during {change:?}"));
         self.advance(MICROS / 1000);
-        let pause = Duration::from_micros(self.dice.below(8_000) as u64);
+        let pause = Duration::from_micros(self.dice.below(50_000) as u64);
         let hand = self.hand(&change, found);
         let all: Vec<DayWindow> = vec![["00:00".to_owned(), "24:00".to_owned()]];
         let opening = async {

@@ -41,7 +41,7 @@ impl House {
         self.begin(seed).await;
         let pairs = self.pairs();
         for (patient, doctor) in &pairs {
-            if self.dice.of_hundred(if *doctor == 4 { 15 } else { 75 }) {
+            if self.dice.of_hundred(if *doctor == 4 { 20 } else { 90 }) {
                 self.did(format!("{patient} books with {doctor}"));
                 self.book(*patient, *doctor, "booked").await;
             }
@@ -78,13 +78,13 @@ impl House {
     async fn step(&mut self) {
         match self.dice.below(100) {
             0..50 => self.speak().await,
-            50..58 => self.pass_time().await,
-            58..66 => self.change_hours().await,
-            66..72 => self.change_care().await,
-            72..79 => self.change_block().await,
-            79..84 => self.change_standing().await,
-            84..88 => self.break_the_glass().await,
-            88..95 => self.emergency().await,
+            50..63 => self.pass_time().await,
+            63..71 => self.change_hours().await,
+            71..77 => self.change_care().await,
+            77..82 => self.change_block().await,
+            82..86 => self.change_standing().await,
+            86..89 => self.break_the_glass().await,
+            89..95 => self.emergency().await,
             95..98 => self.take_one_back().await,
             _ => self.start_or_close().await,
         }
@@ -108,7 +108,14 @@ impl House {
 
     /// Some minutes, or until just before or at the next opening or closing of some conversation.
     async fn pass_time(&mut self) {
-        let (now, place) = (self.now(), self.dice.below(self.ids.len()));
+        // Most often where something waits for it.
+        let mut waiting: Vec<usize> = self.held.keys().map(|(_, place)| *place).collect();
+        waiting.sort_unstable();
+        let place = match self.dice.one(&waiting) {
+            Some(place) if self.dice.of_hundred(75) => place,
+            _ => self.dice.below(self.ids.len()),
+        };
+        let now = self.now();
         let edge = self.facts.next_change(&self.facts.talks[place], now);
         let by = match edge.map(|edge| edge - now) {
             Some(by) if by <= 240 * MINUTE && self.dice.of_hundred(60) => by - self.dice.below(2) as i64,

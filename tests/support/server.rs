@@ -122,5 +122,8 @@ async fn run(config: &Config, clock: &Arc<TestClock>) -> (Arc<App>, Running) {
 pub fn client() -> reqwest::Client {
     // Whichever test is first installs it.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+    // The server ends a connection on which nothing comes for 15 s: a slow test must not be writing on it then.
+    let idle = std::time::Duration::from_secs(5);
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    client.pool_idle_timeout(idle).build().unwrap()
 }
