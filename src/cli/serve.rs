@@ -5,12 +5,12 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{ConfigArgs, Outcome};
+use super::{ConfigArgs, Outcome, demo};
 use crate::{
     Error, Result,
     app::App,
     audit::hex,
-    clock::SystemClock,
+    clock::{SharedClock, SystemClock},
     policy::Reloaded,
     rng::SystemEntropy,
     server::{self, Running},
@@ -22,11 +22,17 @@ use crate::{
 pub struct Serve {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Takes turns of the clock from standard input: for the server that `sigilo demo` starts, and no other.
+    #[arg(long, hide = true)]
+    demo_clock: bool,
 }
 
 impl Serve {
     pub(super) async fn run(self) -> Result<Outcome> {
         let config = self.config.load()?;
+        if self.demo_clock {
+            demo::clock::allowed(&config)?;
+        }
         telemetry::start_logs(&config.log)?;
         telemetry::metrics()?;
         // Before the listeners, so that no signal is lost between the two.
@@ -34,7 +40,9 @@ impl Serve {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::internal)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(Error::internal)?;
         let (phase, shutdown) = shutdown::channel();
-        let app = App::open(config, Arc::new(SystemClock), Arc::new(SystemEntropy), shutdown).await?;
+        let clock: SharedClock =
+            if self.demo_clock { demo::clock::keep_turning() } else { Arc::new(SystemClock) };
+        let app = App::open(config, clock, Arc::new(SystemEntropy), shutdown).await?;
         let running = server::start(Arc::clone(&app), phase)?;
         announce(&app, &running);
         loop {

@@ -1,6 +1,6 @@
 //! A person of the story: `sigilo chat --json` in a process of its own, with a profile of its own.
 
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
 use serde_json::Value;
 use tokio::{
@@ -28,6 +28,8 @@ pub(super) struct Actor {
     stdin: ChildStdin,
     stdout: Lines<BufReader<ChildStdout>>,
     seen: Vec<Value>,
+    /// How far the server's clock was ahead when it started.
+    ahead: Duration,
 }
 
 impl Actor {
@@ -69,7 +71,8 @@ impl Actor {
         let gone = || Error::internal("a client ended at once");
         let stdin = child.stdin.take().ok_or_else(gone)?;
         let stdout = BufReader::new(child.stdout.take().ok_or_else(gone)?).lines();
-        Ok(Self { name, user: String::new(), root: String::new(), child, stdin, stdout, seen: Vec::new() })
+        let (user, root, seen) = (String::new(), String::new(), Vec::new());
+        Ok(Self { name, user, root, child, stdin, stdout, seen, ahead: stage.ahead() })
     }
 
     /// Waits until the account is open and connected, and enrols an authenticator app where the clinic asks for one.
@@ -77,7 +80,7 @@ impl Actor {
         let first = |event: &Value| event["type"] == "ready" || event["type"] == "enrolment";
         let mut ready = self.wait("to be ready", first).await?;
         if ready["type"] == "enrolment" {
-            self.types(&app_code(&text(&ready, "secret"))?).await?;
+            self.types(&app_code(&text(&ready, "secret"), self.ahead)?).await?;
             ready = self.wait("to be ready", |event| event["type"] == "ready").await?;
         }
         self.user = text(&ready, "user_id");
@@ -129,11 +132,11 @@ impl Actor {
     }
 }
 
-/// What an authenticator app shows for this secret now.
-fn app_code(secret: &str) -> Result<String> {
+/// What an authenticator app shows for this secret, by a clock that is so far ahead.
+pub(super) fn app_code(secret: &str, ahead: Duration) -> Result<String> {
     let secret = Secret::try_from_base32(secret).map_err(Error::internal)?;
     let app = Builder::new().with_secret(secret).build().map_err(Error::internal)?;
-    let now = u64::try_from(SystemClock.now().seconds()).map_err(Error::internal)?;
+    let now = u64::try_from((SystemClock.now() + ahead).seconds()).map_err(Error::internal)?;
     Ok(app.generate(now).to_string())
 }
 

@@ -1,8 +1,4 @@
-//! Too late in the evening: the clinic closes, a message waits for the opening. The demo's day has no evening at a time it
-//! could count on, so the operator closes the clinic, and opens it again, by its own command.
-
-use chrono::{DateTime, Timelike as _};
-use chrono_tz::America::Mexico_City;
+//! Too late in the evening: the clinic is closed, a message waits for the morning, and comes.
 
 use super::{
     actor::Actor,
@@ -10,32 +6,30 @@ use super::{
     stage::Stage,
     story::{SLUG, accepted, holds, reads},
 };
-use crate::{
-    Error, Result,
-    clock::{Clock as _, SystemClock},
-};
+use crate::Result;
 
+/// What waits.
 const LINE: &str = "¿Puedo tomar la pastilla con el desayuno de mañana?";
 
-/// Ana writes when the clinic is closed, has it held, and her doctor reads it when it opens.
+/// Ana writes when the clinic is closed, and has it held.
 pub(super) async fn tell(
-    stage: &Stage,
+    stage: &mut Stage,
     narrator: &mut Narrator,
     ana: &mut Actor,
-    maria: &mut Actor,
     said: &mut Vec<String>,
 ) -> Result<()> {
     narrator.chapter("Too late in the evening");
-    let hours = ["admin", "clinic", "hours", "set", "--clinic", SLUG, "--every-day"];
-    let tomorrow = later()?;
-    stage.operator(&[&hours[..], &[&tomorrow]].concat(), true).await?;
-    narrator.tell(&format!("The clinic is closed by now: from today on its hours are {tomorrow}."));
+    let hours = ["admin", "clinic", "hours", "set", "--clinic", SLUG, "--every-day", "08:00-22:00"];
+    stage.operator(&hours, true).await?;
+    stage.turn_clock_to(22, 30).await?;
+    narrator.tell("The clinic is open from 08:00 to 22:00. The demo turns its server's clock: it is 22:30.");
     ana.types(LINE).await?;
     narrator.says(ana.name, LINE);
     let refused = ana.wait("for an answer", |event| event["type"] == "refused").await?;
     let details = &refused["details"];
     holds(
         refused["code"] == "outside_chat_hours"
+            && details["allowed_hours"] == "08:00-22:00"
             && details["next_open_at"].is_string()
             && details["emergency_channel"]["emergency_number"] == "911",
         &format!("Ana was not told that the clinic is closed: {refused}"),
@@ -49,24 +43,23 @@ pub(super) async fn tell(
     let held = ana.wait("for the hold", |event| event["type"] == "held_until").await?;
     holds(held["until"] == opens, &format!("the message is not held until the opening: {held}"))?;
     narrator.tell("Ana has it delivered then. It is on the server's disk, sealed; her phone could be off.");
-    stage.operator(&[&hours[..], &["00:00-24:00"]].concat(), true).await?;
-    narrator.tell("The clinic opens.");
-    reads(maria, ana, LINE).await?;
-    accepted(ana, LINE).await?;
     said.push(LINE.to_owned());
-    narrator.claim("a held message is decided on again and delivered at the opening");
     Ok(())
 }
 
-/// A window that begins in an hour on the clinic's clock.
-fn later() -> Result<String> {
-    let now = DateTime::from_timestamp(SystemClock.now().seconds(), 0)
-        .ok_or_else(|| Error::internal("the clock shows no time"))?
-        .with_timezone(&Mexico_City);
-    let minute = now.hour() * 60 + now.minute();
-    let written = |after: u32| {
-        let at = (minute + after) % (24 * 60);
-        format!("{:02}:{:02}", at / 60, at % 60)
-    };
-    Ok(format!("{}-{}", written(60), written(120)))
+/// The clinic opens, and the doctor reads it.
+pub(super) async fn morning(
+    stage: &mut Stage,
+    narrator: &mut Narrator,
+    ana: &mut Actor,
+    maria: &mut Actor,
+) -> Result<()> {
+    narrator.chapter("In the morning");
+    stage.turn_clock_to(8, 0).await?;
+    narrator.tell("It is 08:00: the clinic opens.");
+    reads(maria, ana, LINE).await?;
+    accepted(ana, LINE).await?;
+    narrator.says(ana.name, LINE);
+    narrator.claim("a held message is decided on again and delivered at the opening");
+    Ok(())
 }

@@ -3,11 +3,14 @@
 
 mod actor;
 mod bundle;
+pub(super) mod clock;
 mod devices;
 mod evening;
+mod glass;
 pub mod hunt;
 mod lines;
 mod narrator;
+mod night;
 mod stage;
 pub(crate) mod store;
 mod story;

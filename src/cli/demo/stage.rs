@@ -6,17 +6,23 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Timelike as _, Utc};
+use chrono_tz::America::Mexico_City;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
     fs::File,
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    process::{Child, Command},
-    sync::oneshot,
+    process::{Child, ChildStdin, Command},
+    sync::{oneshot, watch},
     time::timeout,
 };
 
-use crate::{Error, Result};
+use super::clock;
+use crate::{
+    Error, Result,
+    clock::{Clock as _, SystemClock},
+};
 
 /// How long the demo waits for anything before it gives up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,11 +36,17 @@ pub(super) struct Stage {
     root: PathBuf,
     executable: PathBuf,
     server: Option<Server>,
+    /// How far the server's clock was turned ahead.
+    ahead: Duration,
 }
 
 /// The server's process.
 pub(super) struct Server {
     child: Child,
+    /// Where it takes turns of its clock.
+    stdin: ChildStdin,
+    /// How many it has taken.
+    turns: watch::Receiver<usize>,
     /// Its process id.
     pub pid: u32,
     /// Where it answers.
@@ -43,9 +55,11 @@ pub(super) struct Server {
 
 impl Stage {
     pub(super) fn new() -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("sigilo-demo-").tempdir().map_err(Error::internal)?;
+        let folder = tempfile::Builder::new().prefix(clock::PREFIX).tempdir().map_err(Error::internal)?;
+        std::fs::write(folder.path().join(clock::MARK), "").map_err(Error::internal)?;
         let executable = std::env::current_exe().map_err(Error::internal)?;
-        Ok(Self { root: folder.path().to_owned(), folder: Some(folder), executable, server: None })
+        let (root, ahead) = (folder.path().to_owned(), Duration::ZERO);
+        Ok(Self { root, folder: Some(folder), executable, server: None, ahead })
     }
 
     /// A path in the demo's folder.
@@ -100,31 +114,66 @@ impl Stage {
         let log = File::create(self.logs()?.join("server.log")).await.map_err(Error::internal)?;
         let mut child = self
             .command()
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .args(["serve", "--demo-clock", "--listen", "127.0.0.1:0", "--data"])
             .arg(self.data())
             .env("SIGILO__SERVER__METRICS_LISTEN", "127.0.0.1:0")
             .env("SIGILO__LOG__FORMAT", "json")
             .env("DEMO_MARKER", MARKER)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .map_err(Error::internal)?;
         let pid = child.id().ok_or_else(|| Error::internal("the server ended at once"))?;
         let stderr = child.stderr.take().ok_or_else(|| Error::internal("the server has no log"))?;
+        let stdin = child.stdin.take().ok_or_else(|| Error::internal("the server takes no turns"))?;
         let (found, address) = oneshot::channel();
-        tokio::spawn(keep_log(BufReader::new(stderr), log, found));
+        let (turned, turns) = watch::channel(0);
+        tokio::spawn(keep_log(BufReader::new(stderr), log, (found, turned)));
         let address = timeout(PATIENCE, address)
             .await
             .ok()
             .and_then(std::result::Result::ok)
             .ok_or_else(|| Error::internal("the server did not start: see logs/server.log"))?;
-        Ok(self.server.insert(Server { child, pid, url: format!("http://{address}") }))
+        Ok(self.server.insert(Server { child, stdin, turns, pid, url: format!("http://{address}") }))
     }
 
     /// The running server.
     pub(super) fn server(&self) -> Result<&Server> {
         self.server.as_ref().ok_or_else(|| Error::internal("the server is not running"))
+    }
+
+    /// Turns the server's clock ahead; it has taken the turn when this returns.
+    pub(super) async fn turn_clock(&mut self, by: Duration) -> Result<()> {
+        let server = self.server.as_mut().ok_or_else(|| Error::internal("the server is not running"))?;
+        let before = *server.turns.borrow();
+        let turn = format!("{}\n", by.as_secs());
+        server.stdin.write_all(turn.as_bytes()).await.map_err(Error::internal)?;
+        server.stdin.flush().await.map_err(Error::internal)?;
+        let taken = timeout(PATIENCE, server.turns.wait_for(|turns| *turns > before)).await;
+        taken.map_err(Error::internal)?.map_err(Error::internal)?;
+        self.ahead += Duration::from_secs(by.as_secs());
+        Ok(())
+    }
+
+    /// Turns it to the next time at which the clinic's clock shows this.
+    pub(super) async fn turn_clock_to(&mut self, hour: u32, minute: u32) -> Result<()> {
+        const DAY: u32 = 24 * 3600;
+        let now = self.now()?.with_timezone(&Mexico_City);
+        let shown = now.num_seconds_from_midnight();
+        let wait = (hour * 3600 + minute * 60 + DAY - shown) % DAY;
+        self.turn_clock(Duration::from_secs(u64::from(wait))).await
+    }
+
+    /// What the server's clock shows.
+    pub(super) fn now(&self) -> Result<DateTime<Utc>> {
+        let seconds = (SystemClock.now() + self.ahead).seconds();
+        DateTime::from_timestamp(seconds, 0).ok_or_else(|| Error::internal("the clock shows no time"))
+    }
+
+    /// How far the server's clock is ahead.
+    pub(super) const fn ahead(&self) -> Duration {
+        self.ahead
     }
 
     /// Asks the server to stop, as an operator would; says whether it ended well.
@@ -146,11 +195,11 @@ impl Stage {
     }
 }
 
-/// Copies the server's log into a file and picks the address out of it.
+/// Copies the server's log into a file; picks the address and the turns of the clock out of it.
 async fn keep_log(
     mut stderr: BufReader<tokio::process::ChildStderr>,
     mut log: File,
-    found: oneshot::Sender<String>,
+    (found, turned): (oneshot::Sender<String>, watch::Sender<usize>),
 ) {
     let mut found = Some(found);
     let mut line = String::new();
@@ -163,6 +212,9 @@ async fn keep_log(
             && let Some(found) = found.take()
         {
             let _ = found.send(event["address"].as_str().unwrap_or_default().to_owned());
+        }
+        if event["message"] == clock::TURNED {
+            turned.send_modify(|turns| *turns += 1);
         }
         line.clear();
     }

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use super::{
     actor::{Actor, text},
     bundle::{SYSTEM, bundle},
-    devices, evening,
+    devices, evening, glass,
     hunt::{Hunt, Report},
     lines::{Dialogue, Line},
     narrator::Narrator,
+    night,
     stage::{self, MARKER, Stage},
     store, together,
 };
@@ -37,10 +38,13 @@ pub(super) async fn tell(stage: &mut Stage, narrator: &mut Narrator, dialogue: &
     let mut said = converse(narrator, dialogue, &mut ana, &mut maria).await?;
     let mut maria = while_away(stage, narrator, dialogue, &mut ana, maria, &mut said).await?;
     check(narrator, &mut ana, &mut maria).await?;
-    evening::tell(stage, narrator, &mut ana, &mut maria, &mut said).await?;
     devices::second_device(stage, narrator, &mut ana, &mut maria, &mut said).await?;
     what_is_stored(stage, narrator, &said).await?;
-    let jorge = together::tell(stage, narrator, &invitations.jorge, &mut maria, &mut said).await?;
+    let mut jorge = together::tell(stage, narrator, &invitations.jorge, &mut maria, &mut said).await?;
+    evening::tell(stage, narrator, &mut ana, &mut said).await?;
+    night::tell(stage, narrator, (&mut ana, &mut maria, &mut jorge), &mut said).await?;
+    evening::morning(stage, narrator, &mut ana, &mut maria).await?;
+    glass::tell(stage, narrator, (&mut ana, &mut jorge), &mut said).await?;
     hunt_memory(stage, narrator, &said)?;
     ana.leave().await?;
     maria.leave().await?;
@@ -88,26 +92,29 @@ async fn open_clinic(stage: &mut Stage, narrator: &mut Narrator) -> Result<Invit
     Ok(Invitations { maria, ana, luis, jorge })
 }
 
+/// Invites somebody of the appointments.
 async fn invite(stage: &Stage, url: &str, role: &str, who: &str) -> Result<String> {
-    let (email, identifier) = (format!("{who}@clinica-demo.example"), format!("{SYSTEM}|{who}"));
-    let arguments = [
-        "admin",
-        "user",
-        "invite",
-        "--clinic",
-        SLUG,
-        "--role",
-        role,
-        "--email",
-        &email,
-        "--identifier",
-        &identifier,
-        "--root-card",
-        "safe/root-card.txt",
-        "--server",
-        url,
-    ];
-    Ok(text(&stage.operator(&arguments, true).await?, "invitation"))
+    let identifier = format!("{SYSTEM}|{who}");
+    invite_as(stage, url, (role, who), ["--identifier", &identifier]).await
+}
+
+/// Invites somebody whom no other system knows, and who has no other name than their role.
+pub(super) async fn invite_somebody(stage: &Stage, role: &str) -> Result<String> {
+    let url = stage.server()?.url.clone();
+    invite_as(stage, &url, (role, role), ["--name", role]).await
+}
+
+async fn invite_as(
+    stage: &Stage,
+    url: &str,
+    (role, who): (&str, &str),
+    known_by: [&str; 2],
+) -> Result<String> {
+    let email = format!("{who}@clinica-demo.example");
+    let invite = ["admin", "user", "invite", "--clinic", SLUG, "--role", role, "--email", &email];
+    let at = ["--root-card", "safe/root-card.txt", "--server", url];
+    let invited = stage.operator(&[&invite[..], &known_by[..], &at[..]].concat(), true).await?;
+    Ok(text(&invited, "invitation"))
 }
 
 async fn people_arrive(
