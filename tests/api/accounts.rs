@@ -345,7 +345,9 @@ async fn open_sockets_close_with_their_devices_tokens() {
         let mut socket = Socket::open_path(server, "/ws/chat/", token).await.unwrap();
         socket.expect("queue_empty").await;
         let refresh = json!({"refresh_token": back["refresh_token"]});
-        server.post("/api/auth/refresh/", None, &refresh).await.expect(200);
+        let next = server.post("/api/auth/refresh/", None, &refresh).await.expect(200);
+        let next = json!({"refresh_token": next["refresh_token"]});
+        server.post("/api/auth/refresh/", None, &next).await.expect(200);
         server.post("/api/auth/refresh/", None, &refresh).await.expect_error(401, "token_reused");
         assert_eq!(socket.closed().await, 4401);
 

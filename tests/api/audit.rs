@@ -27,7 +27,9 @@ async fn acts_on_an_account_name_the_patient_they_concern() {
         let device = format!("/api/devices/{}/", phone.tokens.device.id);
         server.delete(&device, token).await.expect(204);
         let refresh = json!({"refresh_token": session["refresh_token"]});
-        server.post("/api/auth/refresh/", None, &refresh).await.expect(200);
+        let next = server.post("/api/auth/refresh/", None, &refresh).await.expect(200);
+        let next = json!({"refresh_token": next["refresh_token"]});
+        server.post("/api/auth/refresh/", None, &next).await.expect(200);
         server.post("/api/auth/refresh/", None, &refresh).await.expect_error(401, "token_reused");
         let refresh = json!({"refresh_token": maria.tokens.refresh_token});
         server.post("/api/auth/logout/", None, &refresh).await.expect(204);

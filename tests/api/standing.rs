@@ -59,7 +59,9 @@ async fn sockets_close_when_their_tokens_end_on_another_node() {
         let back = clinic.login(server, ANA, PASSWORD, again.clone()).await.expect(200);
         let socket = open(server, back["access_token"].as_str()).await;
         let refresh = json!({"refresh_token": back["refresh_token"]});
-        post_to(server, &node, "/api/auth/refresh/", &refresh).await.expect(200);
+        let next = post_to(server, &node, "/api/auth/refresh/", &refresh).await.expect(200);
+        let next = json!({"refresh_token": next["refresh_token"]});
+        post_to(server, &node, "/api/auth/refresh/", &next).await.expect(200);
         post_to(server, &node, "/api/auth/refresh/", &refresh).await.expect_error(401, "token_reused");
         closes_soon(socket).await;
 

@@ -53,9 +53,9 @@ pub enum No {
     /// It is over.
     Closed,
     /// A patient and a clinician are in it between whom there is no care.
-    NoCare,
+    Apart,
     /// A patient begins with a clinician to whom no appointment leads.
-    NoAppointment,
+    Unbooked,
     /// One of two has blocked the other.
     Blocked,
     /// Nobody is left to read it.
@@ -208,7 +208,7 @@ impl Facts {
     fn against_meeting(&self, people: &BTreeSet<Who>, at: i64) -> Option<No> {
         let of = |role| people.iter().copied().filter(move |who| self.roles[*who] == role);
         let apart = of(Role::Patient).any(|p| of(Role::Doctor).any(|d| !self.care(p, d, at)));
-        apart.then_some(No::NoCare)
+        apart.then_some(No::Apart)
     }
 
     /// Whether somebody may start a conversation of the two with somebody, patient and clinician.
@@ -216,7 +216,7 @@ impl Facts {
         let mut no: BTreeSet<No> =
             self.against_meeting(&BTreeSet::from([who, other]), at).into_iter().collect();
         if no.is_empty() && self.is(who, Role::Patient) && !self.appointed(who, other) {
-            no.insert(No::NoAppointment);
+            no.insert(No::Unbooked);
         }
         if self.blocked(who, other) {
             no.insert(No::Blocked);

@@ -81,7 +81,7 @@ impl<'a> Clinic<'a> {
         execute!(
             &mut tx,
             "INSERT INTO relationships (relationship_id, tenant_id, kind, patient_id, clinician_id, source, created_at)
-             VALUES ($1, $2, 'care', $3, $4, 'test', $5)",
+             VALUES ($1, $2, 'care', $3, $4, 'appointment', $5)",
             RelationshipId::new(app.clock.now(), rng::bytes(&*app.entropy)),
             self.id,
             patient.user,
