@@ -21,6 +21,7 @@ fn context() -> Ctx {
     let caller = Caller {
         user_id: PATIENT,
         role: Role::Patient,
+        active: true,
         device_id: DeviceId::from_bytes([3; 16]),
         kind: DeviceKind::Messaging,
         device_number: Some(DeviceNumber::FIRST),
