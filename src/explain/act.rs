@@ -8,10 +8,10 @@ use crate::{
     policy::{
         Action as _, AddParticipant, ArrangeConversation, BlockUser, CloseConversation, Decide,
         ExplainDecisions, FetchKeys, HandleEmergency, LeaveConversation, ListContacts, ListConversations,
-        Looked, ManageClinic, ManageHours, ManageOnCall, ManageOwnAccount, ManagePeople, ManageRelationships,
-        OpenBreakGlass, OpenEmergency, PublishKeys, PublishSeal, ReadConversation, ReadSeals,
-        RemoveParticipant, ReportSeal, ResetIdentity, ReviewBreakGlass, SearchMessages, SendMessage,
-        ShowPresence, StartConversation,
+        Looked, ManageClinic, ManageHours, ManageNetworks, ManageOnCall, ManageOwnAccount, ManagePeople,
+        ManageRelationships, OpenBreakGlass, OpenEmergency, PublishKeys, PublishSeal, ReadConversation,
+        ReadSeals, RemoveParticipant, ReportSeal, ResetIdentity, ReviewBreakGlass, SearchMessages,
+        SendMessage, ShowPresence, StartConversation,
         facts::{self, OwnAccount},
     },
 };
@@ -49,8 +49,8 @@ pub enum Named {
 }
 
 impl Names {
-    /// What this act needs; `None` when it is no act that can be asked about. `use_tokens` is none: it is asked at
-    /// every request, and answered there.
+    /// What this act needs; `None` when it is no act that can be asked about. `use_tokens` and `connect` are none: they
+    /// are asked at every request, and answered there.
     #[must_use]
     pub fn of(action: &str) -> Option<Self> {
         Some(match action {
@@ -81,6 +81,7 @@ impl Names {
             | ManageRelationships::NAME
             | ManageHours::NAME
             | ManageOnCall::NAME
+            | ManageNetworks::NAME
             | ManageClinic::NAME
             | OpenEmergency::NAME
             | ReviewBreakGlass::NAME => Self::Nothing,
@@ -193,6 +194,7 @@ fn clinic_or_own(app: &App, ctx: &Ctx, action: &str) -> Result<Option<(Looked, O
         ManageRelationships::NAME => clinic::<ManageRelationships>(app, ctx)?,
         ManageHours::NAME => clinic::<ManageHours>(app, ctx)?,
         ManageOnCall::NAME => clinic::<ManageOnCall>(app, ctx)?,
+        ManageNetworks::NAME => clinic::<ManageNetworks>(app, ctx)?,
         OpenEmergency::NAME => clinic::<OpenEmergency>(app, ctx)?,
         ReviewBreakGlass::NAME => clinic::<ReviewBreakGlass>(app, ctx)?,
         ManageClinic::NAME => clinic::<ManageClinic>(app, ctx)?,
@@ -208,9 +210,10 @@ mod tests {
     use crate::policy::ACTION_NAMES;
 
     #[test]
-    fn every_act_can_be_asked_about_but_the_use_of_tokens() {
-        let cannot: Vec<&str> =
+    fn every_act_can_be_asked_about_but_those_of_every_request() {
+        let mut cannot: Vec<&str> =
             ACTION_NAMES.iter().copied().filter(|action| Names::of(action).is_none()).collect();
-        assert_eq!(cannot, ["use_tokens"]);
+        cannot.sort_unstable();
+        assert_eq!(cannot, ["connect", "use_tokens"]);
     }
 }
