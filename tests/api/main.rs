@@ -31,6 +31,7 @@ mod openapi;
 mod operation;
 mod participants;
 mod passwords;
+mod rates;
 mod receipts;
 mod relationships;
 mod relay;
