@@ -5,12 +5,13 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What the README promises of the demo.
-const PROMISED: [&str; 13] = [
+const PROMISED: [&str; 14] = [
     "the patient without an appointment is refused and told why",
     "the doctor reads what the patient wrote, live and verified",
     "a message sent while the doctor was away waits and arrives",
     "who writes too late is told when the clinic opens, and where help is",
     "a held message is decided on again and delivered at the opening",
+    "the second device reads what was said before it, word for word and verified",
     "what is said from then on reaches both of the patient's devices",
     "the server's receipt verifies under the clinic's root",
     "a group and its title are made by its members alone",
