@@ -6,6 +6,7 @@ mod bundle;
 mod devices;
 mod evening;
 pub mod hunt;
+mod identity;
 mod lines;
 mod narrator;
 mod stage;

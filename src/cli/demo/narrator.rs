@@ -27,6 +27,8 @@ pub(super) const CLAIMS: &[&str] = &[
     "an edit is shown on its message, and the first text stays in the record",
     "a reaction is shown on its message, and the server does not know which",
     "what was said is found on the device, in whatever form of the word",
+    "a new identity is noticed, and nothing is said to it before it is confirmed",
+    "once the two have compared the number, they go on under the new key",
     "the hunt finds what it is meant to find",
     "no word of the conversation is in database, journal, keys or logs",
     "no word of the conversation is in the server's memory",

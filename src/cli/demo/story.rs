@@ -8,6 +8,7 @@ use super::{
     bundle::{SYSTEM, bundle},
     devices, evening,
     hunt::{Hunt, Report},
+    identity,
     lines::{Dialogue, Line},
     narrator::Narrator,
     stage::{self, MARKER, Stage},
@@ -41,6 +42,7 @@ pub(super) async fn tell(stage: &mut Stage, narrator: &mut Narrator, dialogue: &
     devices::second_device(stage, narrator, &mut ana, &mut maria, &mut said).await?;
     what_is_stored(stage, narrator, &said).await?;
     let jorge = together::tell(stage, narrator, &invitations.jorge, &mut maria, &mut said).await?;
+    let ana = identity::tell(stage, narrator, ana, &mut maria, &mut said).await?;
     hunt_memory(stage, narrator, &said)?;
     ana.leave().await?;
     maria.leave().await?;
@@ -89,7 +91,18 @@ async fn open_clinic(stage: &mut Stage, narrator: &mut Narrator) -> Result<Invit
 }
 
 async fn invite(stage: &Stage, url: &str, role: &str, who: &str) -> Result<String> {
-    let (email, identifier) = (format!("{who}@clinica-demo.example"), format!("{SYSTEM}|{who}"));
+    invite_as(stage, url, (role, who), ["--identifier", &format!("{SYSTEM}|{who}")]).await
+}
+
+/// Invites somebody whom the records system knows, or whose name is given.
+pub(super) async fn invite_as(
+    stage: &Stage,
+    url: &str,
+    (role, who): (&str, &str),
+    known_by: [&str; 2],
+) -> Result<String> {
+    let email = format!("{who}@clinica-demo.example");
+    let [how, value] = known_by;
     let arguments = [
         "admin",
         "user",
@@ -100,8 +113,8 @@ async fn invite(stage: &Stage, url: &str, role: &str, who: &str) -> Result<Strin
         role,
         "--email",
         &email,
-        "--identifier",
-        &identifier,
+        how,
+        value,
         "--root-card",
         "safe/root-card.txt",
         "--server",
