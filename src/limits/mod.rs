@@ -7,7 +7,7 @@
 //! A store that does not answer lets requests and messages pass, because a clinic that cannot write is worse
 //! off than one whose limits rest. What guesses or drains is refused then: log-ins, and one-time keys.
 //!
-//! Refusals of log-ins are in [`login`].
+//! Refusals of log-ins are in `login`.
 
 mod key;
 pub(crate) mod login;
