@@ -269,7 +269,6 @@ impl Snapshot {
     }
 
     /// The conversation.
-    #[cfg(test)]
     pub(crate) const fn id(&self) -> ConversationId {
         self.facts.id
     }

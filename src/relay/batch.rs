@@ -53,7 +53,7 @@ struct Writes {
     facts: BTreeMap<TenantId, Vec<Fact>>,
     moved: BTreeSet<(ConversationId, DeviceId)>,
     /// Those that were held until now.
-    released: Vec<MessageId>,
+    released: BTreeSet<MessageId>,
 }
 
 /// Runs a batch in one transaction and commits it.
@@ -78,6 +78,7 @@ pub(super) async fn commit(
             recall(&mut tx, sends, &mut verdicts).await?;
         }
         answers = judge(app, sends, verdicts, now, &mut writes)?;
+        writes.released = no_longer_held(&state, sends, &answers);
     }
     writes.events.extend(deliver::take_acknowledgements(&mut tx, acks, now).await?);
     let Some(places) = write(&mut tx, &state, &writes, now).await? else { return Ok(None) };
@@ -140,6 +141,14 @@ fn judge(
         answers.push(answer);
     }
     Ok(answers)
+}
+
+/// Those of a batch's held messages that are stored now, or were before: one that was sent again once its conversation
+/// was open was stored without its row being looked at.
+fn no_longer_held(state: &State, sends: &[&Submission], answers: &[Result<Accepted>]) -> BTreeSet<MessageId> {
+    let stored = sends.iter().zip(answers).filter(|(submission, answer)| submission.held && answer.is_ok());
+    // A row that is gone already would count as one that could not be written.
+    stored.map(|(submission, _)| submission.message_id).filter(|id| state.held.contains(id)).collect()
 }
 
 /// The stored events with their places, as sockets send them.
@@ -241,7 +250,6 @@ fn gather(
         });
     }
     if submission.held {
-        writes.released.push(submission.message_id);
         // The device that wrote it has no other answer.
         writes.events.push(DeviceEvent {
             device: submission.sender.device_id,
@@ -281,7 +289,8 @@ async fn write(tx: &mut Tx, state: &State, writes: &Writes, now: Timestamp) -> R
     let places = outbox::places(&writes.events, &reserved)?;
     let mut script = Script::new(tx, 5 * writes.messages.len() + writes.events.len() + writes.withheld.len());
     store::add_messages(&mut script, &writes.messages)?;
-    held::store::released(&mut script, &writes.released)?;
+    let released: Vec<_> = writes.released.iter().copied().collect();
+    held::store::released(&mut script, &released)?;
     let moved: Vec<_> = writes.moved.iter().copied().collect();
     store::advance(&mut script, state, &moved, now)?;
     outbox::add_events(&mut script, &writes.events, &places, now)?;

@@ -84,6 +84,15 @@ impl Pending {
     }
 }
 
+impl From<Taken> for Pending {
+    fn from(taken: Taken) -> Self {
+        match taken {
+            Taken::Held(held) => Self::Held(Box::new(held)),
+            Taken::Accepted(accepted) => Self::Stored(Box::new(accepted)),
+        }
+    }
+}
+
 /// Marks a decision made on facts that have changed since: the caller decides again.
 const FACTS_CHANGED: &str = "facts_changed";
 

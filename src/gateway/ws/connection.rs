@@ -371,7 +371,13 @@ impl Connection {
     ) -> Result<impl Future<Output = Result<Taken>> + Send + use<>> {
         let conversation = self.named_or_own(named)?;
         let app = self.app.clone();
-        let pending = relay::begin_send(&app, &ctx, conversation, Arc::clone(&message)).await?;
+        let pending = match relay::begin_send(&app, &ctx, conversation, Arc::clone(&message)).await {
+            // Here and now: the next frame may continue this message.
+            Err(error) if relay::may_try_again(&error) => {
+                relay::send(&app, &ctx, conversation, Arc::clone(&message)).await?.into()
+            }
+            pending => pending?,
+        };
         Ok(async move {
             match pending.taken().await {
                 // A task of its own: it locks rows, and this future rests while the loop decides on the next frame,

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sigilo_wire::{ErrorCode, MessageId};
 
-use super::{note, reseal, store};
+use super::{note, reseal, store, stored_already};
 use crate::{
     App, Ctx, Error, Result,
     audit::Act,
@@ -24,19 +24,25 @@ pub async fn cancel(app: &App, ctx: &Ctx, grant: Grant<ManageOwnAccount>, messag
     let key = app.conversation_key(ctx, row.conversation_id).await?;
     let mut tx = app.db.begin("held_cancel").await?;
     store::lock(&mut tx, row.conversation_id).await?;
-    if !store::remove(&mut tx, message).await? {
+    let mut leaving = store::of_device(&mut tx, row.conversation_id, row.device_id).await?;
+    leaving.retain(|held| held.device_seq >= row.device_seq);
+    let stored = stored_already(&mut tx, &leaving).await?;
+    if leaving.first().is_none_or(|first| first.message_id != message) || stored.contains(&message) {
         return Err(Error::NotFound);
     }
     let mut events = Vec::new();
-    for behind in store::of_device(&mut tx, row.conversation_id, row.device_id).await? {
-        if behind.device_seq > row.device_seq {
-            store::remove(&mut tx, behind.message_id).await?;
-            events.push(reseal(&behind, ErrorCode::ChainGap, json!({})));
+    for held in &leaving {
+        store::remove(&mut tx, held.message_id).await?;
+        if held.message_id == message {
+            let act = Act::done("cancel_held_message").by(grant.basis());
+            note(app, &mut tx, ctx, &key, (held, act)).await?;
+        } else if !stored.contains(&held.message_id) {
+            events.push(reseal(held, ErrorCode::ChainGap, json!({})));
+            let act = Act::failed("release_message").object("because_of", message).by(grant.basis());
+            note(app, &mut tx, ctx, &key, (held, act)).await?;
         }
     }
     outbox::enqueue(&mut tx, &events, ctx.now).await?;
-    let act = Act::done("cancel_held_message").by(grant.basis());
-    note(app, &mut tx, ctx, &key, (&row, act)).await?;
     tx.commit().await?;
     app.hub.wake(&[row.device_id]);
     Ok(())

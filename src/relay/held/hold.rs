@@ -14,7 +14,7 @@ use super::{
         store as relay_store,
         submit::{self, Decided, Submission},
     },
-    MAX_HELD, look_at, note,
+    MAX_HELD, MAX_HELD_BYTES, look_at, note,
     store::{self, HeldRow},
 };
 use crate::{App, Ctx, Error, Result, audit::Act, conversations};
@@ -24,7 +24,7 @@ use crate::{App, Ctx, Error, Result, audit::Act, conversations};
 ///
 /// # Errors
 /// Those of a send; the rules' word when more than the hour stands against it, or when no opening is in sight;
-/// `rate_limited` when [`MAX_HELD`] wait already.
+/// `rate_limited` when [`MAX_HELD`] or [`MAX_HELD_BYTES`] wait already.
 pub(in crate::relay) async fn hold(
     app: &App,
     ctx: &Ctx,
@@ -41,14 +41,24 @@ pub(in crate::relay) async fn hold(
 
     let mut tx = app.db.begin("relay_hold").await?;
     let mut state = relay_store::load(&mut tx, &app.relay_memory, &[&submission], true).await?;
-    let waiting = store::of_device(&mut tx, conversation, row.device_id).await?;
+    let chains = state.chains.entry(conversation).or_default();
+    let accepted = chains.get(&row.device_id).map_or(0, |chain| chain.device_seq);
+    let mut waiting = store::of_device(&mut tx, conversation, row.device_id).await?;
+    // What the device has gone past while it was open is not of the queue any more: the next look takes it away.
+    waiting.retain(|held| held.device_seq > accepted);
     if let Some(known) = waiting.iter().find(|held| held.client_message_id == row.client_message_id) {
         let same = known.commitment == row.commitment && known.signature == row.signature;
         return if same { Ok(answer(known)) } else { Err(plan::other_message()) };
     }
-    if waiting.len() >= MAX_HELD {
+    let too_much = |details| {
         let retry_after_s = release_at.since(ctx.now).as_secs().max(1);
-        return Err(Error::RateLimited { retry_after_s, details: json!({"limit": MAX_HELD}) });
+        Err(Error::RateLimited { retry_after_s, details })
+    };
+    if waiting.len() >= MAX_HELD {
+        return too_much(json!({"limit": MAX_HELD}));
+    }
+    if store::bytes_of_device(&mut tx, row.device_id).await? + request.len() > MAX_HELD_BYTES {
+        return too_much(json!({"limit_bytes": MAX_HELD_BYTES}));
     }
     // It continues what waits, and may be about it.
     if let Some(last) = waiting.last() {

@@ -21,16 +21,16 @@ pub(super) use release::release_for;
 pub use release::{keep_releasing, release_due};
 pub(crate) use store::look_again;
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use serde_json::{Value, json};
 use sigilo_wire::{
-    ConversationId, ErrorCode, TenantId, Timestamp,
+    ErrorCode, MessageId, Timestamp,
     event::{EventType, HeldRefused, ResealNeeded},
 };
 
 use self::store::HeldRow;
-use super::submit::Submission;
+use super::{store as relay_store, submit::Submission};
 use crate::{
     App, Ctx, Error, Result,
     audit::{self, Act, hex},
@@ -40,12 +40,28 @@ use crate::{
 
 /// The most messages a device may have waiting in a conversation.
 pub const MAX_HELD: usize = 100;
+/// The most bytes a device may have waiting, in all its conversations.
+pub const MAX_HELD_BYTES: usize = 16 * 1024 * 1024;
+/// A message whose conversation has no opening in sight goes back this long after the last that was.
+pub const PATIENCE: Duration = Duration::from_secs(3 * 24 * 3600);
 /// A conversation with held messages is looked at this often, whatever was computed: people come and go.
 pub(super) const LOOK: Duration = Duration::from_secs(15 * 60);
 
 /// When a server looks at a conversation that should open at an instant.
 fn look_at(release_at: Timestamp, now: Timestamp) -> Timestamp {
     release_at.min(now + LOOK)
+}
+
+/// Those of these that are stored all the same: their device sent them again once the conversation was open, before a
+/// server looked.
+async fn stored_already(tx: &mut Tx, rows: &[HeldRow]) -> Result<HashSet<MessageId>> {
+    let names = rows.iter().map(|row| row.client_message_id).collect();
+    let stored = relay_store::stored_as(tx, names).await?;
+    let is_stored = |row: &&HeldRow| {
+        let there = stored.get(&(row.device_id, row.client_message_id));
+        there.is_some_and(|there| there.commitment == row.commitment)
+    };
+    Ok(rows.iter().filter(is_stored).map(|row| row.message_id).collect())
 }
 
 /// Marks a held message that is gone: taken back, or released by somebody else.
@@ -109,10 +125,7 @@ async fn note(
 pub(super) async fn still_held(
     tx: &mut Tx,
     sends: &[&Submission],
-) -> Result<std::collections::HashSet<sigilo_wire::MessageId>> {
+) -> Result<HashSet<MessageId>> {
     let ids: Vec<_> = sends.iter().filter(|send| send.held).map(|send| send.message_id).collect();
     store::still_there(tx, &ids).await
 }
-
-/// A conversation of a clinic.
-type Place = (TenantId, ConversationId);

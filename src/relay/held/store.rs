@@ -9,7 +9,7 @@ use sigilo_wire::{
 
 use super::super::plan::Chain;
 use crate::{
-    Error, Result, add_rows, execute, fetch_all, fetch_list, fetch_optional,
+    Error, Result, add_rows, execute, fetch_all, fetch_list, fetch_one, fetch_optional,
     relay::store::array,
     statements,
     storage::{Tx, script::Script},
@@ -34,8 +34,12 @@ statements! {
         WHERE h.message_id = $1 AND h.tenant_id = $2");
     REQUEST = "SELECT request FROM held_messages WHERE message_id = $1";
     STILL = "SELECT message_id FROM held_messages WHERE message_id IN ($list)";
-    DUE = "SELECT DISTINCT tenant_id, conversation_id FROM held_messages WHERE look_at <= $1 ORDER BY conversation_id LIMIT $2";
+    /// Whoever waits longest is first.
+    DUE = "SELECT tenant_id, conversation_id FROM held_messages WHERE look_at <= $1
+        GROUP BY tenant_id, conversation_id ORDER BY MIN(look_at), conversation_id LIMIT $2";
+    BYTES_OF_DEVICE = "SELECT CAST(COALESCE(SUM(LENGTH(request)), 0) AS BIGINT) FROM held_messages WHERE device_id = $1";
     DELAY = "UPDATE held_messages SET release_at = $2, look_at = $3 WHERE conversation_id = $1";
+    POSTPONE = "UPDATE held_messages SET look_at = $2 WHERE conversation_id = $1";
     LOOK_AGAIN = "UPDATE held_messages SET look_at = $2 WHERE tenant_id = $1 AND look_at > $2";
     REMOVE = "DELETE FROM held_messages WHERE message_id = $1";
     /// Those that a batch has stored.
@@ -137,6 +141,18 @@ pub(super) async fn delay(
 ) -> Result<()> {
     execute!(tx, DELAY, conversation, release_at, look_at)?;
     Ok(())
+}
+
+/// Has the held messages of a conversation looked at later: one of them cannot be released now.
+pub(super) async fn postpone(tx: &mut Tx, conversation: ConversationId, look_at: Timestamp) -> Result<()> {
+    execute!(tx, POSTPONE, conversation, look_at)?;
+    Ok(())
+}
+
+/// How many bytes the held messages of a device take in all its conversations.
+pub(super) async fn bytes_of_device(tx: &mut Tx, device: DeviceId) -> Result<usize> {
+    let (bytes,) = fetch_one!(tx, (i64,), BYTES_OF_DEVICE, device)?;
+    usize::try_from(bytes).map_err(Error::internal)
 }
 
 /// Has the held messages of a clinic looked at now: its hours have changed. Call it in the transaction that changes them.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sigilo::{fetch_one, relay::held};
+use sigilo::{execute, fetch_one, relay::held};
 use sigilo_wire::message::{Accepted, Deliver, SendMessage};
 
 use super::{Pair, connect, messages, next_of, revoke};
@@ -57,6 +57,22 @@ async fn count(server: &TestServer, sql: &'static str) -> i64 {
     let mut tx = server.app.db.read("test").await.unwrap();
     let (count,): (i64,) = fetch_one!(&mut tx, (i64,), sql).unwrap();
     count
+}
+
+async fn change(server: &TestServer, sql: &'static str) {
+    let mut tx = server.app.db.begin("test").await.unwrap();
+    execute!(&mut tx, sql).unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// No server looks at what is held until the test says so.
+async fn look_away(server: &TestServer) {
+    change(server, "UPDATE held_messages SET look_at = look_at + 3600000000000").await;
+}
+
+async fn look(server: &TestServer) -> sigilo::Result<usize> {
+    change(server, "UPDATE held_messages SET look_at = 0").await;
+    held::release_due(&server.app).await
 }
 
 async fn waiting(server: &TestServer) -> i64 {
@@ -143,6 +159,12 @@ async fn its_author_takes_it_back_and_what_was_written_after_it_comes_back() {
         server.delete(&path, Some(&pair.maria.token)).await.expect_error(404, "not_found");
         assert_eq!(pair.cancel(server, &held).await, 204);
         assert_eq!(pair.cancel(server, &held).await, 404);
+        for (act, outcome) in [("cancel_held_message", "allowed"), ("release_message", "failed")] {
+            let sql = "SELECT COUNT(*) FROM audit_entries WHERE act = $1 AND outcome = $2";
+            let mut tx = server.app.db.read("test").await.unwrap();
+            let (entries,): (i64,) = fetch_one!(&mut tx, (i64,), sql, act, outcome).unwrap();
+            assert_eq!(entries, 1, "{act}");
+        }
         let back = next_of(&mut ana, "reseal_needed").await;
         assert_eq!(back["data"]["client_message_id"], json!(third.client_message_id));
         assert_eq!(back["data"]["error"], "chain_gap");
@@ -341,6 +363,137 @@ async fn of_a_release_and_a_revocation_what_is_revoked_stays_out() {
         }
         let next = pair.for_the_opening(server, "never");
         pair.ana.post(server, pair.conversation, &next).await.expect_error(403, "message_not_allowed");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_sent_again_before_a_look_waits_no_more() {
+    both_engines(async |server| {
+        let pair = closed(server).await;
+        let (first, held) = pair.hold(server, "first").await;
+        look_away(server).await;
+        server.clock.advance(5 * MINUTE);
+        // Its device has not heard of the opening, and asks again.
+        pair.post(server, &first).await;
+        let second = pair.text(server, "second");
+        pair.post(server, &second).await;
+        // Stored is stored: there is nothing to take back.
+        assert_eq!(pair.cancel(server, &held).await, 404);
+        // It holds up nothing that is held later.
+        open(server, pair.clinic.id, None, &[(4, 90)]).await;
+        look_away(server).await;
+        let (third, _) = pair.hold(server, "third").await;
+        server.clock.advance(5 * MINUTE);
+        eventually("the release", async || {
+            look(server).await.unwrap();
+            (waiting(server).await == 0).then_some(())
+        })
+        .await;
+        assert_eq!(pair.stored(server).await, names(&[&first, &second, &third]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_stored_already_is_not_refused_afterwards() {
+    both_engines(async |server| {
+        let pair = closed(server).await;
+        let (first, _) = pair.hold(server, "first").await;
+        pair.hold(server, "second").await;
+        look_away(server).await;
+        server.clock.advance(5 * MINUTE);
+        pair.post(server, &first).await;
+        revoke(server, &pair.clinic, pair.relationship).await;
+        look(server).await.unwrap();
+        eventually("the end", async || (waiting(server).await == 0).then_some(())).await;
+        let told = "SELECT COUNT(*) FROM device_events WHERE type = 'message_held_refused'";
+        assert_eq!(count(server, told).await, 1, "of the second one only");
+        assert_eq!(pair.stored(server).await, names(&[&first]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_read_keeps_nobody_waiting() {
+    both_engines(async |server| {
+        let pair = closed(server).await;
+        pair.maria.publish_seal(server, &pair.clinic, pair.conversation, &[&pair.ana]).await;
+        pair.hold(server, "unreadable").await;
+        change(server, "UPDATE held_messages SET request = commitment").await;
+        let when_open = |request: &mut SendMessage| request.deliver = Deliver::WhenOpen;
+        let hers = pair.maria.message(server, pair.conversation, "hers", &[&pair.ana], when_open);
+        pair.maria.post(server, pair.conversation, &hers).await.expect(202);
+        look_away(server).await;
+        server.clock.advance(5 * MINUTE);
+        let look_at = server.app.clock.now().micros();
+        assert!(look(server).await.is_err(), "what went wrong is said");
+        assert_eq!(pair.stored(server).await, names(&[&hers]));
+        assert_eq!(waiting(server).await, 1);
+        // It is looked at again, but not at once: others have the next looks.
+        let mut tx = server.app.db.read("test").await.unwrap();
+        let sql = "SELECT look_at FROM held_messages";
+        let (next,): (i64,) = fetch_one!(&mut tx, (i64,), sql).unwrap();
+        drop(tx);
+        assert!(next > look_at + 20_000_000, "in {} seconds", (next - look_at) / 1_000_000);
+        assert_eq!(held::release_due(&server.app).await.unwrap(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_a_look_and_a_change_of_the_hours_the_new_hours_count() {
+    both_engines(async |server| {
+        let pair = closed(server).await;
+        for round in 0..6 {
+            open(server, pair.clinic.id, None, &[(30, 90)]).await;
+            pair.hold(server, &format!("round {round}")).await;
+            let (looked, ()) =
+                tokio::join!(look(server), open(server, pair.clinic.id, None, &[(-30, 90)]));
+            looked.unwrap();
+            eventually("the release", async || (waiting(server).await == 0).then_some(())).await;
+        }
+        assert_eq!(pair.stored(server).await.len(), 6);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_device_holds_so_many_bytes() {
+    both_engines(async |server| {
+        let pair = closed(server).await;
+        pair.hold(server, "first").await;
+        look_away(server).await;
+        let mut tx = server.app.db.begin("test").await.unwrap();
+        let large = vec![0_u8; held::MAX_HELD_BYTES - 100];
+        execute!(&mut tx, "UPDATE held_messages SET request = $1", large).unwrap();
+        tx.commit().await.unwrap();
+        let second = pair.for_the_opening(server, "second");
+        let refused = pair.ana.post(server, pair.conversation, &second).await;
+        let body = refused.expect_error(429, "rate_limited");
+        assert_eq!(body["limit_bytes"], held::MAX_HELD_BYTES);
+        assert_eq!(waiting(server).await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_an_opening_in_sight_it_goes_back_in_the_end() {
+    both_engines(async |server| {
+        let pair = closed(server).await;
+        pair.hold(server, "first").await;
+        open(server, pair.clinic.id, None, &[]).await;
+        let told = "SELECT COUNT(*) FROM device_events WHERE type = 'message_held_refused'
+            AND data LIKE '%outside_chat_hours%'";
+        for _ in 0..2 {
+            server.clock.advance(24 * 60 * MINUTE);
+            look(server).await.unwrap();
+            assert_eq!((waiting(server).await, count(server, told).await), (1, 0));
+        }
+        server.clock.advance(25 * 60 * MINUTE);
+        look(server).await.unwrap();
+        eventually("the end", async || (waiting(server).await == 0).then_some(())).await;
+        assert_eq!(count(server, told).await, 1);
     })
     .await;
 }
