@@ -168,6 +168,7 @@ impl App {
     /// When the database refuses.
     pub async fn audit(&self, tx: &mut Tx, ctx: &Ctx, key: &DataKey, act: Act<'_>) -> Result<()> {
         let entry = audit::prepare(ctx, &act, key, None, &*self.entropy)?;
-        audit::write(tx, ctx.tenant, std::slice::from_ref(&entry)).await
+        audit::write(tx, ctx.tenant, vec![entry]);
+        Ok(())
     }
 }

@@ -14,16 +14,11 @@ use sigilo_seal::receipt::audit_leaf;
 use sigilo_wire::{AuditEntryId, DataKeyId, DeviceId, RequestId, Role, TenantId, Timestamp, UserId};
 
 use crate::{
-    Actor, Ctx, Error, Result,
+    Actor, Ctx, Result,
     policy::Basis,
     rng,
     rng::Entropy,
-    storage::{
-        Tx,
-        keystore::DataKey,
-        script::Script,
-        sequences::{self, Sequences},
-    },
+    storage::{Tx, keystore::DataKey, script::Script},
 };
 
 /// What came of an act.
@@ -205,17 +200,9 @@ pub fn prepare(
     })
 }
 
-/// Writes prepared entries of one clinic in the caller's transaction.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn write(tx: &mut Tx, tenant: TenantId, entries: &[Prepared]) -> Result<()> {
-    let need = Sequences { audit: i64::try_from(entries.len()).map_err(Error::internal)?, outbox: 0 };
-    let first = sequences::reserve_one(tx, tenant, need).await?;
-    let mut script = Script::new(tx, entries.len());
-    let entries: Vec<_> = (first.audit..).zip(entries).collect();
-    add(&mut script, &entries)?;
-    script.run(tx).await.map(drop)
+/// Has the commit of the caller's transaction write prepared entries of one clinic.
+pub fn write(tx: &mut Tx, tenant: TenantId, entries: Vec<Prepared>) {
+    tx.last().entries(tenant, entries);
 }
 
 /// Adds prepared entries with their numbers to what is about to be written.

@@ -95,7 +95,7 @@ async fn tell(
 ) -> Result<Vec<DeviceId>> {
     let blocker = ctx.caller()?.user_id;
     let data = json!({"user_id": blocker, "other_user_id": blocked});
-    outbox::publish(tx, ctx.tenant, &[Fact { topic, data }], ctx.now).await?;
+    outbox::publish(tx, ctx.tenant, vec![Fact { topic, data }], ctx.now);
     let mut woken = Vec::new();
     for conversation in shared {
         woken.extend(conversations::settings_changed(tx, ctx, *conversation, blocker).await?);

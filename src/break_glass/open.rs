@@ -159,7 +159,7 @@ async fn tell(tx: &mut Tx, ctx: &Ctx, opened: &BreakGlass) -> Result<Vec<DeviceI
         body: EventBody::Data(data.clone()),
     };
     let events: Vec<DeviceEvent> = devices.iter().map(event).collect();
-    outbox::enqueue(tx, &events, ctx.now).await?;
-    outbox::publish(tx, ctx.tenant, &[Fact { topic: "break_glass.opened", data }], ctx.now).await?;
+    outbox::enqueue(tx, events, ctx.now);
+    outbox::publish(tx, ctx.tenant, vec![Fact { topic: "break_glass.opened", data }], ctx.now);
     Ok(devices)
 }

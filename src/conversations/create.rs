@@ -199,7 +199,7 @@ async fn insert_people(
         .patient(patient)
         .by(grant.basis());
     let entry = audit::prepare(ctx, &act, data_key, None, &*app.entropy)?;
-    audit::write(tx, ctx.tenant, std::slice::from_ref(&entry)).await?;
+    audit::write(tx, ctx.tenant, vec![entry]);
     Ok(devices)
 }
 

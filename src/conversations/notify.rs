@@ -61,7 +61,7 @@ pub(crate) async fn conversation_updated(
     let data = json!({"conversation_id": conversation, "change": change});
     let devices = store::devices(tx, conversation).await?;
     let news = News { r#type: EventType::ConversationUpdated, topic: "conversation.updated", data };
-    announce(tx, ctx, conversation, devices, news).await
+    Ok(announce(tx, ctx, conversation, devices, news))
 }
 
 /// Queues `conversation_updated` for a participant's own devices, whose view of it has changed. Gives the devices to
@@ -78,7 +78,7 @@ pub(crate) async fn settings_changed(
     let data = json!({"conversation_id": conversation, "change": "settings"});
     let devices = members::devices_of(tx, &[user]).await?;
     let news = News { r#type: EventType::ConversationUpdated, topic: "conversation.updated", data };
-    announce(tx, ctx, conversation, devices, news).await
+    Ok(announce(tx, ctx, conversation, devices, news))
 }
 
 /// Queues `participant_changed` for everybody's devices, also for those of who has left, and publishes the fact.
@@ -99,7 +99,7 @@ pub(super) async fn participant_changed(
     let change = ParticipantChanged { conversation_id: conversation, joined, left };
     let data = serde_json::to_value(change).map_err(Error::internal)?;
     let news = News { r#type: EventType::ParticipantChanged, topic: "conversation.participants", data };
-    announce(tx, ctx, conversation, devices, news).await
+    Ok(announce(tx, ctx, conversation, devices, news))
 }
 
 /// What devices and the outbox are told.
@@ -109,13 +109,13 @@ struct News {
     data: Value,
 }
 
-async fn announce(
+fn announce(
     tx: &mut Tx,
     ctx: &Ctx,
     conversation: ConversationId,
     mut devices: Vec<DeviceId>,
     news: News,
-) -> Result<Vec<DeviceId>> {
+) -> Vec<DeviceId> {
     let (sender, calling) = match &ctx.actor {
         Actor::User(caller) => (Some(caller.user_id), Some(caller.device_id)),
         Actor::Operator | Actor::Anonymous => (None, None),
@@ -131,8 +131,8 @@ async fn announce(
             body: EventBody::Data(news.data.clone()),
         })
         .collect();
-    outbox::enqueue(tx, &events, ctx.now).await?;
+    outbox::enqueue(tx, events, ctx.now);
     let fact = Fact { topic: news.topic, data: news.data };
-    outbox::publish(tx, ctx.tenant, &[fact], ctx.now).await?;
-    Ok(devices)
+    outbox::publish(tx, ctx.tenant, vec![fact], ctx.now);
+    devices
 }

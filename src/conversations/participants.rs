@@ -242,7 +242,8 @@ async fn write_entry<A: Action>(
         .patient(store::patient(tx, conversation).await?)
         .by(grant.basis());
     let entry = audit::prepare(ctx, &act, key, None, &*app.entropy)?;
-    audit::write(tx, ctx.tenant, std::slice::from_ref(&entry)).await
+    audit::write(tx, ctx.tenant, vec![entry]);
+    Ok(())
 }
 
 /// Clinicians and staff also change settings and members.

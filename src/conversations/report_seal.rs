@@ -37,7 +37,7 @@ pub async fn report_seal(
         "conversation_id": conversation, "seal_id": seal, "sender_id": maker,
         "reporter_id": caller.user_id, "problem": problem,
     });
-    outbox::publish(&mut tx, ctx.tenant, &[Fact { topic: "seal.reported", data }], ctx.now).await?;
+    outbox::publish(&mut tx, ctx.tenant, vec![Fact { topic: "seal.reported", data }], ctx.now);
     let act = Act::done("report_seal")
         .object("conversation", conversation)
         .object("seal", seal)
@@ -45,6 +45,6 @@ pub async fn report_seal(
         .patient(store::patient(&mut tx, conversation).await?)
         .by(grant.basis());
     let entry = audit::prepare(ctx, &act, &key, None, &*app.entropy)?;
-    audit::write(&mut tx, ctx.tenant, std::slice::from_ref(&entry)).await?;
+    audit::write(&mut tx, ctx.tenant, vec![entry]);
     tx.commit().await
 }

@@ -84,7 +84,7 @@ pub async fn publish_seal(app: &App, ctx: &Ctx, grant: Grant<PublishSeal>, new: 
         .patient(store::patient(&mut tx, conversation).await?)
         .by(grant.basis());
     let entry = audit::prepare(ctx, &act, &key, None, &*app.entropy)?;
-    audit::write(&mut tx, ctx.tenant, std::slice::from_ref(&entry)).await?;
+    audit::write(&mut tx, ctx.tenant, vec![entry]);
     tx.commit().await?;
     render(row)
 }

@@ -117,7 +117,7 @@ async fn apply(
         devices.extend(notify::settings_changed(&mut tx, ctx, id, user).await?);
         entries.push(entry(app, ctx, grant, id, patient, &key)?);
     }
-    audit::write(&mut tx, ctx.tenant, &entries).await?;
+    audit::write(&mut tx, ctx.tenant, entries);
     let conversation = details::shown(app, &mut tx, ctx, id).await?;
     tx.commit().await?;
     app.hub.wake(&devices);

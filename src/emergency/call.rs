@@ -37,7 +37,7 @@ pub(super) async fn catch_up(tx: &mut Tx, ctx: &Ctx, emergency: &Emergency) -> R
     for row in withheld {
         events.push(message(emergency, row)?);
     }
-    outbox::enqueue(tx, &events, ctx.now).await?;
+    outbox::enqueue(tx, events, ctx.now);
     Ok(devices)
 }
 
@@ -94,10 +94,10 @@ pub(super) async fn tell(
             body: EventBody::Data(data.clone()),
         })
         .collect();
-    outbox::enqueue(tx, &events, ctx.now).await?;
+    outbox::enqueue(tx, events, ctx.now);
     // Whoever pushes wakes these devices at once.
     let mut fact = data;
     fact["urgent"] = json!(true);
-    outbox::publish(tx, ctx.tenant, &[Fact { topic, data: fact }], ctx.now).await?;
+    outbox::publish(tx, ctx.tenant, vec![Fact { topic, data: fact }], ctx.now);
     Ok(to.into_iter().map(|(device, _)| device).collect())
 }

@@ -77,7 +77,7 @@ pub async fn put_identity(
         let told = notify::Told { r#type: EventType::IdentityChanged, data: &data, instead: &HashMap::new() };
         woken = notify::contacts(&mut tx, ctx, user, caller.device_id, &told).await?;
         let fact = Fact { topic: "identity.changed", data };
-        outbox::publish(&mut tx, ctx.tenant, &[fact], ctx.now).await?;
+        outbox::publish(&mut tx, ctx.tenant, vec![fact], ctx.now);
         act = Act::done("change_identity");
     }
     let signed = request.signature_by_previous.is_some();

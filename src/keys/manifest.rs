@@ -209,7 +209,7 @@ impl NextManifest {
         let data = notify::json(&changed)?;
         let told = notify::Told { r#type: EventType::ManifestChanged, data: &data, instead: &with_key };
         let woken = notify::contacts(tx, ctx, user, caller.device_id, &told).await?;
-        outbox::publish(tx, ctx.tenant, &[Fact { topic: "manifest.changed", data }], ctx.now).await?;
+        outbox::publish(tx, ctx.tenant, vec![Fact { topic: "manifest.changed", data }], ctx.now);
         let signed = SignedManifest {
             statement: Base64(self.signed.statement.clone()),
             signature: Base64Array(self.signed.signature),

@@ -46,7 +46,7 @@ pub(super) async fn contacts(
     let data = |device: &DeviceId| told.instead.get(device).unwrap_or(told.data).clone();
     let events: Vec<DeviceEvent> =
         devices.iter().map(|device| event(*device, told.r#type, Some(user), data(device))).collect();
-    outbox::enqueue(tx, &events, ctx.now).await?;
+    outbox::enqueue(tx, events, ctx.now);
     Ok(devices)
 }
 
@@ -74,8 +74,9 @@ pub(super) async fn running_low(
             events.push(rotation_due(id, published_at)?);
         }
     }
-    outbox::enqueue(tx, &events, ctx.now).await?;
-    Ok(events.into_iter().map(|event| event.device).collect())
+    let woken = events.iter().map(|event| event.device).collect();
+    outbox::enqueue(tx, events, ctx.now);
+    Ok(woken)
 }
 
 /// Tells every device of a manifest whose signed prekey is older than [`ROTATION_DUE_AFTER`], whether somebody
@@ -88,7 +89,7 @@ pub async fn remind_of_rotation(app: &App, now: Timestamp) -> Result<usize> {
     let due = store::tell_all_rotation(&mut tx, now, now - ROTATION_DUE_AFTER, now - ROTATION_EVERY).await?;
     let events =
         due.iter().map(|(device, at)| rotation_due(*device, *at)).collect::<Result<Vec<DeviceEvent>>>()?;
-    outbox::enqueue(&mut tx, &events, now).await?;
+    outbox::enqueue(&mut tx, events, now);
     tx.commit().await?;
     wake(app, &due.iter().map(|(device, _)| *device).collect::<Vec<_>>());
     Ok(due.len())

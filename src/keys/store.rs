@@ -7,6 +7,15 @@ use crate::{
     Error, Result, execute, execute_rows, fetch_all, fetch_one, fetch_optional, statements, storage::Tx,
 };
 
+macro_rules! contact_devices {
+    () => {
+        "SELECT d.device_id FROM devices d WHERE d.kind = 'messaging' AND d.revoked_at IS NULL
+        AND d.device_id <> $2 AND (d.user_id = $1 OR d.user_id IN (SELECT theirs.user_id FROM participants mine
+        JOIN participants theirs ON theirs.conversation_id = mine.conversation_id
+        WHERE mine.user_id = $1 AND mine.status = 'active' AND theirs.status = 'active')) ORDER BY d.device_id"
+    };
+}
+
 statements! {
     USER = "SELECT role, identity_key, identity_seq, manifest_version FROM users WHERE user_id = $1 AND tenant_id = $2";
     /// Changes nothing, but holds the row until the commit: acts on one user's keys happen one after another.
@@ -81,10 +90,9 @@ statements! {
         JOIN conversations c ON c.conversation_id = a.conversation_id AND c.type = 'emergency'
         WHERE a.user_id = $1 AND b.user_id = $2 AND a.status = 'active' AND b.status IN ('active', 'withheld')
         AND c.status = 'active'";
-    CONTACT_DEVICES = "SELECT d.device_id FROM devices d WHERE d.kind = 'messaging' AND d.revoked_at IS NULL
-        AND d.device_id <> $2 AND (d.user_id = $1 OR d.user_id IN (SELECT theirs.user_id FROM participants mine
-        JOIN participants theirs ON theirs.conversation_id = mine.conversation_id
-        WHERE mine.user_id = $1 AND mine.status = 'active' AND theirs.status = 'active')) ORDER BY d.device_id";
+    CONTACT_DEVICES = contact_devices!();
+    /// The manifest's own devices among them: their rows are changed before events are queued for all.
+    LOCK_CONTACT_DEVICES_POSTGRES = concat!(contact_devices!(), " FOR NO KEY UPDATE OF d");
 }
 
 /// `one_time_pre_keys.kind` of elliptic-curve keys.
@@ -200,6 +208,10 @@ pub(super) async fn put_manifest(tx: &mut Tx, new: &NewManifest<'_>, now: Timest
         now
     )?;
     execute!(tx, SET_MANIFEST, manifest.user, i64::from(manifest.version), key_id.as_bytes().as_slice())?;
+    if matches!(tx, Tx::Postgres(_)) {
+        let nobody = DeviceId::from_bytes([0; 16]);
+        fetch_all!(tx, (DeviceId,), LOCK_CONTACT_DEVICES_POSTGRES, manifest.user, nobody)?;
+    }
     execute!(tx, LEAVE_MANIFEST, manifest.user)?;
     for device in &manifest.devices {
         execute!(tx, JOIN_MANIFEST, manifest.user, device.device, device.added_at)?;

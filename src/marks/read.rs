@@ -81,7 +81,7 @@ async fn advance(
         .patient(position.related_patient_id)
         .by(grant.basis());
     let entry = audit::prepare(ctx, &act, &key, None, &*app.entropy)?;
-    audit::write(&mut tx, ctx.tenant, std::slice::from_ref(&entry)).await?;
+    audit::write(&mut tx, ctx.tenant, vec![entry]);
     tx.commit().await?;
     app.hub.wake(&devices);
     Ok(())
@@ -115,6 +115,6 @@ async fn tell(
         body: EventBody::Data(json!(mark)),
     };
     let events: Vec<DeviceEvent> = devices.iter().map(event).collect();
-    outbox::enqueue(tx, &events, ctx.now).await?;
+    outbox::enqueue(tx, events, ctx.now);
     Ok(devices)
 }

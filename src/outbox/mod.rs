@@ -13,11 +13,7 @@ use sigilo_wire::{
 
 use crate::{
     Error, Result,
-    storage::{
-        Tx,
-        script::Script,
-        sequences::{self, Reserved, Sequences},
-    },
+    storage::{Tx, script::Script, sequences::Reserved},
 };
 
 /// A fact for the outbox. Metadata only.
@@ -53,34 +49,15 @@ pub enum EventBody {
     Data(Value),
 }
 
-/// Writes facts to the clinic's outbox, in order.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn publish(tx: &mut Tx, tenant: TenantId, facts: &[Fact], now: Timestamp) -> Result<()> {
-    if facts.is_empty() {
-        return Ok(());
-    }
-    let need = Sequences { audit: 0, outbox: i64::try_from(facts.len()).map_err(Error::internal)? };
-    let first = sequences::reserve_one(tx, tenant, need).await?;
-    let mut script = Script::new(tx, facts.len());
-    let facts: Vec<_> = (first.outbox..).zip(facts).map(|(seq, fact)| (tenant, seq, fact)).collect();
-    add_facts(&mut script, &facts, now)?;
-    script.run(tx).await.map(drop)
+/// Has the commit write facts to the clinic's outbox, in order.
+pub fn publish(tx: &mut Tx, tenant: TenantId, facts: Vec<Fact>, now: Timestamp) {
+    tx.last().facts(tenant, facts, now);
 }
 
-/// Queues events for their devices, each device's in the order given, and gives their places in the queues. After
-/// the commit, wake the devices through the relay's hub.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn enqueue(tx: &mut Tx, events: &[DeviceEvent], now: Timestamp) -> Result<Vec<i64>> {
-    let reserved = sequences::reserve(tx, &[], &needed_places(events)).await?;
-    let places = places(events, &reserved)?;
-    let mut script = Script::new(tx, events.len());
-    add_events(&mut script, events, &places, now)?;
-    script.run(tx).await?;
-    Ok(places)
+/// Has the commit queue events for their devices, each device's in the order given. Then wake the devices through the
+/// relay's hub.
+pub fn enqueue(tx: &mut Tx, events: Vec<DeviceEvent>, now: Timestamp) {
+    tx.last().events(events, now);
 }
 
 /// How many places these events take in each device's queue.

@@ -54,7 +54,7 @@ pub async fn install_keys(
         store::insert_statement(&mut tx, statement, signed, ctx.now).await?;
     }
     let fact = Fact { topic: "clinic.keys_installed", data: json!({"clinic_id": ctx.tenant}) };
-    outbox::publish(&mut tx, ctx.tenant, &[fact], ctx.now).await?;
+    outbox::publish(&mut tx, ctx.tenant, vec![fact], ctx.now);
     let act = Act::done("install_clinic_keys")
         .object("clinic", ctx.tenant)
         .object("root", hex(&root.0))

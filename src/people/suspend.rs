@@ -88,7 +88,7 @@ async fn change(
         }
         _ => Vec::new(),
     };
-    outbox::publish(&mut tx, ctx.tenant, &[Fact { topic, data: json!({"user_id": user}) }], ctx.now).await?;
+    outbox::publish(&mut tx, ctx.tenant, vec![Fact { topic, data: json!({"user_id": user}) }], ctx.now);
     let act = Act::done(act).object("user", user).about(person.role()?, user).by(grant.basis());
     app.audit(&mut tx, ctx, &key, act).await?;
     tx.commit().await?;

@@ -206,7 +206,7 @@ pub async fn put_care_team_member(
         .object("starts_at", starts)
         .object("ends_at", ends.map_or_else(|| "open".to_owned(), |ends| ends.to_string()));
     notes.acts.push(act.about(side.role(), user).by(grant.basis()));
-    notes.write(app, &mut tx, &key).await?;
+    notes.write(app, &mut tx, &key)?;
     tx.commit().await?;
     member(app, joined)
 }
@@ -235,7 +235,7 @@ pub async fn remove_care_team_member(
     notes.add("revoke_relationship", &revoked);
     let act = Act::done("remove_care_team_member").object("care_team", id).object(side.as_str(), user);
     notes.acts.push(act.about(side.role(), user).by(grant.basis()));
-    notes.write(app, &mut tx, &key).await?;
+    notes.write(app, &mut tx, &key)?;
     tx.commit().await?;
     Ok(())
 }
@@ -263,7 +263,7 @@ pub async fn end_care_team(
     let mut notes = Notes::new(ctx, id, grant.basis());
     notes.add("revoke_relationship", &revoked);
     notes.acts.push(Act::done("end_care_team").object("care_team", id).by(grant.basis()));
-    notes.write(app, &mut tx, &key).await?;
+    notes.write(app, &mut tx, &key)?;
     tx.commit().await?;
     Ok(())
 }
@@ -323,9 +323,10 @@ impl<'a> Notes<'a> {
         }));
     }
 
-    async fn write(&self, app: &App, tx: &mut Tx, key: &crate::storage::keystore::DataKey) -> Result<()> {
+    fn write(&self, app: &App, tx: &mut Tx, key: &crate::storage::keystore::DataKey) -> Result<()> {
         let prepare = |act| audit::prepare(self.ctx, act, key, None, &*app.entropy);
         let entries = self.acts.iter().map(prepare).collect::<Result<Vec<_>>>()?;
-        audit::write(tx, self.ctx.tenant, &entries).await
+        audit::write(tx, self.ctx.tenant, entries);
+        Ok(())
     }
 }

@@ -78,7 +78,7 @@ pub async fn import(
         for person in chunk {
             batch.person(person).await?;
         }
-        batch.finish().await?;
+        batch.finish();
         tx.commit().await?;
     }
     for chunk in appointments.chunks(BATCH) {
@@ -87,7 +87,7 @@ pub async fn import(
         for appointment in chunk {
             batch.appointment(appointment).await?;
         }
-        batch.finish().await?;
+        batch.finish();
         tx.commit().await?;
     }
     report.refused.sort_by_key(|refused| refused.row);
@@ -121,8 +121,8 @@ impl<'a> Batch<'a> {
     }
 
     /// Writes the batch's audit entries.
-    async fn finish(self) -> Result<()> {
-        audit::write(self.tx, self.ctx.tenant, &self.entries).await
+    fn finish(self) {
+        audit::write(self.tx, self.ctx.tenant, self.entries);
     }
 
     fn note(&mut self, act: Act<'_>) -> Result<()> {

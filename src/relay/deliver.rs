@@ -211,7 +211,7 @@ async fn truncate(tx: &mut Tx, devices: &[DeviceId], now: Timestamp) -> Result<(
             });
         }
     }
-    crate::outbox::enqueue(tx, &told, now).await?;
+    crate::outbox::enqueue(tx, told, now);
     Ok(())
 }
 

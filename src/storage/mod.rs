@@ -11,12 +11,18 @@ pub mod dialect;
 pub mod error;
 pub mod gate;
 pub mod keystore;
+pub mod last;
 mod macros;
 pub mod registry;
 pub mod script;
 pub mod sequences;
 
-use std::{path::Path, str::FromStr as _, time::Duration};
+use std::{
+    ops::{Deref, DerefMut},
+    path::Path,
+    str::FromStr as _,
+    time::Duration,
+};
 
 use sqlx::{
     Connection as _, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
@@ -24,6 +30,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+use self::last::Last;
 use crate::{Error, Result};
 
 /// A database of either engine. Cheap to clone.
@@ -44,9 +51,36 @@ pub enum Db {
 #[derive(Debug)]
 pub enum Tx {
     /// On SQLite.
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(Open<Sqlite>),
     /// On PostgreSQL.
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(Open<Postgres>),
+}
+
+/// An open transaction, as statements see it its connection, and what it is still to write.
+#[derive(Debug)]
+pub struct Open<D: sqlx::Database> {
+    transaction: Transaction<'static, D>,
+    last: Last,
+}
+
+impl<D: sqlx::Database> Open<D> {
+    fn new(transaction: Transaction<'static, D>) -> Self {
+        Self { transaction, last: Last::default() }
+    }
+}
+
+impl<D: sqlx::Database> Deref for Open<D> {
+    type Target = D::Connection;
+
+    fn deref(&self) -> &Self::Target {
+        &self.transaction
+    }
+}
+
+impl<D: sqlx::Database> DerefMut for Open<D> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.transaction
+    }
 }
 
 const PING: &str = "SELECT 1";
@@ -119,9 +153,9 @@ impl Db {
     pub async fn begin(&self, name: &'static str) -> Result<Tx> {
         metrics::counter!("sigilo_transactions_total", "name" => name).increment(1);
         Ok(match self {
-            Self::Sqlite { write, .. } => Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Sqlite { write, .. } => Tx::Sqlite(Open::new(write.begin_with("BEGIN IMMEDIATE").await?)),
             Self::Postgres(pool) => {
-                Tx::Postgres(begin_postgres(pool, "BEGIN ISOLATION LEVEL READ COMMITTED").await?)
+                Tx::Postgres(Open::new(begin_postgres(pool, "BEGIN ISOLATION LEVEL READ COMMITTED").await?))
             }
         })
     }
@@ -133,9 +167,10 @@ impl Db {
     pub async fn read(&self, name: &'static str) -> Result<Tx> {
         metrics::counter!("sigilo_transactions_total", "name" => name).increment(1);
         Ok(match self {
-            Self::Sqlite { read, .. } => Tx::Sqlite(read.begin().await?),
+            Self::Sqlite { read, .. } => Tx::Sqlite(Open::new(read.begin().await?)),
             Self::Postgres(pool) => {
-                Tx::Postgres(begin_postgres(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+                let statement = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                Tx::Postgres(Open::new(begin_postgres(pool, statement).await?))
             }
         })
     }
@@ -194,14 +229,24 @@ async fn begin_postgres(pool: &PgPool, statement: &'static str) -> Result<Transa
 }
 
 impl Tx {
-    /// Makes the transaction's writes durable.
+    /// What the commit writes.
+    pub(crate) const fn last(&mut self) -> &mut Last {
+        match self {
+            Self::Sqlite(open) => &mut open.last,
+            Self::Postgres(open) => &mut open.last,
+        }
+    }
+
+    /// Writes what was gathered for the end, and makes the transaction's writes durable.
     ///
     /// # Errors
     /// When the database refuses; then nothing was written.
-    pub async fn commit(self) -> Result<()> {
+    pub async fn commit(mut self) -> Result<()> {
+        let last = std::mem::take(self.last());
+        last.write(&mut self).await?;
         match self {
-            Self::Sqlite(tx) => tx.commit().await?,
-            Self::Postgres(tx) => tx.commit().await?,
+            Self::Sqlite(open) => open.transaction.commit().await?,
+            Self::Postgres(open) => open.transaction.commit().await?,
         }
         Ok(())
     }

@@ -38,8 +38,9 @@ pub struct Reserved {
     pub places: HashMap<DeviceId, i64>,
 }
 
-/// Reserves numbers of these clinics and places in these devices' queues, in one go. Both are sorted by the caller, so
-/// that two transactions ask for rows in the same order.
+/// Reserves places in these devices' queues and numbers of these clinics, in one go and this order: nobody who holds a
+/// clinic's row waits for anything but its disk. Both are sorted by the caller, so that two transactions ask for rows in
+/// the same order.
 ///
 /// # Errors
 /// `not_found` for an unknown clinic, an internal error for an unknown device.
@@ -64,14 +65,6 @@ pub async fn reserve(
     Ok(reserved)
 }
 
-/// Reserves numbers for one clinic; gives the first of each.
-///
-/// # Errors
-/// As [`reserve`].
-pub async fn reserve_one(tx: &mut Tx, tenant: TenantId, need: Sequences) -> Result<Sequences> {
-    reserve(tx, &[(tenant, need)], &[]).await?.numbers.remove(&tenant).ok_or(Error::NotFound)
-}
-
 /// Both statements, whichever has rows, in one round trip; gives where the sequences stand now.
 async fn advance(
     tx: &mut Tx,
@@ -82,33 +75,33 @@ async fn advance(
         Tx::Sqlite(tx) => {
             let (numbers, places) =
                 (batch::chunks(numbers).collect::<Vec<_>>(), batch::chunks(places).collect::<Vec<_>>());
-            let texts = numbers.iter().map(|chunk| batch::known_rows_text(RESERVE_NUMBERS, chunk.len()));
+            let texts = places.iter().map(|chunk| batch::known_rows_text(RESERVE_PLACES, chunk.len()));
             let texts =
-                texts.chain(places.iter().map(|chunk| batch::known_rows_text(RESERVE_PLACES, chunk.len())));
+                texts.chain(numbers.iter().map(|chunk| batch::known_rows_text(RESERVE_NUMBERS, chunk.len())));
             let text = texts.collect::<Vec<_>>().join(";");
             if text.is_empty() {
                 return Ok(Vec::new());
             }
             let query = sqlx::query_as(sqlx::AssertSqlSafe(text));
+            let query = bind_rows!(query, places.into_iter().flatten(), (device, count) => [*device, *count]);
             let query = bind_rows!(query, numbers.into_iter().flatten(), (tenant, need) => [
                 *tenant, need.audit, need.outbox,
             ]);
-            let query = bind_rows!(query, places.into_iter().flatten(), (device, count) => [*device, *count]);
             Ok(query.fetch_all(&mut **tx).await?)
         }
         Tx::Postgres(tx) => {
             let mut arguments = PgArguments::default();
             let (mut parts, mut selects) = (Vec::new(), Vec::new());
-            if !numbers.is_empty() {
-                parts.push(format!("numbers (id, a, b) AS ({})", batch::arrays_text(RESERVE_NUMBERS, 1)));
-                selects.push("SELECT id, a, b FROM numbers");
-                crate::add_arrays!(arguments, numbers, (tenant, need) => [*tenant, need.audit, need.outbox]);
-            }
             if !places.is_empty() {
-                let text = batch::arrays_text(RESERVE_PLACES, arguments.len() + 1);
-                parts.push(format!("places (id, a, b) AS ({text})"));
+                parts.push(format!("places (id, a, b) AS ({})", batch::arrays_text(RESERVE_PLACES, 1)));
                 selects.push("SELECT id, a, b FROM places");
                 crate::add_arrays!(arguments, places, (device, count) => [*device, *count]);
+            }
+            if !numbers.is_empty() {
+                let text = batch::arrays_text(RESERVE_NUMBERS, arguments.len() + 1);
+                parts.push(format!("numbers (id, a, b) AS ({text})"));
+                selects.push("SELECT id, a, b FROM numbers");
+                crate::add_arrays!(arguments, numbers, (tenant, need) => [*tenant, need.audit, need.outbox]);
             }
             if parts.is_empty() {
                 return Ok(Vec::new());

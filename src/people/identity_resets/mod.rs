@@ -54,13 +54,13 @@ async fn tell(
         sender: ctx.caller().ok().map(|caller| caller.user_id),
         body: EventBody::Data(data.clone()),
     };
-    outbox::enqueue(tx, &devices.iter().map(event).collect::<Vec<_>>(), ctx.now).await?;
+    outbox::enqueue(tx, devices.iter().map(event).collect(), ctx.now);
     let topic = match stage {
         ResetStage::Asked => "identity.reset_asked",
         ResetStage::Approved => "identity.reset_approved",
         ResetStage::Cancelled => "identity.reset_cancelled",
     };
     let fact = Fact { topic, data: json!({"user_id": user, "reset_id": reset}) };
-    outbox::publish(tx, ctx.tenant, &[fact], ctx.now).await?;
+    outbox::publish(tx, ctx.tenant, vec![fact], ctx.now);
     Ok(devices)
 }

@@ -35,14 +35,14 @@ pub async fn cancel(app: &App, ctx: &Ctx, grant: Grant<ManageOwnAccount>, messag
         store::remove(&mut tx, held.message_id).await?;
         if held.message_id == message {
             let act = Act::done("cancel_held_message").by(grant.basis());
-            note(app, &mut tx, ctx, &key, (held, act)).await?;
+            note(app, &mut tx, ctx, &key, (held, act))?;
         } else if !stored.contains(&held.message_id) {
             events.push(reseal(held, ErrorCode::ChainGap, json!({})));
             let act = Act::failed("release_message").object("because_of", message).by(grant.basis());
-            note(app, &mut tx, ctx, &key, (held, act)).await?;
+            note(app, &mut tx, ctx, &key, (held, act))?;
         }
     }
-    outbox::enqueue(&mut tx, &events, ctx.now).await?;
+    outbox::enqueue(&mut tx, events, ctx.now);
     tx.commit().await?;
     app.hub.wake(&[row.device_id]);
     Ok(())

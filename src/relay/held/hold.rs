@@ -80,7 +80,7 @@ pub(in crate::relay) async fn hold(
         return Err(plan::other_message());
     }
     let act = Act::done("hold_message").patient(submission.snapshot.patient()).by(&submission.basis);
-    note(app, &mut tx, ctx, &submission.data_key, (&row, act)).await?;
+    note(app, &mut tx, ctx, &submission.data_key, (&row, act))?;
     tx.commit().await?;
     Ok(answer(&row))
 }

@@ -106,26 +106,18 @@ fn event(row: &HeldRow, r#type: EventType, data: Value) -> DeviceEvent {
 }
 
 /// Writes the entry of what became of a held message.
-async fn note(
-    app: &App,
-    tx: &mut Tx,
-    ctx: &Ctx,
-    key: &DataKey,
-    (row, act): (&HeldRow, Act<'_>),
-) -> Result<()> {
+fn note(app: &App, tx: &mut Tx, ctx: &Ctx, key: &DataKey, (row, act): (&HeldRow, Act<'_>)) -> Result<()> {
     let act = act
         .object("conversation", row.conversation_id)
         .object("message", row.message_id)
         .object("commitment", hex(&row.commitment));
     let entry = audit::prepare(ctx, &act, key, None, &*app.entropy)?;
-    audit::write(tx, ctx.tenant, std::slice::from_ref(&entry)).await
+    audit::write(tx, ctx.tenant, vec![entry]);
+    Ok(())
 }
 
 /// Which of these held messages' submissions are still to be released: read under their conversations' locks.
-pub(super) async fn still_held(
-    tx: &mut Tx,
-    sends: &[&Submission],
-) -> Result<HashSet<MessageId>> {
+pub(super) async fn still_held(tx: &mut Tx, sends: &[&Submission]) -> Result<HashSet<MessageId>> {
     let ids: Vec<_> = sends.iter().filter(|send| send.held).map(|send| send.message_id).collect();
     store::still_there(tx, &ids).await
 }

@@ -10,8 +10,9 @@ use tokio::{sync::oneshot, time::MissedTickBehavior};
 
 use super::{
     super::submit::{self, DECISIONS, Decided, is_facts_changed},
-    LOOK, PATIENCE, is_gone, look_at, note, refused, reseal, stored_already,
+    LOOK, PATIENCE, is_gone, look_at, note, refused, reseal,
     store::{self, HeldRow},
+    stored_already,
 };
 use crate::{
     Actor, App, Caller, Ctx, Error, Result,
@@ -259,13 +260,7 @@ async fn delay(
 }
 
 /// Takes a message that cannot go out, and those of its device behind it, out of the queue, and tells the device.
-async fn give_back(
-    app: &App,
-    ctx: &Ctx,
-    row: &HeldRow,
-    snapshot: &Snapshot,
-    why: &Error,
-) -> Result<Came> {
+async fn give_back(app: &App, ctx: &Ctx, row: &HeldRow, snapshot: &Snapshot, why: &Error) -> Result<Came> {
     let key = app.conversation_key(ctx, row.conversation_id).await?;
     let mut tx = app.db.begin("held_back").await?;
     lock(app, &mut tx, snapshot).await?;
@@ -306,9 +301,9 @@ async fn give_back(
             Some(basis) => act.by(basis),
             None => act,
         };
-        note(app, &mut tx, ctx, &key, (held, act)).await?;
+        note(app, &mut tx, ctx, &key, (held, act))?;
     }
-    crate::outbox::enqueue(&mut tx, &events, ctx.now).await?;
+    crate::outbox::enqueue(&mut tx, events, ctx.now);
     tx.commit().await?;
     app.hub.wake(&[row.device_id]);
     Ok(Came::Back)

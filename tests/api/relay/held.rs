@@ -448,8 +448,7 @@ async fn of_a_look_and_a_change_of_the_hours_the_new_hours_count() {
         for round in 0..6 {
             open(server, pair.clinic.id, None, &[(30, 90)]).await;
             pair.hold(server, &format!("round {round}")).await;
-            let (looked, ()) =
-                tokio::join!(look(server), open(server, pair.clinic.id, None, &[(-30, 90)]));
+            let (looked, ()) = tokio::join!(look(server), open(server, pair.clinic.id, None, &[(-30, 90)]));
             looked.unwrap();
             eventually("the release", async || (waiting(server).await == 0).then_some(())).await;
         }

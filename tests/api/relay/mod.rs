@@ -3,6 +3,7 @@
 mod deliver;
 mod expiry;
 mod held;
+mod locks;
 mod marks;
 mod presence;
 mod revise;
