@@ -5,6 +5,7 @@ use std::time::Duration;
 use sigilo_wire::{conversation::Conversation, event::NewMessageEvent};
 
 use crate::{
+    event::TimelineNote,
     message::ChainVerdict::{self, Continuous, Forked, Gap},
     profile::records::{Chain, MessageKey, StoredMessage, chain_key},
     testing::{NOW, World},
@@ -151,5 +152,31 @@ async fn what_was_said_while_the_reader_was_away_is_no_gap() {
             world.maria.engine.adopt_conversation(conversation).await.unwrap();
             assert_eq!(stored(&world, &three).await, ChainVerdict::JoinedAt(3));
         }
+    }
+}
+
+#[tokio::test]
+async fn a_time_of_joining_that_moves_hides_no_gap_unseen() {
+    let mut world = World::new().await;
+    let (me, minute) = (world.maria.user, Duration::from_secs(60));
+    let one = world.write(true, "uno").await;
+    world.write(true, "dos").await;
+    world.advance(minute);
+    let three = world.write(true, "tres").await;
+    assert_eq!(live(&world, &one).await, Continuous);
+    assert_eq!(live(&world, &three).await, Gap(1));
+    // By the server's word, she was away meanwhile.
+    let maria = &world.maria.engine;
+    let mut conversation: Conversation = maria.conversation(world.conversation).await.unwrap().conversation;
+    for participant in &mut conversation.participants {
+        if participant.user_id == me {
+            participant.joined_at = three.message.received_at + minute;
+        }
+    }
+    for _ in 0..2 {
+        maria.adopt_conversation(conversation.clone()).await.unwrap();
+        let lines = maria.timeline(world.conversation).await.unwrap();
+        let notes: Vec<_> = lines.into_iter().map(|line| line.note).collect();
+        assert_eq!(notes, [TimelineNote::Left(me), TimelineNote::Joined(me)]);
     }
 }

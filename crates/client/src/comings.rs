@@ -4,7 +4,7 @@
 //! late, out of order, or about people the user never saw there. A record seal is for those who took part when it was
 //! made: before one is called bad over its members, what waits in the queue is read, too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sigilo_wire::{
@@ -55,6 +55,8 @@ pub(crate) struct Comings {
     pub(crate) moved: BTreeSet<UserId>,
     /// Whether the user was away from the conversation: then others came and left unheard of.
     pub(crate) away: bool,
+    /// Those of whom the user has seen no line that says so, and the line that would.
+    pub(crate) unseen: BTreeMap<UserId, TimelineNote>,
 }
 
 impl Engine {
@@ -92,10 +94,13 @@ impl Engine {
     /// What was told since an instant.
     pub(crate) async fn comings(&self, conversation: ConversationId, since: Timestamp) -> Result<Comings> {
         let me = self.account()?.user;
-        let mut comings = Comings { moved: BTreeSet::new(), away: false };
+        let mut comings = Comings { moved: BTreeSet::new(), away: false, unseen: BTreeMap::new() };
         for moved in self.profile.all::<Moved>(conversation.as_bytes()).await? {
             if moved.at >= since {
                 comings.moved.insert(moved.user);
+                let gone = moved.left.is_some_and(|left| left >= moved.at);
+                let note = if gone { TimelineNote::Left } else { TimelineNote::Joined };
+                comings.unseen.insert(moved.user, note(moved.user));
             }
             comings.away |= moved.user == me && moved.left.is_some_and(|left| left >= since);
         }
@@ -103,6 +108,7 @@ impl Engine {
         for line in self.timeline(conversation).await?.into_iter().filter(|line| line.at >= since) {
             if let TimelineNote::Joined(user) | TimelineNote::Left(user) = line.note {
                 comings.moved.insert(user);
+                comings.unseen.remove(&user);
             }
         }
         Ok(comings)

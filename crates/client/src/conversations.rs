@@ -12,7 +12,10 @@ use crate::{
     Error, Result,
     engine::Engine,
     event::{ClientEvent, TimelineNote},
-    profile::records::{ConversationRecord, TimelineEntry},
+    profile::{
+        Step,
+        records::{ConversationRecord, TimelineEntry},
+    },
 };
 
 /// More pages than any account has; a bound for a server that never ends.
@@ -106,15 +109,20 @@ impl Engine {
         let record = ConversationRecord { conversation, shown_members, refresh_due: false, known_since };
         let is_new = known.is_none();
         let me = self.account()?.user;
-        if let Some(joined_at) = record.joined_at(me)
-            && known.as_ref().is_some_and(|known| known.joined_at(me) != Some(joined_at))
+        let mut unseen = Vec::new();
+        if let (Some(joined_at), Some(known)) = (record.joined_at(me), &known)
+            && known.joined_at(me) != Some(joined_at)
         {
             let step = self.profile.step();
             self.settle_gaps(&step, id, joined_at).await?;
             step.commit().await?;
+            // It excuses gaps: when the user was never told that they were away, they are told now.
+            if known.joined_at(me).is_some() && known.shown_members.contains(&me) {
+                unseen.push(me);
+            }
         }
         let before = known.map_or(now, |known| known.shown_members.into_iter().collect());
-        self.show_members(&record, &before).await?;
+        self.show_members(&record, &before, &unseen).await?;
         if is_new {
             self.tell(ClientEvent::ConversationUpdated { conversation: id });
         }
@@ -133,40 +141,55 @@ impl Engine {
         let now = before.iter().chain(&change.joined).filter(|user| !change.left.contains(user));
         record.shown_members = now.copied().collect::<BTreeSet<_>>().into_iter().collect();
         record.refresh_due = true;
-        self.show_members(&record, &before).await
+        self.show_members(&record, &before, &[]).await
     }
 
-    /// Keeps a conversation, and with it the lines that show which members are new or gone since `before`.
-    async fn show_members(&self, record: &ConversationRecord, before: &BTreeSet<UserId>) -> Result<()> {
+    /// Keeps a conversation, and with it the lines that show which members are new or gone since `before`, and who has
+    /// come back `unseen`.
+    async fn show_members(
+        &self,
+        record: &ConversationRecord,
+        before: &BTreeSet<UserId>,
+        unseen: &[UserId],
+    ) -> Result<()> {
         let id = record.conversation.id;
         let now: BTreeSet<_> = record.shown_members.iter().copied().collect();
         let joined: Vec<UserId> = now.difference(before).copied().collect();
         let left: Vec<UserId> = before.difference(&now).copied().collect();
         let step = self.profile.step();
+        self.note_moves(&step, id, unseen, unseen).await?;
         self.note_moves(&step, id, &joined, &left).await?;
+        let back = unseen.iter().flat_map(|user| [TimelineNote::Left(*user), TimelineNote::Joined(*user)]);
         let joined = joined.into_iter().map(TimelineNote::Joined);
         let left = left.into_iter().map(TimelineNote::Left);
-        let mut lines = Vec::new();
-        for (place, note) in (0..).zip(joined.chain(left)) {
-            // Each line has its own instant: that is its name.
-            let at = self.env.now() + Duration::from_micros(place);
-            let line = TimelineEntry { conversation: id, at, note };
-            step.put(&line)?;
-            lines.push(line);
-        }
         step.put(record)?;
-        step.commit().await?;
-        for TimelineEntry { conversation, at, note } in lines {
-            self.tell(ClientEvent::Timeline { conversation, at, note });
-        }
-        Ok(())
+        self.note_all(step, id, back.chain(joined).chain(left)).await
     }
 
     /// Puts a line into a conversation's timeline.
     pub(crate) async fn note(&self, conversation: ConversationId, note: TimelineNote) -> Result<()> {
-        let at = self.env.now();
-        self.profile.put(&TimelineEntry { conversation, at, note: note.clone() }).await?;
-        self.tell(ClientEvent::Timeline { conversation, at, note });
+        self.note_all(self.profile.step(), conversation, std::iter::once(note)).await
+    }
+
+    /// Commits a step, and with it lines of a conversation's timeline.
+    pub(crate) async fn note_all(
+        &self,
+        step: Step,
+        conversation: ConversationId,
+        notes: impl Iterator<Item = TimelineNote>,
+    ) -> Result<()> {
+        let mut lines = Vec::new();
+        for (place, note) in (0..).zip(notes) {
+            // Each line has its own instant: that is its name.
+            let at = self.env.now() + Duration::from_micros(place);
+            let line = TimelineEntry { conversation, at, note };
+            step.put(&line)?;
+            lines.push(line);
+        }
+        step.commit().await?;
+        for TimelineEntry { conversation, at, note } in lines {
+            self.tell(ClientEvent::Timeline { conversation, at, note });
+        }
         Ok(())
     }
 

@@ -398,6 +398,7 @@ impl Party {
             refused: false,
             problem: None,
             held: None,
+            discarding: false,
         };
         self.engine.profile.put(&item).await.unwrap();
         self.engine.prepare(&mut item).await.unwrap();

@@ -452,6 +452,8 @@ impl Session {
 
     fn timeline(&self, note: &TimelineNote) -> Output {
         let text = match note {
+            TimelineNote::Joined(user) if *user == self.me => "you take part".to_owned(),
+            TimelineNote::Left(user) if *user == self.me => "you have left".to_owned(),
             TimelineNote::Joined(user) => format!("{} takes part", self.name(*user)),
             TimelineNote::Left(user) => format!("{} has left", self.name(*user)),
             TimelineNote::IdentityChanged(user) => format!("{} has a new identity key", self.name(*user)),

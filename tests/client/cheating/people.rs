@@ -77,3 +77,37 @@ async fn a_participant_never_shown_stands_in_the_others_seals() {
     stage.end().await;
     server.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_under_another_time_of_joining_is_shown_as_an_absence() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let mut stage = Stage::set(&server).await;
+    let (maria, conversation) = (stage.maria, stage.conversation);
+    // The first message is dropped; before the second one, the conversation is said to be another.
+    let mut seen = 0;
+    stage.proxy.frames(move |frame| {
+        seen += usize::from(frame["type"] == "new_message");
+        let changed = json!({
+            "type": "conversation_updated", "data": {}, "conversation_id": conversation,
+            "timestamp": "2026-11-24T00:00:00.000000Z",
+        });
+        match (frame["type"] == "new_message", seen) {
+            (true, 1) => Vec::new(),
+            (true, 2) => vec![changed, frame],
+            _ => vec![frame],
+        }
+    });
+    stage.says("no tome la segunda").await;
+    let joined_at = json!(server.app.clock.now());
+    stage.proxy.answers(participants(move |list| {
+        for one in list.iter_mut().filter(|one| one["user_id"] == json!(maria)) {
+            one["joined_at"] = joined_at.clone();
+        }
+    }));
+    stage.says("gracias").await;
+    stage.chat.shows("you have left").await;
+    stage.chat.shows("you take part").await;
+    stage.chat.shows("gracias").await;
+    stage.end().await;
+    server.finish().await;
+}

@@ -67,6 +67,9 @@ impl Engine {
         let Some(mut item) = self.held_item(event.client_message_id, event.message_id).await? else {
             return Ok(());
         };
+        if item.discarding {
+            return self.forget(event.client_message_id).await;
+        }
         item.held = None;
         self.profile.put(&item).await?;
         let (conversation, client_message_id) = (item.draft.conversation, event.client_message_id);
@@ -81,6 +84,9 @@ impl Engine {
         let Some(mut item) = self.held_item(event.client_message_id, event.message_id).await? else {
             return Ok(());
         };
+        if item.discarding {
+            return self.forget(event.client_message_id).await;
+        }
         let reason = event.error.as_str().to_owned();
         (item.held, item.refused, item.problem) = (None, true, Some(reason.clone()));
         self.profile.put(&item).await?;

@@ -177,6 +177,7 @@ impl Engine {
             refused: false,
             problem: None,
             held: None,
+            discarding: false,
         };
         self.profile.put(&item).await?;
         let mut outcome = self.flush().await?;
@@ -201,6 +202,14 @@ impl Engine {
         let now = self.env.now();
         for item in self.profile.all::<OutboxItem>(b"").await? {
             let conversation = item.draft.conversation;
+            if item.discarding {
+                match self.withdraw(&item).await {
+                    Err(error @ (Error::Profile(_) | Error::Internal(_))) => return Err(error),
+                    Err(error) if error.is_for_later() => self.flush_in(self.env.jitter(RETRY_MOST)),
+                    _ => {}
+                }
+                continue;
+            }
             if item.refused || item.held.is_some() || waiting.contains(&conversation) {
                 continue;
             }
@@ -262,21 +271,41 @@ impl Engine {
         Ok(Err(Stop::Refused(error)))
     }
 
-    /// Forgets a message that was refused or still waits.
+    /// Forgets a message that was refused or still waits. One that the server holds is taken back there; from before
+    /// that request on this device never sends it again, also when the answer is lost.
     pub(crate) async fn discard(&self, id: ClientMessageId) -> Result<()> {
         let item: Option<OutboxItem> = self.profile.get(id.as_bytes()).await?;
-        let item = item.ok_or(Error::Unknown("this message"))?;
+        let mut item = item.ok_or(Error::Unknown("this message"))?;
+        if item.held.is_none() && !item.discarding {
+            if item.sealed.is_some() && !item.refused {
+                // The server may have it already.
+                return Err(on_its_way());
+            }
+            return self.forget(id).await;
+        }
+        item.discarding = true;
+        self.profile.put(&item).await?;
+        self.withdraw(&item).await
+    }
+
+    /// Takes a message back from the server, which held it when last heard of.
+    async fn withdraw(&self, item: &OutboxItem) -> Result<()> {
+        let id = item.draft.client_message_id;
         if let Some(held) = item.held {
             match self.api.cancel_held(held.message_id).await {
-                Err(error) if error.code() == Some(ErrorCode::NotFound) => {
-                    return Err(Error::Content("it is already on its way"));
-                }
-                cancelled => cancelled?,
+                Ok(()) => return self.forget(id).await,
+                Err(error) if error.code() == Some(ErrorCode::NotFound) => {}
+                Err(error) => return Err(error),
             }
-        } else if item.sealed.is_some() && !item.refused {
-            // The server may have it already.
-            return Err(Error::Content("it is already on its way"));
         }
+        // It was released, or it is gone: by an earlier request of this kind, or back to this device.
+        if self.is_in_history(item).await? {
+            return Err(on_its_way());
+        }
+        self.forget(id).await
+    }
+
+    pub(super) async fn forget(&self, id: ClientMessageId) -> Result<()> {
         let step = self.profile.step();
         step.delete::<OutboxItem>(id.as_bytes());
         step.commit().await
@@ -315,6 +344,10 @@ pub(crate) enum Stop {
     },
     /// It will not.
     Refused(Error),
+}
+
+fn on_its_way() -> Error {
+    Error::Content("it is already on its way")
 }
 
 /// Whether a message is kept for another try.

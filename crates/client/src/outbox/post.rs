@@ -57,6 +57,17 @@ impl Engine {
         Ok(Some(Box::new(self.folded(stored).await?)))
     }
 
+    /// Whether the server has a message of the outbox after all; then it waits no longer.
+    pub(super) async fn is_in_history(&self, item: &OutboxItem) -> Result<bool> {
+        if self.accepted_before(item).await?.is_some() {
+            return Ok(true);
+        }
+        let account = self.account()?;
+        let client_message_id = item.draft.client_message_id;
+        let key = MessageKey { sender: account.user, device: account.device, client_message_id };
+        Ok(self.profile.get::<StoredMessage>(&key.bytes()).await?.is_some())
+    }
+
     async fn attempt(&self, item: &mut OutboxItem) -> Result<(SealedItem, Taken)> {
         self.prepare(item).await?;
         let sealed = item.sealed.clone().ok_or_else(|| Error::internal("an unsealed message"))?;

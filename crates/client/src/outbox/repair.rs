@@ -134,6 +134,8 @@ impl Engine {
     async fn repair_chain(&self, item: &mut OutboxItem, server: ChainState) -> Result<()> {
         let account = self.account()?;
         let conversation = item.draft.conversation;
+        // Before anything is compared: what it does not hold any more is nothing to continue.
+        self.unhold_after(conversation, server.device_seq).await?;
         let key = chain_key(conversation, account.user, account.device);
         let own: Option<Chain> = self.profile.get(&key).await?;
         let own_state = own.as_ref().map_or((0, None), |own| (own.device_seq, Some(own.commitment)));
@@ -143,7 +145,6 @@ impl Engine {
             item.sealed = None;
             return Ok(());
         }
-        self.unhold_after(conversation, server.device_seq).await?;
         if server_state.0 < own_state.0 {
             return Err(conflict("it has lost messages it accepted"));
         }

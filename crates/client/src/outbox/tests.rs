@@ -10,7 +10,12 @@ use crate::{
     profile::records::{ClinicRecord, OutboxItem, Session, session_key},
     testing::{KEY, NOW, World, environment},
 };
-use sigilo_wire::{DeviceNumber, ErrorCode, conflict::ClaimProblem};
+use sigilo_wire::{
+    DeviceNumber, ErrorCode, MessageId,
+    conflict::{ChainState, ClaimProblem},
+    event::{HeldRefused, ResealNeeded},
+    message::{DeliveryStatus, Held},
+};
 
 #[tokio::test]
 async fn content_that_makes_no_sense_is_refused_before_it_is_kept() {
@@ -116,14 +121,91 @@ async fn the_lost_answer_to_a_send_comes_by_the_event_too() {
 
 /// The server's refusal of a message because of its time.
 fn refused(reason: ClaimProblem) -> Error {
+    let details = serde_json::json!({"field": "sent_at", "reason": reason, "server_time": NOW});
+    refusal(422, ErrorCode::InvalidMessage, details)
+}
+
+fn refusal(status: u16, error: ErrorCode, details: serde_json::Value) -> Error {
     let body = sigilo_wire::ErrorBody {
-        error: ErrorCode::InvalidMessage,
+        error,
         message: String::new(),
-        details: serde_json::json!({"field": "sent_at", "reason": reason, "server_time": NOW}),
+        details,
         policies: Vec::new(),
         request_id: sigilo_wire::RequestId::from_bytes([1; 16]),
     };
-    Error::Server { status: 422, body: Box::new(body), retry_after: None }
+    Error::Server { status, body: Box::new(body), retry_after: None }
+}
+
+/// Ana's message that the server holds.
+async fn held(world: &World, text: &str, position: i64) -> OutboxItem {
+    let mut item = world.ana.prepared(world.conversation, text, position).await;
+    let position = u8::try_from(position).unwrap();
+    let answer = Held {
+        message_id: MessageId::from_bytes([position; 16]),
+        delivery_status: DeliveryStatus::Held,
+        held_at: NOW,
+        release_at: NOW + Duration::from_secs(3600),
+    };
+    world.ana.engine.keep_held(&mut item, &answer).await.unwrap();
+    item
+}
+
+#[tokio::test]
+async fn what_was_taken_back_is_never_sent_again_though_the_answer_was_lost() {
+    let world = World::new().await;
+    let ana = &world.ana.engine;
+    for way in 0..3 {
+        let item = held(&world, "me arrepentí", way + 1).await;
+        let (id, message_id) = (item.draft.client_message_id, item.held.unwrap().message_id);
+        // It cannot be asked here: whether it has taken it back is not known.
+        let lost = ana.discard(id).await;
+        assert!(matches!(lost, Err(Error::LoggedOut)), "{lost:?}");
+        let kept = ana.waiting(world.conversation).await.unwrap();
+        assert!(kept.iter().all(|item| item.discarding), "known also after a crash");
+        match way {
+            0 => {
+                let details = serde_json::json!({});
+                let error = ErrorCode::ChainGap;
+                ana.take_back(ResealNeeded { message_id, client_message_id: id, error, details })
+                    .await
+                    .unwrap();
+            }
+            1 => {
+                let (error, details) = (ErrorCode::MessageNotAllowed, serde_json::json!({}));
+                let policies = Vec::new();
+                ana.held_refused(HeldRefused { message_id, client_message_id: id, error, details, policies })
+                    .await
+                    .unwrap();
+            }
+            _ => {
+                // By the server's word it holds nothing any more: what became of it is asked, nothing is sent.
+                ana.unhold_after(world.conversation, 0).await.unwrap();
+                let flushed = ana.flush().await.unwrap();
+                assert!(flushed.results.is_empty());
+                assert_eq!(ana.waiting(world.conversation).await.unwrap().len(), 1, "until it is known");
+                continue;
+            }
+        }
+        assert!(ana.waiting(world.conversation).await.unwrap().is_empty(), "way {way}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_server_holds_no_more_is_nothing_to_continue() {
+    let world = World::new().await;
+    let ana = &world.ana.engine;
+    let first = held(&world, "uno", 1).await.sealed.unwrap().request;
+    let second = held(&world, "dos", 2).await;
+    let mut third = world.ana.prepared(world.conversation, "tres", 3).await;
+    assert_eq!(third.sealed.as_ref().unwrap().request.device_seq, 3);
+    let state = ChainState { device_seq: 1, commitment: Some(first.commitment) };
+    let gap = refusal(409, ErrorCode::ChainGap, serde_json::to_value(state).unwrap());
+    ana.repair(&mut third, gap).await.unwrap();
+    ana.prepare(&mut third).await.unwrap();
+    let request = third.sealed.unwrap().request;
+    assert_eq!((request.device_seq, request.prev_commitment), (2, Some(first.commitment)));
+    let kept: OutboxItem = ana.profile.get(second.draft.client_message_id.as_bytes()).await.unwrap().unwrap();
+    assert!(kept.held.is_none());
 }
 
 #[tokio::test]

@@ -413,6 +413,9 @@ pub(crate) struct OutboxItem {
     /// When the server holds it for the opening of the conversation.
     #[serde(default)]
     pub(crate) held: Option<crate::outbox::held::HeldItem>,
+    /// The user has taken it back: it is never sent again, whatever the server had of it.
+    #[serde(default)]
+    pub(crate) discarding: bool,
 }
 
 /// A sealed message. It stays the same over repairs that leave its context unchanged.

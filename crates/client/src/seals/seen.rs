@@ -19,7 +19,10 @@ use crate::{
     message::SealVerdict,
     profile::{
         Record as _, Step, history_keys,
-        records::{Contact, SealReport, SecretBytes, SeenSeal, StoredMessage, UncheckedSeal, seen_seal_key},
+        records::{
+            Contact, ConversationRecord, SealReport, SecretBytes, SeenSeal, StoredMessage, UncheckedSeal,
+            seen_seal_key,
+        },
     },
     receive::Way,
 };
@@ -88,11 +91,35 @@ impl Engine {
             unchecked = self.members_of_its_time(seal, sender, device, way).await?;
             judged = self.judge(&unchecked, keys).await?;
         }
+        self.show_excuse(&unchecked, &judged).await?;
         let step = self.profile.step();
         let (seen, note) = remember(&step, unchecked, judged)?;
         step.commit().await?;
         self.tell_of_seal(&seen, note).await?;
         Ok(seen)
+    }
+
+    /// Shows who came and who left by the server's word, when a seal is good for that reason and the user was not shown
+    /// it before: otherwise a word in passing would excuse a seal that is for others than the user knows of.
+    async fn show_excuse(&self, unchecked: &UncheckedSeal, judged: &Judged) -> Result<()> {
+        if !matches!(judged.judgement, Judgement::Good) {
+            return Ok(());
+        }
+        let UncheckedSeal { seal, departed, .. } = unchecked;
+        let conversation = seal.conversation_id;
+        let Comings { unseen, .. } = self.comings(conversation, seal.seal.created_at - CLOCKS).await?;
+        let known: Option<ConversationRecord> = self.profile.get(conversation.as_bytes()).await?;
+        let mut members: BTreeSet<UserId> = seal.seal.members.iter().map(|member| member.user_id).collect();
+        members.extend(known.into_iter().flat_map(|known| known.shown_members));
+        let mut notes = unseen
+            .into_iter()
+            .filter(|(user, _)| departed.contains(user) && members.contains(user))
+            .map(|(_, note)| note)
+            .peekable();
+        if notes.peek().is_none() {
+            return Ok(());
+        }
+        self.note_all(self.profile.step(), conversation, notes).await
     }
 
     /// Whom a seal must be for, and whom it may be for, as far as this device was told who came and left. A seal of the
@@ -112,7 +139,7 @@ impl Engine {
         };
         let made = seal.seal.created_at;
         // Others may have heard of it sooner or later than this device, by clocks that are not the same.
-        let Comings { moved, away } = self.comings(seal.conversation_id, made - CLOCKS).await?;
+        let Comings { moved, away, .. } = self.comings(seal.conversation_id, made - CLOCKS).await?;
         let known_since = conversation.as_ref().and_then(|conversation| conversation.known_since);
         let before = way == Way::History && known_since.is_some_and(|since| made < since);
         let unseen = before || away || conversation.is_none();
@@ -152,6 +179,7 @@ impl Engine {
                 // Its maker's keys or the clinic's cannot be had now.
                 Err(_) => continue,
             };
+            self.show_excuse(&unchecked, &judged).await?;
             let conversation = unchecked.seal.conversation_id;
             let step = self.profile.step();
             let (seen, note) = remember(&step, unchecked, judged)?;
@@ -177,7 +205,7 @@ impl Engine {
         let conversation = unchecked.seal.conversation_id;
         self.look_for_moves(conversation).await?;
         let made = unchecked.seal.seal.created_at;
-        let Comings { moved, away } = self.comings(conversation, made - CLOCKS).await?;
+        let Comings { moved, away, .. } = self.comings(conversation, made - CLOCKS).await?;
         unchecked.shown_members.retain(|user| !moved.contains(user));
         unchecked.departed = moved.into_iter().collect();
         unchecked.unseen |= away;
