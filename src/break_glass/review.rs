@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sigilo_wire::{
-    BreakGlassId, ErrorCode,
+    BreakGlassId, ErrorCode, Timestamp,
     break_glass::{BreakGlass, BreakGlassFinding, BreakGlassList},
 };
 
@@ -10,6 +10,7 @@ use super::store::{self, Row};
 use crate::{
     App, Ctx, Error, Result,
     audit::Act,
+    conversations,
     policy::{self, Grant, ReviewBreakGlass, facts},
     storage::crypter::Place,
 };
@@ -26,19 +27,36 @@ pub async fn authorize_review(app: &App, ctx: &Ctx) -> Result<Grant<ReviewBreakG
     policy::audited(app, ctx, decision, None, &[("clinic", ctx.tenant.to_string())]).await
 }
 
-/// The uses that wait for their review, oldest first; or those that have it, newest first.
+/// A page of the uses that wait for their review, oldest first; or of those that have it, newest first.
 ///
 /// # Errors
-/// When the database refuses.
+/// `invalid_field` for a page size or cursor that makes no sense.
 pub async fn list(
     app: &App,
     ctx: &Ctx,
     _grant: Grant<ReviewBreakGlass>,
     closed: bool,
+    (cursor, page_size): (Option<&str>, usize),
 ) -> Result<BreakGlassList> {
+    let wanted = conversations::page_limit(page_size)?;
     let mut tx = app.db.read("break_glass_list").await?;
-    let rows = store::list(&mut tx, ctx.tenant, closed).await?;
-    Ok(BreakGlassList { results: rows.into_iter().map(|row| shown(app, row)).collect::<Result<_>>()? })
+    let end = match cursor {
+        None if closed => (Timestamp::from_micros(i64::MAX), BreakGlassId::from_bytes([0xff; 16])),
+        None => (Timestamp::from_micros(0), BreakGlassId::from_bytes([0; 16])),
+        Some(cursor) => {
+            let unknown = || Error::field("cursor", "is not a cursor this server gave");
+            let id = cursor.parse().map_err(|_| unknown())?;
+            let last = store::by_id(&mut tx, ctx.tenant, id).await?.ok_or_else(unknown)?;
+            (last.opened_at, id)
+        }
+    };
+    let mut rows = store::list(&mut tx, ctx.tenant, closed, end, wanted).await?;
+    drop(tx);
+    let has_more = rows.len() > page_size;
+    rows.truncate(page_size);
+    let next_cursor = rows.last().filter(|_| has_more).map(|row| row.break_glass_id.to_string());
+    let results = rows.into_iter().map(|row| shown(app, row)).collect::<Result<_>>()?;
+    Ok(BreakGlassList { results, next_cursor, has_more })
 }
 
 /// Closes a use with what was found. The same finding again changes nothing.

@@ -10,17 +10,17 @@ statements! {
     PERSON = "SELECT role, status FROM users WHERE user_id = $1 AND tenant_id = $2";
     RELATED = "SELECT COUNT(*) FROM relationships WHERE tenant_id = $1 AND patient_id = $2 AND clinician_id = $3
         AND revoked_at IS NULL AND (starts_at IS NULL OR starts_at <= $4) AND (expires_at IS NULL OR expires_at > $4)";
-    /// Holds the clinician's row until the commit: two requests at once make one use.
     INSERT_RELATIONSHIP = "INSERT INTO relationships (relationship_id, tenant_id, kind, patient_id, clinician_id, source,
         created_at, expires_at) VALUES ($1, $2, 'care', $3, $4, 'break_glass', $5, $6)";
     INSERT = "INSERT INTO break_glass (break_glass_id, tenant_id, clinician_id, patient_id, relationship_id, reason,
         text_enc, opened_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     WAITING = "SELECT break_glass_id, clinician_id, patient_id, reason, text_enc, opened_at, expires_at, reviewed_by,
         reviewed_at, finding FROM break_glass WHERE tenant_id = $1 AND reviewed_at IS NULL
-        ORDER BY opened_at, break_glass_id LIMIT 100";
+        AND (opened_at > $2 OR (opened_at = $2 AND break_glass_id > $3)) ORDER BY opened_at, break_glass_id LIMIT $4";
     REVIEWED = "SELECT break_glass_id, clinician_id, patient_id, reason, text_enc, opened_at, expires_at, reviewed_by,
         reviewed_at, finding FROM break_glass WHERE tenant_id = $1 AND reviewed_at IS NOT NULL
-        ORDER BY opened_at DESC, break_glass_id DESC LIMIT 100";
+        AND (opened_at < $2 OR (opened_at = $2 AND break_glass_id < $3))
+        ORDER BY opened_at DESC, break_glass_id DESC LIMIT $4";
     BY_ID = "SELECT break_glass_id, clinician_id, patient_id, reason, text_enc, opened_at, expires_at, reviewed_by,
         reviewed_at, finding FROM break_glass WHERE break_glass_id = $1 AND tenant_id = $2";
     REVIEW = "UPDATE break_glass SET reviewed_by = $2, reviewed_at = $3, finding = $4
@@ -78,8 +78,15 @@ pub(super) async fn insert(
     Ok(())
 }
 
-pub(super) async fn list(tx: &mut Tx, tenant: TenantId, reviewed: bool) -> Result<Vec<Row>> {
-    fetch_all!(tx, Row, if reviewed { REVIEWED } else { WAITING }, tenant)
+/// Those that wait, opened after this one, or those reviewed, opened before it.
+pub(super) async fn list(
+    tx: &mut Tx,
+    tenant: TenantId,
+    reviewed: bool,
+    (opened_at, id): (Timestamp, BreakGlassId),
+    limit: i64,
+) -> Result<Vec<Row>> {
+    fetch_all!(tx, Row, if reviewed { REVIEWED } else { WAITING }, tenant, opened_at, id, limit)
 }
 
 pub(super) async fn by_id(tx: &mut Tx, tenant: TenantId, id: BreakGlassId) -> Result<Option<Row>> {

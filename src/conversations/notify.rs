@@ -86,7 +86,7 @@ pub(crate) async fn settings_changed(
 ///
 /// # Errors
 /// When the database refuses.
-pub(super) async fn participant_changed(
+pub(crate) async fn participant_changed(
     tx: &mut Tx,
     ctx: &Ctx,
     conversation: ConversationId,

@@ -110,6 +110,9 @@ pub(super) async fn call_next(
     }
     let emergency = show::current(tx, ctx, id).await?;
     let mut devices = call::catch_up(tx, ctx, &emergency).await?;
+    if devices.is_empty() {
+        store::hurry(tx, id, ctx.now).await?;
+    }
     let named = (EventType::EmergencyEscalated, "emergency.escalated");
     devices.extend(call::tell(tx, ctx, &emergency, named, show::event(&emergency), false).await?);
     write_entry(app, tx, ctx, key, ("escalate_emergency", &emergency), basis).await?;

@@ -20,6 +20,7 @@ pub use escalate::{escalate_due, keep_escalating};
 pub use open::{authorize_open, open};
 pub use roster::{add_shift, authorize_manage, on_call, remove_shift, roster, set_escalation};
 pub use show::{list, show};
+pub(crate) use steps::step_out;
 pub use steps::{acknowledge, authorize_handle, close, escalate};
 pub(crate) use store::{Withheld, abandon, add_withheld};
 

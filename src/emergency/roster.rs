@@ -12,7 +12,7 @@ use crate::{
     App, Ctx, Error, Result,
     audit::Act,
     people,
-    policy::{Grant, ManageOnCall, facts},
+    policy::{self, Grant, ManageOnCall, facts},
     rng,
     storage::Tx,
 };
@@ -52,8 +52,9 @@ pub(super) fn called(on_call: &[OnCallMember], reachable: &[UserId]) -> Vec<OnCa
 ///
 /// # Errors
 /// `forbidden` for all but the operator and the clinic's admins.
-pub fn authorize_manage(app: &App, ctx: &Ctx) -> Result<Grant<ManageOnCall>> {
-    app.policy.decide::<ManageOnCall>(ctx, &facts::Clinic { tenant: ctx.tenant })
+pub async fn authorize_manage(app: &App, ctx: &Ctx) -> Result<Grant<ManageOnCall>> {
+    let decision = app.policy.decide::<ManageOnCall>(ctx, &facts::Clinic { tenant: ctx.tenant });
+    policy::audited(app, ctx, decision, None, &[("clinic", ctx.tenant.to_string())]).await
 }
 
 /// The roster from now on, and who would be called now.

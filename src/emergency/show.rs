@@ -1,13 +1,13 @@
 //! How an emergency stands, without what is said in it.
 
 use sigilo_wire::{
-    ConversationId,
+    ConversationId, Timestamp,
     emergency::{Emergency, EmergencyEvent, EmergencyList, OnCallMember},
 };
 
 use super::store::{self, EmergencyRow};
 use crate::{
-    App, Ctx, Error, Result,
+    App, Ctx, Error, Result, conversations,
     policy::{Grant, ManageOnCall, ReadConversation},
     storage::Tx,
 };
@@ -21,19 +21,39 @@ pub async fn show(app: &App, ctx: &Ctx, grant: Grant<ReadConversation>) -> Resul
     current(&mut tx, ctx, *grant.resource()).await
 }
 
-/// The clinic's emergencies, the newest first; with `flagged`, those that wait for a look because the patient had
-/// opened several before.
+/// A page of the clinic's emergencies, the newest first; with `flagged`, those that wait for a look because the patient
+/// had opened several before.
 ///
 /// # Errors
-/// When the database refuses.
-pub async fn list(app: &App, ctx: &Ctx, _grant: Grant<ManageOnCall>, flagged: bool) -> Result<EmergencyList> {
+/// `invalid_field` for a page size or cursor that makes no sense.
+pub async fn list(
+    app: &App,
+    ctx: &Ctx,
+    _grant: Grant<ManageOnCall>,
+    flagged: bool,
+    (cursor, page_size): (Option<&str>, usize),
+) -> Result<EmergencyList> {
+    let wanted = conversations::page_limit(page_size)?;
     let mut tx = app.db.read("emergency_list").await?;
-    let mut results = Vec::new();
-    for row in store::list(&mut tx, ctx.tenant, flagged).await? {
+    let before = match cursor {
+        None => (Timestamp::from_micros(i64::MAX), ConversationId::from_bytes([0xff; 16])),
+        Some(cursor) => {
+            let unknown = || Error::field("cursor", "is not a cursor this server gave");
+            let id = cursor.parse().map_err(|_| unknown())?;
+            let last = store::by_id(&mut tx, ctx.tenant, id).await?.ok_or_else(unknown)?;
+            (last.opened_at, id)
+        }
+    };
+    let mut rows = store::list(&mut tx, ctx.tenant, flagged, before, wanted).await?;
+    let has_more = rows.len() > page_size;
+    rows.truncate(page_size);
+    let next_cursor = rows.last().filter(|_| has_more).map(|row| row.conversation_id.to_string());
+    let mut results = Vec::with_capacity(rows.len());
+    for row in rows {
         let people = store::people(&mut tx, row.conversation_id).await?;
         results.push(shown(row, people)?);
     }
-    Ok(EmergencyList { results })
+    Ok(EmergencyList { results, next_cursor, has_more })
 }
 
 /// As it stands in this transaction.

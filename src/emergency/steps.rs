@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sigilo_wire::{
-    ConversationId, ErrorCode,
+    ConversationId, DeviceId, ErrorCode, UserId,
     emergency::{Emergency, EmergencyOutcome, EmergencyState},
     event::EventType,
 };
@@ -13,6 +13,7 @@ use crate::{
     audit::Act,
     conversations,
     policy::{Grant, HandleEmergency},
+    storage::{Tx, keystore::DataKey},
 };
 
 /// The grant to handle an emergency.
@@ -113,6 +114,39 @@ pub async fn close(
     tx.commit().await?;
     app.hub.wake(&devices);
     Ok(emergency)
+}
+
+/// A clinician has another identity from now on: nothing can be sealed for them until they have signed a manifest and
+/// the others have confirmed who they are, and nobody who calls for help is to wait for that. They leave their open
+/// emergencies, whether called or not; what they alone looked after is the next tier's. Call it in the transaction that
+/// holds their conversations. Gives the devices to wake after the commit.
+///
+/// # Errors
+/// When the database refuses.
+pub(crate) async fn step_out(
+    app: &App,
+    tx: &mut Tx,
+    ctx: &Ctx,
+    key: &DataKey,
+    clinician: UserId,
+) -> Result<Vec<DeviceId>> {
+    store::abandon(tx, clinician, ctx.now).await?;
+    let mut devices = Vec::new();
+    for (conversation, called) in store::step_out(tx, clinician, ctx.now).await? {
+        devices.extend(if called {
+            conversations::participant_changed(tx, ctx, conversation, &[], &[clinician]).await?
+        } else {
+            // Whoever was not called never hears of it.
+            conversations::conversation_updated(tx, ctx, conversation, "participants").await?
+        });
+        let act = Act::done("leave_emergency")
+            .object("conversation", conversation)
+            .object("clinician", clinician)
+            .object("cause", "identity_changed")
+            .patient(Some(show::current(tx, ctx, conversation).await?.patient_id));
+        app.audit(tx, ctx, key, act).await?;
+    }
+    Ok(devices)
 }
 
 fn settled(emergency: &Emergency) -> Error {

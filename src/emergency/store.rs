@@ -45,7 +45,8 @@ statements! {
     INSERT_PEOPLE = "INSERT INTO emergency_people (conversation_id, user_id, tier) VALUES $rows(UUID, UUID, BIGINT)";
     BY_ID = concat!("SELECT ", emergency_columns!(), " FROM emergencies WHERE conversation_id = $1 AND tenant_id = $2");
     LIST = concat!("SELECT ", emergency_columns!(), " FROM emergencies WHERE tenant_id = $1 AND ($2 = '' OR flagged)
-        ORDER BY opened_at DESC, conversation_id DESC LIMIT 100");
+        AND (opened_at < $3 OR (opened_at = $3 AND conversation_id < $4))
+        ORDER BY opened_at DESC, conversation_id DESC LIMIT $5");
     PEOPLE = "SELECT user_id, tier FROM emergency_people WHERE conversation_id = $1 ORDER BY tier, user_id";
     DUE = "SELECT conversation_id, tenant_id FROM emergencies WHERE due_at IS NOT NULL AND due_at <= $1
         ORDER BY due_at, conversation_id LIMIT 100";
@@ -64,6 +65,16 @@ statements! {
         AND (acknowledged_by = $1 OR NOT EXISTS (SELECT 1 FROM participants q
             JOIN users u ON u.user_id = q.user_id AND u.role = 'doctor' AND u.status = 'active'
             WHERE q.conversation_id = emergencies.conversation_id AND q.status = 'active' AND q.user_id <> $1))";
+    /// What their devices got, they keep; who was not called yet has no part in it.
+    STEP_OUT = "UPDATE participants SET status = CASE WHEN status = 'active' THEN 'left' ELSE 'uncalled' END, left_at = $2
+        WHERE user_id = $1 AND status IN ('active', 'withheld') AND conversation_id IN
+        (SELECT p.conversation_id FROM emergency_people p JOIN emergencies e ON e.conversation_id = p.conversation_id
+         WHERE p.user_id = $1 AND e.state <> 'closed')
+        RETURNING conversation_id, status = 'left'";
+    STRIKE = "DELETE FROM emergency_people WHERE conversation_id = $1 AND user_id = $2";
+    DROP_ENVELOPES_FOR = "DELETE FROM withheld_envelopes WHERE device_id IN
+        (SELECT device_id FROM devices WHERE user_id = $1)";
+    HURRY = "UPDATE emergencies SET due_at = $2 WHERE conversation_id = $1 AND due_at > $2";
     CLOSE = "UPDATE emergencies SET state = 'closed', closed_by = $2, closed_at = $3, outcome = $4, due_at = NULL
         WHERE conversation_id = $1";
     CLOSE_CONVERSATION = "UPDATE conversations SET status = 'closed', closed_at = $2, updated_at = $2,
@@ -208,8 +219,15 @@ pub(super) async fn by_id(tx: &mut Tx, tenant: TenantId, id: ConversationId) -> 
     fetch_optional!(tx, EmergencyRow, BY_ID, id, tenant)
 }
 
-pub(super) async fn list(tx: &mut Tx, tenant: TenantId, flagged: bool) -> Result<Vec<EmergencyRow>> {
-    fetch_all!(tx, EmergencyRow, LIST, tenant, if flagged { "yes" } else { "" })
+/// Those opened before this one, the newest first.
+pub(super) async fn list(
+    tx: &mut Tx,
+    tenant: TenantId,
+    flagged: bool,
+    (opened_at, id): (Timestamp, ConversationId),
+    limit: i64,
+) -> Result<Vec<EmergencyRow>> {
+    fetch_all!(tx, EmergencyRow, LIST, tenant, if flagged { "yes" } else { "" }, opened_at, id, limit)
 }
 
 pub(super) async fn people(tx: &mut Tx, id: ConversationId) -> Result<Vec<OnCallMember>> {
@@ -231,6 +249,27 @@ pub(super) async fn move_on(tx: &mut Tx, id: ConversationId, now: Timestamp) -> 
 /// conversations.
 pub(crate) async fn abandon(tx: &mut Tx, clinician: UserId, now: Timestamp) -> Result<()> {
     execute!(tx, ABANDON, clinician, now)?;
+    Ok(())
+}
+
+/// A clinician takes part in no open emergency any more. Gives the conversations, and whether they had been called. The
+/// caller holds them.
+pub(super) async fn step_out(
+    tx: &mut Tx,
+    clinician: UserId,
+    now: Timestamp,
+) -> Result<Vec<(ConversationId, bool)>> {
+    let left = fetch_all!(tx, (ConversationId, bool), STEP_OUT, clinician, now)?;
+    for (conversation, _) in &left {
+        execute!(tx, STRIKE, *conversation, clinician)?;
+    }
+    execute!(tx, DROP_ENVELOPES_FOR, clinician)?;
+    Ok(left)
+}
+
+/// Nobody is left of the tier that was called: the next one is due at once.
+pub(super) async fn hurry(tx: &mut Tx, id: ConversationId, now: Timestamp) -> Result<()> {
+    execute!(tx, HURRY, id, now)?;
     Ok(())
 }
 

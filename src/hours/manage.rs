@@ -17,7 +17,7 @@ use crate::{
     App, Ctx, Error, Result,
     audit::{Act, hex},
     conversations, free_text,
-    policy::{Grant, ManageHours, facts},
+    policy::{self, Grant, ManageHours, facts},
     relay,
     storage::Tx,
 };
@@ -29,8 +29,9 @@ const AHEAD: Days = Days::new(2 * 366);
 ///
 /// # Errors
 /// `forbidden` for all but the operator and the clinic's admins.
-pub fn authorize_manage_hours(app: &App, ctx: &Ctx) -> Result<Grant<ManageHours>> {
-    app.policy.decide::<ManageHours>(ctx, &facts::Clinic { tenant: ctx.tenant })
+pub async fn authorize_manage_hours(app: &App, ctx: &Ctx) -> Result<Grant<ManageHours>> {
+    let decision = app.policy.decide::<ManageHours>(ctx, &facts::Clinic { tenant: ctx.tenant });
+    policy::audited(app, ctx, decision, None, &[("clinic", ctx.tenant.to_string())]).await
 }
 
 /// The hours of the clinic, or a clinician's own.

@@ -14,7 +14,7 @@ use crate::{
     Ctx, Error, Result,
     app::App,
     audit::Act,
-    conversations,
+    conversations, emergency,
     outbox::{self, Fact},
     people::identity_resets,
     policy::{Grant, PublishKeys},
@@ -76,6 +76,7 @@ pub async fn put_identity(
         })?;
         let told = notify::Told { r#type: EventType::IdentityChanged, data: &data, instead: &HashMap::new() };
         woken = notify::contacts(&mut tx, ctx, user, caller.device_id, &told).await?;
+        woken.extend(emergency::step_out(app, &mut tx, ctx, &key, user).await?);
         let fact = Fact { topic: "identity.changed", data };
         outbox::publish(&mut tx, ctx.tenant, vec![fact], ctx.now);
         act = Act::done("change_identity");

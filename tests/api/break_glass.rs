@@ -126,6 +126,9 @@ async fn each_use_waits_for_its_review() {
         assert_eq!(waiting["results"], json!([]));
         let done = server.get(&format!("{REVIEW}?closed=true"), Some(&compliance.token)).await.expect(200);
         assert_eq!(done["results"], json!([closed]));
+        let past = format!("{REVIEW}?closed=true&cursor={}", closed["break_glass_id"].as_str().unwrap());
+        let rest = server.get(&past, Some(&compliance.token)).await.expect(200);
+        assert_eq!((&rest["results"], &rest["has_more"]), (&json!([]), &json!(false)));
     })
     .await;
 }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use rand_core::SeedableRng as _;
 use serde_json::{Value, json};
 use sigilo::{Ctx, emergency, execute, fetch_all, people};
-use sigilo_wire::{ConversationId, Role, UserId};
+use sigilo_seal::{IdentitySecret, identity_change};
+use sigilo_wire::{Base64Array, ConversationId, Role, UserId};
 
 use crate::support::{
     TestServer, both_engines,
@@ -537,7 +539,12 @@ async fn a_new_key_of_a_tier_that_waits_makes_the_seal_stale() {
         // Suspended, the tier is called and gets nothing.
         server.clock.advance(Duration::from_secs(300));
         emergency::escalate_due(&server.app, server.app.clock.now()).await.unwrap();
-        assert_eq!(state(server, &night.ana, id).await["tier"], 2);
+        // Nobody is left of it: the next one is due at once.
+        eventually("the third tier", async || {
+            emergency::escalate_due(&server.app, server.app.clock.now()).await.unwrap();
+            (state(server, &night.ana, id).await["tier"] == 3).then_some(())
+        })
+        .await;
         let mut tx = server.app.db.read("test").await.unwrap();
         let queued: Vec<(i64,)> = fetch_all!(
             &mut tx,
@@ -548,6 +555,86 @@ async fn a_new_key_of_a_tier_that_waits_makes_the_seal_stale() {
         )
         .unwrap();
         assert!(queued.is_empty());
+    })
+    .await;
+}
+
+/// Somebody takes another identity, as after a loss; nothing can be sealed for them until they have signed a manifest.
+async fn change_identity(server: &TestServer, who: &Device) {
+    let new = IdentitySecret::from_bytes([9; 32]).public();
+    let statement = identity_change::statement(who.clinic, who.user, &new);
+    let signature = who.identity.sign(&statement, &mut rand_chacha::ChaCha20Rng::from_seed([7; 32]));
+    let body = json!({
+        "identity_key": Base64Array(new.to_bytes()), "signature_by_previous": Base64Array(signature),
+    });
+    server.put("/api/keys/identity/", Some(&who.token), &body).await.expect(200);
+}
+
+#[tokio::test]
+async fn who_changes_identity_holds_up_nobody_who_calls_for_help() {
+    both_engines(async |server| {
+        let night = Night::create(server).await;
+        let Night { ana, maria, jorge, eva, .. } = &night;
+        let id = night.call(server).await;
+        step(server, maria, id, "ack", json!({})).await.expect(200);
+        // One of a tier that waits: nobody waits for them, and they never hear of it.
+        change_identity(server, jorge).await;
+        assert!(types(&events(server, ana).await).contains(&"conversation_updated"));
+        ana.publish_seal(server, &night.clinic, id, &[maria, eva]).await;
+        let text = ana.text(server, id, "it is worse", &[maria, eva]);
+        ana.post(server, id, &text).await.expect(201);
+        sees_nothing(server, jorge, &night, id).await;
+        // The one who looks after it: everybody is told, and the next tier is called at once.
+        change_identity(server, maria).await;
+        let told = events(server, ana).await;
+        let left = told.iter().find(|event| event["type"] == "participant_changed").unwrap();
+        assert_eq!(left["data"]["left"], json!([maria.user]));
+        ana.publish_seal(server, &night.clinic, id, &[eva]).await;
+        let text = ana.text(server, id, "is anybody there?", &[eva]);
+        ana.post(server, id, &text).await.expect(201);
+        eventually("the next tier", async || {
+            emergency::escalate_due(&server.app, server.app.clock.now()).await.unwrap();
+            (state(server, ana, id).await["tier"] == 3).then_some(())
+        })
+        .await;
+        let got = events(server, eva).await;
+        assert_eq!(types(&got).iter().filter(|word| **word == "new_message").count(), 3);
+        let entries = acts(server, id).await;
+        assert_eq!(entries.iter().filter(|act| *act == "leave_emergency").count(), 2, "{entries:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_list_of_emergencies_goes_on_and_refusals_are_noted() {
+    both_engines(async |server| {
+        let night = Night::create(server).await;
+        let mut opened = Vec::new();
+        for _ in 0..5 {
+            opened.push(open(server, &night.ana).await.expect(201)["emergency"]["conversation_id"].clone());
+        }
+        opened.reverse();
+        let path = "/api/admin/emergencies/?page_size=2";
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = server.get(&format!("{path}{cursor}"), Some(&night.staff.token)).await.expect(200);
+            let results = page["results"].as_array().unwrap();
+            seen.extend(results.iter().map(|one| one["conversation_id"].clone()));
+            let Some(next) = page["next_cursor"].as_str() else { break };
+            assert_eq!((results.len(), &page["has_more"]), (2, &json!(true)));
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(seen, opened);
+        let wrong = format!("{path}&cursor={}", night.ana.user);
+        server.get(&wrong, Some(&night.staff.token)).await.expect_error(400, "invalid_field");
+
+        for refused in [ON_CALL, "/api/admin/emergencies/", "/api/admin/hours/"] {
+            server.get(refused, Some(&night.maria.token)).await.expect_error(403, "forbidden");
+        }
+        let mut tx = server.app.db.read("test").await.unwrap();
+        let sql = "SELECT act FROM audit_entries WHERE outcome = 'denied' AND actor_id = $1 ORDER BY seq";
+        let acts: Vec<(String,)> = fetch_all!(&mut tx, (String,), sql, night.maria.user).unwrap();
+        assert_eq!(acts.len(), 3, "{acts:?}");
     })
     .await;
 }

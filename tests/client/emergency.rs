@@ -21,7 +21,7 @@ use crate::{
 async fn on_call(world: &World<'_>, who: &Device, tier: u32) {
     let app = &world.server.app;
     let ctx = Ctx::operator(app, world.clinic.id);
-    let grant = emergency::authorize_manage(app, &ctx).unwrap();
+    let grant = emergency::authorize_manage(app, &ctx).await.unwrap();
     let shift = NewShift { user_id: who.user, tier, from: None, until: None };
     emergency::add_shift(app, &ctx, grant, &shift).await.unwrap();
 }

@@ -71,7 +71,7 @@ async fn open_for_good(config: Config, clinic: TenantId) {
     let all_day = vec![["00:00".to_owned(), "24:00".to_owned()]];
     let change = SetHours { time_zone: None, weekly: Some(daily(&all_day)) };
     let ctx = Ctx::operator(&app, clinic);
-    let grant = hours::authorize_manage_hours(&app, &ctx).unwrap();
+    let grant = hours::authorize_manage_hours(&app, &ctx).await.unwrap();
     hours::set(&app, &ctx, grant, None, &change).await.unwrap();
     phase.send_replace(Phase::Stopped);
     app.close().await;

@@ -151,7 +151,7 @@ impl House {
     /// A day with windows of its own.
     pub async fn set_day(&mut self, whose: Option<Who>, day: i64, windows: Vec<Window>) {
         let ctx = self.operator();
-        let grant = hours::authorize_manage_hours(&self.server.app, &ctx).unwrap();
+        let grant = hours::authorize_manage_hours(&self.server.app, &ctx).await.unwrap();
         let set = SetDay { windows: written(&windows), reason: None };
         let (user, date) = (whose.map(|who| self.user(who)), date(day));
         hours::set_day(&self.server.app, &ctx, grant, user, (&date, &set)).await.unwrap();
@@ -304,7 +304,7 @@ pub async fn put_hours(
     (zone, windows): (Option<String>, &[DayWindow]),
 ) {
     let change = SetHours { time_zone: zone, weekly: Some(daily(windows)) };
-    let grant = hours::authorize_manage_hours(&server.app, &ctx).unwrap();
+    let grant = hours::authorize_manage_hours(&server.app, &ctx).await.unwrap();
     hours::set(&server.app, &ctx, grant, whose, &change).await.unwrap();
 }
 

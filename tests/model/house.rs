@@ -331,12 +331,12 @@ impl House {
         self.facts.glass.clear();
         for who in std::mem::take(&mut self.facts.own).into_keys() {
             let (ctx, user) = (self.operator(), self.user(who));
-            let grant = hours::authorize_manage_hours(&self.server.app, &ctx).unwrap();
+            let grant = hours::authorize_manage_hours(&self.server.app, &ctx).await.unwrap();
             hours::clear(&self.server.app, &ctx, grant, user).await.unwrap();
         }
         for day in std::mem::take(&mut self.facts.clinic.days).into_keys() {
             let ctx = self.operator();
-            let grant = hours::authorize_manage_hours(&self.server.app, &ctx).unwrap();
+            let grant = hours::authorize_manage_hours(&self.server.app, &ctx).await.unwrap();
             hours::remove_day(&self.server.app, &ctx, grant, None, &date(day)).await.unwrap();
         }
         self.ids.truncate(self.lasting);

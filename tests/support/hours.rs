@@ -31,6 +31,6 @@ pub async fn open(server: &TestServer, clinic: TenantId, clinician: Option<UserI
     let windows: Vec<DayWindow> = minutes.iter().map(|(from, to)| window(server, *from, *to)).collect();
     let change = SetHours { time_zone: Some("UTC".to_owned()), weekly: Some(daily(&windows)) };
     let ctx = Ctx::operator(&server.app, clinic);
-    let grant = hours::authorize_manage_hours(&server.app, &ctx).unwrap();
+    let grant = hours::authorize_manage_hours(&server.app, &ctx).await.unwrap();
     hours::set(&server.app, &ctx, grant, clinician, &change).await.unwrap();
 }

@@ -86,6 +86,10 @@ pub struct CloseBreakGlass {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BreakGlassList {
-    /// Those that wait for their review, oldest first, at most 100; with `closed=true`, the closed ones, newest first.
+    /// Those that wait for their review, oldest first; with `closed=true`, the closed ones, newest first.
     pub results: Vec<BreakGlass>,
+    /// For the next page.
+    pub next_cursor: Option<String>,
+    /// Whether there are more.
+    pub has_more: bool,
 }

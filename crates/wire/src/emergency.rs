@@ -166,8 +166,12 @@ pub struct OpenedEmergency {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EmergencyList {
-    /// The newest first, at most 100.
+    /// The newest first.
     pub results: Vec<Emergency>,
+    /// For the next page.
+    pub next_cursor: Option<String>,
+    /// Whether there are more.
+    pub has_more: bool,
 }
 
 /// `data` of the emergency's events.

@@ -157,25 +157,25 @@ impl Hours {
         let (app, user) = (&*beside.app, self.whose().user);
         let grant = || hours::authorize_manage_hours(app, ctx);
         match self {
-            Self::Show(_) => shown(&hours::get(app, ctx, grant()?, user).await?),
+            Self::Show(_) => shown(&hours::get(app, ctx, grant().await?, user).await?),
             Self::Set(command) => {
-                let before = hours::get(app, ctx, grant()?, user).await?;
-                shown(&hours::set(app, ctx, grant()?, user, &command.change(before)).await?)
+                let before = hours::get(app, ctx, grant().await?, user).await?;
+                shown(&hours::set(app, ctx, grant().await?, user, &command.change(before)).await?)
             }
             Self::Holiday(Holiday { date, windows, reason, .. }) => {
                 let day = SetDay { windows: windows.0.clone(), reason: reason.clone() };
-                let set = hours::set_day(app, ctx, grant()?, user, (date, &day)).await?;
+                let set = hours::set_day(app, ctx, grant().await?, user, (date, &day)).await?;
                 let text = format!("From now on {}", line(&set));
                 Ok(Answer { json: serde_json::to_value(set).map_err(Error::internal)?, text })
             }
             Self::NoHoliday(NoHoliday { date, .. }) => {
-                hours::remove_day(app, ctx, grant()?, user, date).await?;
+                hours::remove_day(app, ctx, grant().await?, user, date).await?;
                 let text = format!("{date} has the hours of its day of the week again.");
                 Ok(Answer { json: json!({"date": date}), text })
             }
             Self::Clear(_) => {
                 let user = user.ok_or_else(|| Error::field("user", "name the clinician"))?;
-                hours::clear(app, ctx, grant()?, user).await?;
+                hours::clear(app, ctx, grant().await?, user).await?;
                 let text = "From now on they are there whenever the clinic is.".to_owned();
                 Ok(Answer { json: json!({"user_id": user}), text })
             }

@@ -117,7 +117,7 @@ impl OnCall {
 
     async fn answer(&self, beside: &Beside, ctx: &Ctx) -> Result<Answer> {
         let app = &*beside.app;
-        let grant = emergency::authorize_manage(app, ctx)?;
+        let grant = emergency::authorize_manage(app, ctx).await?;
         match self {
             Self::List(_) => shown(&emergency::roster(app, ctx, grant).await?),
             Self::Add(Add { user, tier, from, until, .. }) => {

@@ -28,16 +28,24 @@ struct EmergencyQuery {
     /// Only those of patients who had opened three others within 24 hours.
     #[serde(default)]
     flagged: bool,
+    /// Where the last page ended.
+    cursor: Option<String>,
+    /// 1 to 100, 20 by default.
+    page_size: Option<usize>,
 }
+
+const DEFAULT_PAGE: usize = 20;
 
 /// The clinic's emergencies, the newest first.
 #[utoipa::path(get, path = "/api/admin/emergencies/", tag = "Administration", params(EmergencyQuery),
-    responses((status = 200, body = EmergencyList), (status = 403, description = "`forbidden` to all but admins.", body = ErrorBody)))]
+    responses((status = 200, body = EmergencyList), (status = 400, body = ErrorBody),
+              (status = 403, description = "`forbidden` to all but admins.", body = ErrorBody)))]
 async fn list_emergencies(
     State(app): State<SharedApp>,
     Authenticated(ctx): Authenticated,
     ApiQuery(query): ApiQuery<EmergencyQuery>,
 ) -> ApiResult<Json<EmergencyList>> {
-    let grant = emergency::authorize_manage(&app, &ctx)?;
-    Ok(Json(emergency::list(&app, &ctx, grant, query.flagged).await?))
+    let grant = emergency::authorize_manage(&app, &ctx).await?;
+    let page = (query.cursor.as_deref(), query.page_size.unwrap_or(DEFAULT_PAGE));
+    Ok(Json(emergency::list(&app, &ctx, grant, query.flagged, page).await?))
 }

@@ -43,7 +43,7 @@ async fn get_hours(
     State(app): State<SharedApp>,
     Authenticated(ctx): Authenticated,
 ) -> ApiResult<Json<ChatHours>> {
-    let grant = hours::authorize_manage_hours(&app, &ctx)?;
+    let grant = hours::authorize_manage_hours(&app, &ctx).await?;
     Ok(Json(hours::get(&app, &ctx, grant, None).await?))
 }
 
@@ -60,7 +60,7 @@ async fn set_hours(
     Authenticated(ctx): Authenticated,
     ApiJson(change): ApiJson<SetHours>,
 ) -> ApiResult<Json<ChatHours>> {
-    let grant = hours::authorize_manage_hours(&app, &ctx)?;
+    let grant = hours::authorize_manage_hours(&app, &ctx).await?;
     Ok(Json(hours::set(&app, &ctx, grant, None, &change).await?))
 }
 
@@ -76,7 +76,7 @@ async fn get_clinician_hours(
     Authenticated(ctx): Authenticated,
     ApiPath(user): ApiPath<UserId>,
 ) -> ApiResult<Json<ChatHours>> {
-    let grant = hours::authorize_manage_hours(&app, &ctx)?;
+    let grant = hours::authorize_manage_hours(&app, &ctx).await?;
     Ok(Json(hours::get(&app, &ctx, grant, Some(user)).await?))
 }
 
@@ -97,7 +97,7 @@ async fn set_clinician_hours(
     ApiPath(user): ApiPath<UserId>,
     ApiJson(change): ApiJson<SetHours>,
 ) -> ApiResult<Json<ChatHours>> {
-    let grant = hours::authorize_manage_hours(&app, &ctx)?;
+    let grant = hours::authorize_manage_hours(&app, &ctx).await?;
     Ok(Json(hours::set(&app, &ctx, grant, Some(user), &change).await?))
 }
 
@@ -113,7 +113,7 @@ async fn clear_clinician_hours(
     Authenticated(ctx): Authenticated,
     ApiPath(user): ApiPath<UserId>,
 ) -> ApiResult<StatusCode> {
-    let grant = hours::authorize_manage_hours(&app, &ctx)?;
+    let grant = hours::authorize_manage_hours(&app, &ctx).await?;
     hours::clear(&app, &ctx, grant, user).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -129,7 +129,7 @@ async fn holidays(
     Authenticated(ctx): Authenticated,
     ApiQuery(whose): ApiQuery<Whose>,
 ) -> ApiResult<Json<DayExceptions>> {
-    let grant = hours::authorize_manage_hours(&app, &ctx)?;
+    let grant = hours::authorize_manage_hours(&app, &ctx).await?;
     Ok(Json(hours::days(&app, &ctx, grant, whose.user_id).await?))
 }
 
@@ -150,7 +150,7 @@ async fn set_holiday(
     ApiQuery(whose): ApiQuery<Whose>,
     ApiJson(day): ApiJson<SetDay>,
 ) -> ApiResult<Json<DayException>> {
-    let grant = hours::authorize_manage_hours(&app, &ctx)?;
+    let grant = hours::authorize_manage_hours(&app, &ctx).await?;
     Ok(Json(hours::set_day(&app, &ctx, grant, whose.user_id, (&date, &day)).await?))
 }
 
@@ -167,7 +167,7 @@ async fn remove_holiday(
     ApiPath(date): ApiPath<String>,
     ApiQuery(whose): ApiQuery<Whose>,
 ) -> ApiResult<StatusCode> {
-    let grant = hours::authorize_manage_hours(&app, &ctx)?;
+    let grant = hours::authorize_manage_hours(&app, &ctx).await?;
     hours::remove_day(&app, &ctx, grant, whose.user_id, &date).await?;
     Ok(StatusCode::NO_CONTENT)
 }

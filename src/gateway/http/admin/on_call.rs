@@ -28,7 +28,7 @@ async fn get_roster(
     State(app): State<SharedApp>,
     Authenticated(ctx): Authenticated,
 ) -> ApiResult<Json<Roster>> {
-    let grant = emergency::authorize_manage(&app, &ctx)?;
+    let grant = emergency::authorize_manage(&app, &ctx).await?;
     Ok(Json(emergency::roster(&app, &ctx, grant).await?))
 }
 
@@ -43,7 +43,7 @@ async fn set_escalation(
     Authenticated(ctx): Authenticated,
     ApiJson(change): ApiJson<SetEscalation>,
 ) -> ApiResult<StatusCode> {
-    let grant = emergency::authorize_manage(&app, &ctx)?;
+    let grant = emergency::authorize_manage(&app, &ctx).await?;
     emergency::set_escalation(&app, &ctx, grant, &change).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -63,7 +63,7 @@ async fn add_shift(
     Authenticated(ctx): Authenticated,
     ApiJson(new): ApiJson<NewShift>,
 ) -> ApiResult<(StatusCode, Json<Shift>)> {
-    let grant = emergency::authorize_manage(&app, &ctx)?;
+    let grant = emergency::authorize_manage(&app, &ctx).await?;
     Ok((StatusCode::CREATED, Json(emergency::add_shift(&app, &ctx, grant, &new).await?)))
 }
 
@@ -78,7 +78,7 @@ async fn remove_shift(
     Authenticated(ctx): Authenticated,
     ApiPath(shift): ApiPath<ShiftId>,
 ) -> ApiResult<StatusCode> {
-    let grant = emergency::authorize_manage(&app, &ctx)?;
+    let grant = emergency::authorize_manage(&app, &ctx).await?;
     emergency::remove_shift(&app, &ctx, grant, shift).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -31,18 +31,26 @@ struct BreakGlassQuery {
     /// Those that have a finding, instead of those that wait for one.
     #[serde(default)]
     closed: bool,
+    /// Where the last page ended.
+    cursor: Option<String>,
+    /// 1 to 100, 20 by default.
+    page_size: Option<usize>,
 }
+
+const DEFAULT_PAGE: usize = 20;
 
 /// The uses of break-glass that wait for their review.
 #[utoipa::path(get, path = "/api/compliance/break-glass/", tag = "Compliance", params(BreakGlassQuery),
-    responses((status = 200, body = BreakGlassList), (status = 403, description = "`forbidden` to all but compliance officers.", body = ErrorBody)))]
+    responses((status = 200, body = BreakGlassList), (status = 400, body = ErrorBody),
+              (status = 403, description = "`forbidden` to all but compliance officers.", body = ErrorBody)))]
 async fn list_break_glass(
     State(app): State<SharedApp>,
     Authenticated(ctx): Authenticated,
     ApiQuery(query): ApiQuery<BreakGlassQuery>,
 ) -> ApiResult<Json<BreakGlassList>> {
     let grant = break_glass::authorize_review(&app, &ctx).await?;
-    Ok(Json(break_glass::list(&app, &ctx, grant, query.closed).await?))
+    let page = (query.cursor.as_deref(), query.page_size.unwrap_or(DEFAULT_PAGE));
+    Ok(Json(break_glass::list(&app, &ctx, grant, query.closed, page).await?))
 }
 
 /// Close a use of break-glass with what was found.
