@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use crate::{
     Error, Result,
     app::SharedApp,
-    auth,
+    auth, break_glass,
     config::Tls,
     emergency,
     gateway::http,
@@ -72,6 +72,7 @@ pub fn start(app: SharedApp, phase: ShutdownHandle) -> Result<Running> {
     tokio::spawn(relay::held::keep_releasing(app.clone()));
     tokio::spawn(relay::deliver::keep_shortening(app.clone()));
     tokio::spawn(emergency::keep_escalating(app.clone()));
+    tokio::spawn(break_glass::keep_ending(app.clone()));
     Ok(Running { address, metrics_address, app, handle, metrics, tls, phase, api, watched })
 }
 

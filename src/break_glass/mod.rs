@@ -5,13 +5,15 @@
 //! to them: whoever joins reads from then on. The patient, the staff and the compliance officers are told, and each use
 //! waits for a finding of compliance.
 
+mod end;
 mod open;
 mod review;
 pub(crate) mod store;
 
+pub use end::{end_due, keep_ending};
 pub(crate) use open::look;
 pub use open::{authorize_open, open};
-pub use review::{authorize_review, close, list};
+pub use review::{authorize_list, authorize_review, close, list, list_for_staff};
 
 /// How long a use lasts when the clinic has not said otherwise, in seconds: 4 hours.
 pub const LASTS_S: u32 = 4 * 3600;

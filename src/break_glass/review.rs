@@ -11,7 +11,7 @@ use crate::{
     App, Ctx, Error, Result,
     audit::Act,
     conversations,
-    policy::{self, Grant, ReviewBreakGlass, facts},
+    policy::{self, Grant, ManageRelationships, ReviewBreakGlass, facts},
     storage::crypter::Place,
 };
 
@@ -27,6 +27,26 @@ pub async fn authorize_review(app: &App, ctx: &Ctx) -> Result<Grant<ReviewBreakG
     policy::audited(app, ctx, decision, None, &[("clinic", ctx.tenant.to_string())]).await
 }
 
+/// The grant to see that break-glass was used, for those who manage who is in whose care.
+///
+/// # Errors
+/// `forbidden` to all but the operator and the clinic's admins.
+pub async fn authorize_list(app: &App, ctx: &Ctx) -> Result<Grant<ManageRelationships>> {
+    let decision = app.policy.decide::<ManageRelationships>(ctx, &facts::Clinic { tenant: ctx.tenant });
+    policy::audited(app, ctx, decision, None, &[("clinic", ctx.tenant.to_string())]).await
+}
+
+/// Which uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    /// Those that wait for their review, oldest first.
+    Waiting,
+    /// Those that have it, newest first.
+    Reviewed,
+    /// All of them, newest first.
+    All,
+}
+
 /// A page of the uses that wait for their review, oldest first; or of those that have it, newest first.
 ///
 /// # Errors
@@ -36,13 +56,39 @@ pub async fn list(
     ctx: &Ctx,
     _grant: Grant<ReviewBreakGlass>,
     closed: bool,
+    page: (Option<&str>, usize),
+) -> Result<BreakGlassList> {
+    read(app, ctx, if closed { Which::Reviewed } else { Which::Waiting }, page).await
+}
+
+/// A page of all uses, newest first, without their texts: those are for compliance.
+///
+/// # Errors
+/// As [`list`].
+pub async fn list_for_staff(
+    app: &App,
+    ctx: &Ctx,
+    _grant: Grant<ManageRelationships>,
+    page: (Option<&str>, usize),
+) -> Result<BreakGlassList> {
+    let mut list = read(app, ctx, Which::All, page).await?;
+    for used in &mut list.results {
+        used.text = None;
+    }
+    Ok(list)
+}
+
+async fn read(
+    app: &App,
+    ctx: &Ctx,
+    which: Which,
     (cursor, page_size): (Option<&str>, usize),
 ) -> Result<BreakGlassList> {
     let wanted = conversations::page_limit(page_size)?;
     let mut tx = app.db.read("break_glass_list").await?;
     let end = match cursor {
-        None if closed => (Timestamp::from_micros(i64::MAX), BreakGlassId::from_bytes([0xff; 16])),
-        None => (Timestamp::from_micros(0), BreakGlassId::from_bytes([0; 16])),
+        None if which == Which::Waiting => (Timestamp::from_micros(0), BreakGlassId::from_bytes([0; 16])),
+        None => (Timestamp::from_micros(i64::MAX), BreakGlassId::from_bytes([0xff; 16])),
         Some(cursor) => {
             let unknown = || Error::field("cursor", "is not a cursor this server gave");
             let id = cursor.parse().map_err(|_| unknown())?;
@@ -50,7 +96,7 @@ pub async fn list(
             (last.opened_at, id)
         }
     };
-    let mut rows = store::list(&mut tx, ctx.tenant, closed, end, wanted).await?;
+    let mut rows = store::list(&mut tx, ctx.tenant, which, end, wanted).await?;
     drop(tx);
     let has_more = rows.len() > page_size;
     rows.truncate(page_size);

@@ -2,6 +2,7 @@
 
 use sigilo_wire::{BreakGlassId, DeviceId, RelationshipId, TenantId, Timestamp, UserId};
 
+use super::review::Which;
 use crate::{
     Error, Result, execute, fetch_all, fetch_one, fetch_optional, policy::Person, statements, storage::Tx,
 };
@@ -21,10 +22,17 @@ statements! {
         reviewed_at, finding FROM break_glass WHERE tenant_id = $1 AND reviewed_at IS NOT NULL
         AND (opened_at < $2 OR (opened_at = $2 AND break_glass_id < $3))
         ORDER BY opened_at DESC, break_glass_id DESC LIMIT $4";
+    ALL_USES = "SELECT break_glass_id, clinician_id, patient_id, reason, text_enc, opened_at, expires_at, reviewed_by,
+        reviewed_at, finding FROM break_glass WHERE tenant_id = $1
+        AND (opened_at < $2 OR (opened_at = $2 AND break_glass_id < $3))
+        ORDER BY opened_at DESC, break_glass_id DESC LIMIT $4";
     BY_ID = "SELECT break_glass_id, clinician_id, patient_id, reason, text_enc, opened_at, expires_at, reviewed_by,
         reviewed_at, finding FROM break_glass WHERE break_glass_id = $1 AND tenant_id = $2";
     REVIEW = "UPDATE break_glass SET reviewed_by = $2, reviewed_at = $3, finding = $4
         WHERE break_glass_id = $1 AND tenant_id = $5 AND reviewed_at IS NULL";
+    ENDING = "SELECT break_glass_id, tenant_id, clinician_id, patient_id FROM break_glass
+        WHERE ended_at IS NULL AND expires_at <= $1 ORDER BY expires_at LIMIT 100";
+    END = "UPDATE break_glass SET ended_at = $2 WHERE break_glass_id = $1 AND ended_at IS NULL";
     USER_DEVICES = "SELECT device_id FROM devices WHERE user_id = $1 AND kind = 'messaging' AND revoked_at IS NULL
         ORDER BY device_id";
 }
@@ -41,6 +49,24 @@ pub(super) struct Row {
     pub reviewed_by: Option<UserId>,
     pub reviewed_at: Option<Timestamp>,
     pub finding: Option<String>,
+}
+
+/// A use whose time is over, and of whose end nobody was told yet.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(super) struct Ending {
+    pub break_glass_id: BreakGlassId,
+    pub tenant_id: TenantId,
+    pub clinician_id: UserId,
+    pub patient_id: UserId,
+}
+
+pub(super) async fn ending(tx: &mut Tx, now: Timestamp) -> Result<Vec<Ending>> {
+    fetch_all!(tx, Ending, ENDING, now)
+}
+
+/// `false` when its end was told before.
+pub(super) async fn end(tx: &mut Tx, id: BreakGlassId, now: Timestamp) -> Result<bool> {
+    Ok(execute!(tx, END, id, now)? == 1)
 }
 
 /// Somebody of the clinic, as rules see them.
@@ -78,15 +104,20 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Those that wait, opened after this one, or those reviewed, opened before it.
+/// Uses of one kind, those after this one in its order.
 pub(super) async fn list(
     tx: &mut Tx,
     tenant: TenantId,
-    reviewed: bool,
+    which: Which,
     (opened_at, id): (Timestamp, BreakGlassId),
     limit: i64,
 ) -> Result<Vec<Row>> {
-    fetch_all!(tx, Row, if reviewed { REVIEWED } else { WAITING }, tenant, opened_at, id, limit)
+    let sql = match which {
+        Which::Waiting => WAITING,
+        Which::Reviewed => REVIEWED,
+        Which::All => ALL_USES,
+    };
+    fetch_all!(tx, Row, sql, tenant, opened_at, id, limit)
 }
 
 pub(super) async fn by_id(tx: &mut Tx, tenant: TenantId, id: BreakGlassId) -> Result<Option<Row>> {

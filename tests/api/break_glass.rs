@@ -7,7 +7,9 @@ use sigilo_wire::{Role, UserId, care::CareSource};
 
 use crate::{
     groups::Team,
-    support::{TestServer, both_engines, cast::relationships_of, device::Device, http::Answer},
+    support::{
+        TestServer, both_engines, cast::relationships_of, device::Device, http::Answer, socket::eventually,
+    },
 };
 
 const OPEN: &str = "/api/chat/break-glass/";
@@ -88,6 +90,21 @@ async fn the_glass_opens_new_messages_for_a_while_and_nothing_of_before() {
             let answer = who.post(server, id, &late).await;
             assert_eq!(answer.expect_error(403, "message_not_allowed")["reason"], "no_medical_relationship");
         }
+        // Both are told that it is over, once, whoever looks.
+        let is_told = async |who: &Device| {
+            let waiting = server.get("/api/chat/events/", Some(&who.token)).await.expect(200);
+            let over = |event: &&Value| event["data"]["change"] == "care_ended";
+            waiting["results"].as_array().unwrap().iter().filter(over).count()
+        };
+        for who in [ana, eva] {
+            eventually("the news", async || {
+                sigilo::break_glass::end_due(&server.app, server.app.clock.now()).await.unwrap();
+                (is_told(who).await == 1).then_some(())
+            })
+            .await;
+        }
+        assert_eq!(sigilo::break_glass::end_due(&server.app, server.app.clock.now()).await.unwrap(), 0);
+        assert_eq!((is_told(ana).await, is_told(maria).await), (1, 0));
         let path = format!("{CONVERSATIONS}{id}/messages/");
         server.get(&path, Some(&eva.token)).await.expect(200);
         server
@@ -126,6 +143,13 @@ async fn each_use_waits_for_its_review() {
         assert_eq!(waiting["results"], json!([]));
         let done = server.get(&format!("{REVIEW}?closed=true"), Some(&compliance.token)).await.expect(200);
         assert_eq!(done["results"], json!([closed]));
+        // The staff sees that it was used and what was found, not the words.
+        let used = "/api/admin/break-glass/";
+        let seen = server.get(used, Some(&team.staff.token)).await.expect(200);
+        let mut without_text = closed.clone();
+        without_text.as_object_mut().unwrap().remove("text");
+        assert_eq!(seen["results"], json!([without_text]));
+        server.get(used, Some(&compliance.token)).await.expect_error(403, "forbidden");
         let past = format!("{REVIEW}?closed=true&cursor={}", closed["break_glass_id"].as_str().unwrap());
         let rest = server.get(&past, Some(&compliance.token)).await.expect(200);
         assert_eq!((&rest["results"], &rest["has_more"]), (&json!([]), &json!(false)));

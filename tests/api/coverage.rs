@@ -151,6 +151,7 @@ const CASES: &[(&str, Case)] = &[
         "DELETE /api/chat/messages/{message_id}/hold/",
         Foreign(|w| not_found(format!("/api/chat/messages/{}/hold/", w.theirs.message), None)),
     ),
+    ("GET /api/admin/break-glass/", NoIds),
     ("GET /api/admin/emergencies/", NoIds),
     ("GET /api/admin/on-call/", NoIds),
     ("PUT /api/admin/on-call/", NoIds),

@@ -589,14 +589,14 @@ async fn who_changes_identity_holds_up_nobody_who_calls_for_help() {
         let told = events(server, ana).await;
         let left = told.iter().find(|event| event["type"] == "participant_changed").unwrap();
         assert_eq!(left["data"]["left"], json!([maria.user]));
-        ana.publish_seal(server, &night.clinic, id, &[eva]).await;
-        let text = ana.text(server, id, "is anybody there?", &[eva]);
-        ana.post(server, id, &text).await.expect(201);
         eventually("the next tier", async || {
             emergency::escalate_due(&server.app, server.app.clock.now()).await.unwrap();
             (state(server, ana, id).await["tier"] == 3).then_some(())
         })
         .await;
+        ana.publish_seal(server, &night.clinic, id, &[eva]).await;
+        let text = ana.text(server, id, "is anybody there?", &[eva]);
+        ana.post(server, id, &text).await.expect(201);
         let got = events(server, eva).await;
         assert_eq!(types(&got).iter().filter(|word| **word == "new_message").count(), 3);
         let entries = acts(server, id).await;

@@ -1,5 +1,6 @@
 //! /api/admin/
 
+mod break_glass;
 mod care_teams;
 mod emergencies;
 mod hours;
@@ -21,4 +22,5 @@ pub(super) fn routes() -> OpenApiRouter<SharedApp> {
         .merge(relationships::routes())
         .merge(care_teams::routes())
         .merge(networks::routes())
+        .merge(break_glass::routes())
 }

@@ -1,0 +1,48 @@
+//! That break-glass was used, without what was said about it.
+
+use axum::{Json, extract::State};
+use serde::Deserialize;
+use sigilo_wire::{ErrorBody, break_glass::BreakGlassList};
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    app::SharedApp,
+    break_glass,
+    gateway::http::{
+        error::ApiResult,
+        extract::{ApiQuery, Authenticated},
+    },
+};
+
+/// The route of this file.
+pub(super) fn routes() -> OpenApiRouter<SharedApp> {
+    OpenApiRouter::new().routes(routes!(list_used_break_glass))
+}
+
+const DEFAULT_PAGE: usize = 20;
+
+/// Which page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct UsedBreakGlassQuery {
+    /// Where the last page ended.
+    cursor: Option<String>,
+    /// 1 to 100, 20 by default.
+    page_size: Option<usize>,
+}
+
+/// The uses of break-glass, the newest first, without their texts.
+#[utoipa::path(get, path = "/api/admin/break-glass/", tag = "Administration", params(UsedBreakGlassQuery),
+    responses((status = 200, body = BreakGlassList), (status = 400, body = ErrorBody),
+              (status = 403, description = "`forbidden` to all but admins.", body = ErrorBody)))]
+async fn list_used_break_glass(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+    ApiQuery(query): ApiQuery<UsedBreakGlassQuery>,
+) -> ApiResult<Json<BreakGlassList>> {
+    let grant = break_glass::authorize_list(&app, &ctx).await?;
+    let page = (query.cursor.as_deref(), query.page_size.unwrap_or(DEFAULT_PAGE));
+    Ok(Json(break_glass::list_for_staff(&app, &ctx, grant, page).await?))
+}
