@@ -1,11 +1,15 @@
 //! A person whose devices are lost: what contacts see, and what they do not send.
 
 use serde_json::json;
-use sigilo_client::{ActivateOptions, Client, ClientEvent, NewConversation, SendState, Verification};
+use sigilo_client::{
+    ActivateOptions, Client, ClientEvent, NewConversation, SealVerdict, SendState, TimelineNote, Verification,
+};
 use sigilo_wire::{Base64Array, Role, event::ResetStage};
 
 use crate::{
+    devices::linked,
     people::{Device, World, check, key},
+    seals::reports,
     support::{both_engines, clinic::PASSWORD},
 };
 
@@ -92,11 +96,38 @@ async fn nothing_is_sent_to_a_new_identity_before_it_is_confirmed() {
         let sent = ana.client.send_text(conversation, "sí").await.unwrap();
         check(sent.accepted().expect("accepted at once"));
         assert_eq!(maria.next_text().await, "sí");
-        // What was sealed to the lost history key stays closed: nobody seals it anew.
+        // What was sealed to the lost history key stays closed: nobody seals it anew. It is not called false.
         ana.client.fetch_history(conversation, 10).await.unwrap();
         let history = ana.client.history(conversation, 10).await.unwrap();
-        assert_eq!(history.iter().find(|m| m.conversation_seq == Some(1)).unwrap().text(), None);
-        for device in [ana, maria, lost] {
+        let old = history.iter().find(|m| m.conversation_seq == Some(1)).unwrap();
+        assert_eq!(old.text(), None);
+        assert!(old.is_unreadable(), "{:?}", old.verification);
+        assert!(matches!(old.seal, SealVerdict::Unchecked(_)), "{:?}", old.seal);
+
+        // María's next device is told which identity Ana had then, and reads what she wrote under it.
+        let mut tablet = linked(&world, &maria, "tablet").await;
+        tablet.client.fetch_history(conversation, 10).await.unwrap();
+        let history = tablet.client.history(conversation, 10).await.unwrap();
+        let verified: Vec<_> = history.iter().map(|m| (m.text().unwrap(), &m.verification)).collect();
+        let (before, since) = (&Verification::EarlierIdentity, &Verification::Verified);
+        let expected = [
+            ("con el viejo", before),
+            ("soy yo, con otro teléfono", since),
+            ("¿es usted?", since),
+            ("sí", since),
+        ];
+        assert_eq!(verified, expected);
+        assert!(history.iter().all(|m| !matches!(m.seal, SealVerdict::Bad(_))), "{history:#?}");
+        tablet.connected().await;
+        // Nobody was accused, on no device.
+        for device in [&ana, &maria, &tablet] {
+            device.client.sync_offline().await.unwrap();
+            let timeline = device.client.timeline(conversation).await.unwrap();
+            let accused = timeline.iter().any(|(_, note)| matches!(note, TimelineNote::SealInvalid { .. }));
+            assert!(!accused, "{timeline:#?}");
+        }
+        assert!(reports(server).await.is_empty());
+        for device in [ana, maria, tablet, lost] {
             device.end().await;
         }
     })

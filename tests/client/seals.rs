@@ -202,7 +202,7 @@ async fn a_seal_by_a_new_identity_is_judged_once_it_is_confirmed() {
 }
 
 /// The reports in the audit log: of which seal, what.
-async fn reports(server: &TestServer) -> Vec<(String, String)> {
+pub async fn reports(server: &TestServer) -> Vec<(String, String)> {
     const REPORTS: &str = "SELECT canonical FROM audit_entries WHERE act = 'report_seal' ORDER BY seq";
     let mut tx = server.app.db.read("test").await.unwrap();
     let rows: Vec<(Vec<u8>,)> = fetch_all!(&mut tx, (Vec<u8>,), REPORTS).unwrap();

@@ -80,6 +80,7 @@ impl Newcomer {
             manifest: SignedManifest { statement: wire.statement.0, signature: wire.signature.0 },
             epochs: Vec::new(),
             contacts: Vec::new(),
+            earlier: Vec::new(),
         };
         let mut rng = ChaCha20Rng::seed_from_u64(u64::from(number));
         let sealed = package.seal(&self.offer, &self.key.public(), manifest.version, &mut rng).unwrap();

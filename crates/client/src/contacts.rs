@@ -3,7 +3,7 @@
 //! The first identity seen is used; another one later waits for the user to confirm it, and until then nothing
 //! is sent or sealed to that person. Manifests only ever move forward.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use sigilo_seal::{IdentityPublicKey, Manifest, manifest::SignedManifest};
 use sigilo_wire::{
@@ -17,10 +17,13 @@ use crate::{
     event::{ClientEvent, TimelineNote},
     profile::{
         Record as _,
-        records::{Contact, ContactDevice, ContactHistoryKey, Session},
+        records::{Contact, ContactDevice, ContactHistoryKey, EarlierIdentity, Session},
     },
     sessions,
 };
+
+/// How wrong the clock of a device may be that does anything at all.
+pub(crate) const CLOCK_ERROR: Duration = Duration::from_secs(24 * 3600);
 
 impl Contact {
     /// Somebody with the first identity seen of them.
@@ -43,7 +46,19 @@ impl Contact {
 
     /// Every identity this device knows of them: the one in use, a waiting one, those in use before.
     pub(crate) fn identities(&self) -> impl Iterator<Item = &IdentityPublicKey> {
-        std::iter::once(&self.identity).chain(&self.pending).chain(&self.earlier)
+        let earlier = self.earlier.iter().map(|earlier| &earlier.identity);
+        std::iter::once(&self.identity).chain(&self.pending).chain(earlier)
+    }
+
+    /// The identity they had before, if this is one.
+    pub(crate) fn earlier(&self, identity: &IdentityPublicKey) -> Option<&EarlierIdentity> {
+        self.earlier.iter().find(|earlier| earlier.identity == *identity)
+    }
+
+    /// Whether they may have had an identity about this time that this device never knew. One that was the same
+    /// all the while had none in between: nobody goes back to an identity of before.
+    pub(crate) fn may_have_had_another(&self, at: Timestamp) -> bool {
+        self.pending.is_some() || !self.earlier.is_empty() || at < self.first_seen + CLOCK_ERROR
     }
 
     /// Takes over a manifest that the identity signed, if it is not behind the one seen before.
@@ -295,7 +310,8 @@ impl Engine {
         let step = self.profile.step();
         contact.verified = true;
         if let Some(identity) = contact.pending.take() {
-            contact.earlier.push(std::mem::replace(&mut contact.identity, identity));
+            let before = std::mem::replace(&mut contact.identity, identity);
+            contact.earlier.push(EarlierIdentity { identity: before, until: self.env.now() });
             contact.manifest = None;
             contact.manifest_version = 0;
             contact.history_key = None;

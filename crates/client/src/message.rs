@@ -13,10 +13,20 @@ use sigilo_wire::{
 pub enum Verification {
     /// Every check of the protocol held.
     Verified,
+    /// Every check held, under an identity key that the sender had before and the user's devices held to then.
+    EarlierIdentity,
     /// Every check held, under an identity key that the user has not confirmed yet.
     UnconfirmedIdentity,
     /// A check failed. The message is shown with the reason, without content that failed it.
     NotAuthentic(NotAuthenticReason),
+}
+
+impl Verification {
+    /// Whether every check held, under an identity key that the user's devices hold to or held to at its time.
+    #[must_use]
+    pub const fn is_verified(&self) -> bool {
+        matches!(self, Self::Verified | Self::EarlierIdentity)
+    }
 }
 
 /// The first check that failed.
@@ -50,9 +60,15 @@ pub enum NotAuthenticReason {
     /// The record seal is missing, not signed by the sender, or does not open.
     #[error("its record seal is not valid: {0}")]
     Seal(String),
+    /// Its record seal does not open here, and nothing speaks against it.
+    #[error("its record seal cannot be checked: {0}")]
+    SealUnchecked(String),
     /// The sender's identity key is not known and cannot be fetched.
     #[error("the sender's identity key is not known")]
     UnknownIdentity,
+    /// It was signed after the identity key it is signed with was replaced.
+    #[error("it is signed with an identity key that the sender had no more")]
+    EndedIdentity,
 }
 
 impl From<sigilo_seal::NotAuthentic> for NotAuthenticReason {
@@ -238,7 +254,14 @@ impl ShownMessage {
     /// Whether every check held.
     #[must_use]
     pub fn is_verified(&self) -> bool {
-        self.verification == Verification::Verified
+        self.verification.is_verified()
+    }
+
+    /// Whether this device lacks a key to read and check it, and nothing speaks against it. It may be the sender's, or
+    /// made up by the server.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self.verification, Verification::NotAuthentic(NotAuthenticReason::SealUnchecked(_)))
     }
 
     /// Whether the sender's claim and the official time are so far apart that both are to be shown.

@@ -17,6 +17,7 @@ use sigilo_wire::{
 
 use crate::{
     Error, Result,
+    contacts::CLOCK_ERROR,
     engine::Engine,
     event::{ClientEvent, TimelineNote},
     message::{ChainVerdict, NotAuthenticReason, ReceiptVerdict, SealVerdict, Verification},
@@ -228,7 +229,11 @@ impl Engine {
         let peer = SessionPeer { user, device, identity: opened.identity };
         let result = open_message(&sealed, &peer, &key, &archive);
         let contact: Option<Contact> = step.get(user.as_bytes()).await?;
-        Ok((step, checked(result, contact.as_ref(), &opened.identity)))
+        if contact.as_ref().is_some_and(|contact| contact.earlier(&opened.identity).is_some()) {
+            // Nothing is sent to it any more.
+            sessions::set_aside(&step, user, device).await?;
+        }
+        Ok((step, checked(result, message, contact.as_ref(), &opened.identity)))
     }
 
     /// Makes every check that can be made without an envelope.
@@ -240,10 +245,13 @@ impl Engine {
             Err(reason) => return Ok(Checked::refused(reason)),
         };
         let sealed = SealedMessage::of_message(self.account()?.tenant, message);
-        // A waiting identity may have signed it; that is said in the verification.
-        let pending = contact.pending.filter(|key| sealed.check_signature(key).is_ok());
-        let identity = pending.unwrap_or(contact.identity);
-        Ok(checked(open_archived(&sealed, &identity, &archive), Some(&contact), &identity))
+        // The identity of its time is the one its seal names.
+        let member = seal.members.iter().find(|member| member.user_id == contact.user);
+        let known = contact.identities().copied().find(|identity| {
+            member.is_some_and(|member| member.identity_key.as_slice() == identity.as_bytes())
+        });
+        let Some(identity) = known else { return Ok(Checked::refused(NotAuthenticReason::UnknownIdentity)) };
+        Ok(checked(open_archived(&sealed, &identity, &archive), message, Some(&contact), &identity))
     }
 
     /// Puts a message in its place among the others.
@@ -326,27 +334,32 @@ fn not_for_later(error: Error) -> Result<()> {
 
 fn checked(
     result: std::result::Result<zeroize::Zeroizing<Vec<u8>>, NotAuthentic>,
+    message: &Message,
     contact: Option<&Contact>,
     identity: &IdentityPublicKey,
 ) -> Checked {
-    match result {
-        Ok(content) => {
-            let confirmed = contact.is_some_and(|contact| contact.identity == *identity);
-            let verification =
-                if confirmed { Verification::Verified } else { Verification::UnconfirmedIdentity };
-            Checked { content: Some(SecretBytes(content.to_vec())), verification }
+    let content = match result {
+        Ok(content) => content,
+        Err(reason) => return Checked::refused(reason),
+    };
+    let verification = match contact.and_then(|contact| contact.earlier(identity)) {
+        _ if contact.is_some_and(|contact| contact.identity == *identity) => Verification::Verified,
+        // The server takes nothing from an identity that was replaced, but its devices still have it.
+        Some(earlier) if message.received_at.since(earlier.until) > CLOCK_ERROR => {
+            return Checked::refused(NotAuthenticReason::EndedIdentity);
         }
-        Err(reason) => Checked::refused(reason),
-    }
+        Some(_) => Verification::EarlierIdentity,
+        None => Verification::UnconfirmedIdentity,
+    };
+    Checked { content: Some(SecretBytes(content.to_vec())), verification }
 }
 
 fn archive_key(seal: &SeenSeal) -> std::result::Result<ArchiveKey, NotAuthenticReason> {
     let key = seal.archive_key.as_ref().and_then(|key| key.key().ok());
-    key.map(ArchiveKey::from_bytes).ok_or_else(|| {
-        NotAuthenticReason::Seal(match &seal.verdict {
-            SealVerdict::Bad(problem) | SealVerdict::Unchecked(problem) => problem.clone(),
-            SealVerdict::Good => "it does not open".into(),
-        })
+    key.map(ArchiveKey::from_bytes).ok_or_else(|| match &seal.verdict {
+        SealVerdict::Bad(problem) => NotAuthenticReason::Seal(problem.clone()),
+        SealVerdict::Unchecked(problem) => NotAuthenticReason::SealUnchecked(problem.clone()),
+        SealVerdict::Good => NotAuthenticReason::Seal("it does not open".into()),
     })
 }
 

@@ -1,8 +1,8 @@
 //! What a receiver refuses, and why; what it does when messages come twice, late, or not at all.
 
-use sigilo_seal::ContentKey;
+use sigilo_seal::{ContentKey, IdentitySecret};
 use sigilo_wire::{
-    Base64, ClientMessageId, SealId, UserId,
+    Base64, ClientMessageId, DeviceNumber, SealId, UserId,
     event::NewMessageEvent,
     message::{Deliver, EnvelopeType, MessageKind, Priority},
 };
@@ -11,7 +11,9 @@ use crate::{
     message::{
         ChainVerdict, NotAuthenticReason as Reason, ReceiptVerdict, SealVerdict, ShownMessage, Verification,
     },
-    profile::records::{Contact, MessageKey, SeenSeal, StoredMessage, seen_seal_key},
+    profile::records::{Contact, MessageKey, SealReport, SeenSeal, StoredMessage, seen_seal_key},
+    receive::Way,
+    seals::check::Keys,
     testing::{NOW, World},
 };
 
@@ -215,6 +217,94 @@ async fn a_new_identity_is_shown_unconfirmed_and_stops_sending() {
         world.maria.engine.profile.get(world.ana.user.as_bytes()).await.unwrap().unwrap();
     assert_eq!(confirmed.identity, world.ana.identity.public());
     assert!(confirmed.verified && confirmed.pending.is_none());
+}
+
+/// For María, Ana has another identity now, and she has confirmed it.
+async fn ana_has_another_identity(world: &World) {
+    let maria = &world.maria.engine;
+    let mut ana: Contact = maria.profile.get(world.ana.user.as_bytes()).await.unwrap().unwrap();
+    ana.pending = Some(IdentitySecret::from_bytes([8; 32]).public());
+    maria.profile.put(&ana).await.unwrap();
+    maria.confirm_identity(world.ana.user).await.unwrap();
+}
+
+#[tokio::test]
+async fn history_under_an_identity_that_was_replaced_is_read_and_marked() {
+    let mut world = World::new().await;
+    let event = world.write(true, "con la de antes").await;
+    let late = world.write(true, "en camino todavía").await;
+    let mut changed = world.write(true, "cambiado").await.message;
+    ana_has_another_identity(&world).await;
+    let maria = &world.maria.engine;
+    maria.receive_archived(event.message.clone()).await.unwrap();
+    let shown = maria.history(world.conversation, None, 10).await.unwrap().remove(0);
+    assert_eq!(shown.verification, Verification::EarlierIdentity);
+    assert_eq!(shown.text(), Some("con la de antes"));
+    assert!(shown.is_verified() && shown.chain == ChainVerdict::Continuous);
+    // One that comes late with its envelope does not make the old identity a new one to confirm.
+    assert_eq!(received(&world, &late).await.verification, Verification::EarlierIdentity);
+    let ana: Contact = maria.profile.get(world.ana.user.as_bytes()).await.unwrap().unwrap();
+    assert_eq!(ana.pending, None);
+    // A changed one is as false as ever.
+    changed.sent_at = NOW + std::time::Duration::from_micros(1);
+    maria.receive_archived(changed).await.unwrap();
+    let shown = maria.history(world.conversation, None, 1).await.unwrap().remove(0);
+    assert_eq!(shown.verification, Verification::NotAuthentic(Reason::Signature));
+}
+
+#[tokio::test]
+async fn what_comes_long_after_its_identity_was_replaced_is_refused() {
+    let mut world = World::new().await;
+    ana_has_another_identity(&world).await;
+    let mut events = Vec::new();
+    // Whoever found the lost device writes with it, and the server takes part.
+    for hours in [23, 25] {
+        let mut message = world.write(true, "con el teléfono perdido").await.message;
+        message.received_at = NOW + std::time::Duration::from_secs(hours * 3600);
+        events.push(message);
+    }
+    let maria = &world.maria.engine;
+    for message in events {
+        maria.receive_archived(message).await.unwrap();
+    }
+    let shown = maria.history(world.conversation, None, 10).await.unwrap();
+    assert_eq!(shown[0].verification, Verification::EarlierIdentity, "a clock may be wrong");
+    assert_eq!(shown[1].verification, Verification::NotAuthentic(Reason::EndedIdentity));
+    assert!(shown[1].content.is_none());
+}
+
+#[tokio::test]
+async fn an_identity_never_known_shows_nothing_and_accuses_nobody() {
+    // The identity is from before this device knew Ana, or the server made it up.
+    let mut world = World::new().await;
+    let event = world.write(true, "de quién sabe quién").await;
+    let maria = &world.maria.engine;
+    let mut ana: Contact = maria.profile.get(world.ana.user.as_bytes()).await.unwrap().unwrap();
+    ana.identity = IdentitySecret::from_bytes([8; 32]).public();
+    let step = maria.profile.step();
+    step.put(&ana).unwrap();
+    let key = seen_seal_key(world.conversation, event.message.seal_id, world.ana.user, DeviceNumber::FIRST);
+    step.delete::<SeenSeal>(&key);
+    step.commit().await.unwrap();
+    let seal = world.seal_again(&world.ana).await;
+    let by = (world.ana.user, DeviceNumber::FIRST);
+    let seen = maria.take_seal(&seal, by, Keys::Known, Way::History).await.unwrap();
+    assert!(matches!(seen.verdict, SealVerdict::Unchecked(_)), "{:?}", seen.verdict);
+    assert!(seen.archive_key.is_none(), "it is not opened");
+    maria.receive_archived(event.message.clone()).await.unwrap();
+    let shown = maria.history(world.conversation, None, 1).await.unwrap().remove(0);
+    assert!(shown.is_unreadable() && !shown.is_verified(), "{:?}", shown.verification);
+    assert!(shown.content.is_none());
+    assert!(maria.profile.all::<SealReport>(b"").await.unwrap().is_empty());
+    assert!(maria.timeline(world.conversation).await.unwrap().is_empty(), "nobody is accused");
+    // A seal of a known maker does not make the key in its list one of the maker's.
+    let opened = SeenSeal { archive_key: world.archive_key_of(&world.ana).await, ..seen };
+    maria.profile.put(&opened).await.unwrap();
+    let again = world.write(true, "otra").await;
+    world.maria.engine.receive_archived(again.message).await.unwrap();
+    let shown = world.maria.engine.history(world.conversation, None, 1).await.unwrap().remove(0);
+    assert_eq!(shown.verification, Verification::NotAuthentic(Reason::UnknownIdentity));
+    assert!(shown.content.is_none());
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use crate::{
     Result,
     engine::Engine,
     event::ClientEvent,
-    message::{Reactions, ShownMessage, Verification, Version},
+    message::{Reactions, ShownMessage, Version},
     outbox::SendOptions,
     profile::{
         Record, Step,
@@ -55,7 +55,7 @@ impl StoredMessage {
     }
 
     fn is_verified(&self) -> bool {
-        self.verification == Verification::Verified
+        self.verification.is_verified()
     }
 
     /// Whether a message of `kind` by `author` changes this one.

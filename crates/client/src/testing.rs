@@ -42,7 +42,7 @@ use crate::{
         Profile, history_keys,
         records::{
             Account, ClinicKey, ClinicRecord, Contact, ContactDevice, ContactHistoryKey, ConversationRecord,
-            Home, ONLY, OutboxItem, OwnIdentity, SecretBytes, Stage,
+            Home, ONLY, OutboxItem, OwnIdentity, OwnSeal, SecretBytes, Stage,
         },
     },
     receive::Way,
@@ -175,15 +175,27 @@ impl World {
             .unwrap();
         own.published = true;
         from.engine.profile.put(&own).await.unwrap();
-        let seal = Seal {
+        let seal = self.seal_again(from).await;
+        to.engine.take_seal(&seal, (from.user, DEVICE), Keys::Known, Way::Live).await.unwrap();
+        seal
+    }
+
+    /// The seal that `from` sends under, as the server gives it.
+    pub(crate) async fn seal_again(&self, from: &Party) -> Seal {
+        let own: OwnSeal = from.engine.profile.get(self.conversation.as_bytes()).await.unwrap().unwrap();
+        Seal {
             conversation_id: self.conversation,
             sender_id: from.user,
             device_id: DEVICE,
             seal: own.seal,
             received_at: NOW,
-        };
-        to.engine.take_seal(&seal, (from.user, DEVICE), Keys::Known, Way::Live).await.unwrap();
-        seal
+        }
+    }
+
+    /// Its key.
+    pub(crate) async fn archive_key_of(&self, from: &Party) -> Option<SecretBytes> {
+        let own: OwnSeal = from.engine.profile.get(self.conversation.as_bytes()).await.unwrap().unwrap();
+        Some(own.archive_key)
     }
 
     /// `from` writes, `prepare` is all that happens on the device; the server gives it a place and a receipt.

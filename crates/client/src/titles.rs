@@ -14,7 +14,7 @@ use sigilo_wire::{
 use crate::{
     Client, Error, Result, SendOptions, Sent,
     engine::Engine,
-    message::{ShownMessage, Verification},
+    message::ShownMessage,
     profile::{
         Record, Step,
         records::{SecretBytes, StoredMessage},
@@ -78,7 +78,7 @@ impl Engine {
     /// Keeps a description that is newer than the one known.
     pub(crate) async fn take_title(&self, step: &Step, stored: &StoredMessage) -> Result<()> {
         let message = &stored.message;
-        let verified = stored.verification == Verification::Verified;
+        let verified = stored.verification.is_verified();
         let Some(content) = &stored.content else { return Ok(()) };
         if message.message_type != MessageKind::Profile || !verified {
             return Ok(());

@@ -142,6 +142,12 @@ impl<'a> Reader<'a> {
         bytes.strip_prefix(label.as_bytes()).map(Self::new).ok_or(DecodeError::Label(label))
     }
 
+    /// Whether every byte was read.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// The next `length` bytes.
     ///
     /// # Errors

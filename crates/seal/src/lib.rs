@@ -49,7 +49,7 @@ pub use ed25519::{Ed25519Public, Ed25519Secret};
 pub use encode::DecodeError;
 pub use history_key::HistoryKeyEnvelope;
 pub use identity::{IdentityPublicKey, IdentitySecret, KeyError, KyberPublicKey, PreKeyPublic};
-pub use link::{LinkOffer, LinkPackage, LinkedContact};
+pub use link::{LinkOffer, LinkPackage, LinkedContact, LinkedEarlier};
 pub use manifest::{Manifest, ManifestDevice, SignedManifest};
 pub use message::{Envelope, NotAuthentic, SealedMessage, SessionPeer};
 pub use primitives::sha256;

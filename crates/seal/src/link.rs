@@ -11,6 +11,7 @@
 //!          || lp(manifest statement) || lp(manifest signature)
 //!          || list(lp(purpose) || u32be(epoch))                    highest seen of the clinic's keys
 //!          || list(lp(user) || lp(identity key) || u8(verified))   identities the user's devices hold to
+//!          || list(lp(user) || lp(identity key) || i64be(until))   those they held to before; left out when there are none
 //! sealed   HPKE PSK mode to the ephemeral key (X-Wing, HKDF-SHA256, AES-256-GCM), psk = secret, psk_id = link id,
 //!          info "sigilo/v1/link", aad = lp(tenant) || lp(user) || u32be(manifest version)
 //! ```
@@ -87,6 +88,17 @@ pub struct LinkedContact {
     pub verified: bool,
 }
 
+/// An identity key that somebody had before the one the user's devices hold to now: it signed what is older.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkedEarlier {
+    /// Whose.
+    pub user: UserId,
+    /// The key.
+    pub identity: IdentityPublicKey,
+    /// When the user's devices began to hold to another one.
+    pub until: Timestamp,
+}
+
 /// Everything a new device needs to be one of the user's.
 #[derive(Clone)]
 pub struct LinkPackage {
@@ -112,6 +124,8 @@ pub struct LinkPackage {
     pub epochs: Vec<(KeyPurpose, u32)>,
     /// Identities the user's devices hold to.
     pub contacts: Vec<LinkedContact>,
+    /// Identities they held to before.
+    pub earlier: Vec<LinkedEarlier>,
 }
 
 opaque_debug!(LinkPackage);
@@ -190,6 +204,11 @@ impl LinkPackage {
         writer.list(&self.contacts, |w, contact| {
             w.lp(contact.user.as_bytes()).lp(contact.identity.as_bytes()).u8(contact.verified.into());
         });
+        if !self.earlier.is_empty() {
+            writer.list(&self.earlier, |w, earlier| {
+                w.lp(earlier.user.as_bytes()).lp(earlier.identity.as_bytes()).time(earlier.until);
+            });
+        }
         Zeroizing::new(writer.finish())
     }
 
@@ -220,6 +239,7 @@ impl LinkPackage {
             };
             Ok(LinkedContact { user, identity, verified })
         })?;
+        let earlier = read_earlier(&mut reader)?;
         reader.finish()?;
         let manifest = SignedManifest { statement, signature };
         Ok(Self {
@@ -234,6 +254,7 @@ impl LinkPackage {
             manifest,
             epochs,
             contacts,
+            earlier,
         })
     }
 
@@ -297,6 +318,20 @@ fn read_identity(bytes: [u8; 32]) -> Result<IdentitySecret, DecodeError> {
     if same { Ok(identity) } else { Err(DecodeError::Value("identity")) }
 }
 
+/// The last list, which is not there when it would be empty: one package has one encoding.
+fn read_earlier(reader: &mut Reader<'_>) -> Result<Vec<LinkedEarlier>, DecodeError> {
+    if reader.is_empty() {
+        return Ok(Vec::new());
+    }
+    let earlier = reader.list(|r| {
+        let user = UserId::from_bytes(r.lp_array("earlier identity")?);
+        let identity =
+            IdentityPublicKey::parse(r.lp()?).map_err(|_| DecodeError::Value("earlier identity"))?;
+        Ok(LinkedEarlier { user, identity, until: r.time()? })
+    })?;
+    if earlier.is_empty() { Err(DecodeError::Value("earlier identities")) } else { Ok(earlier) }
+}
+
 fn read_purpose(name: &[u8]) -> Result<KeyPurpose, DecodeError> {
     let name = std::str::from_utf8(name).map_err(|_| DecodeError::Value("purpose"))?;
     name.parse()
@@ -358,6 +393,7 @@ mod tests {
                 identity: IdentitySecret::from_bytes([13; 32]).public(),
                 verified: true,
             }],
+            earlier: Vec::new(),
             identity,
         }
     }
@@ -449,7 +485,7 @@ mod tests {
         assert!(LinkPackage::decode(&bytes[..bytes.len() - 1]).is_err());
         let mut longer = bytes.to_vec();
         longer.push(0);
-        assert_eq!(LinkPackage::decode(&longer).unwrap_err(), LinkError::Malformed(DecodeError::Trailing));
+        assert!(LinkPackage::decode(&longer).is_err());
         let mut flag = bytes.to_vec();
         *flag.last_mut().unwrap() = 2;
         assert_eq!(
@@ -464,6 +500,32 @@ mod tests {
             LinkPackage::decode(&clamp).unwrap_err(),
             LinkError::Malformed(DecodeError::Value("identity"))
         );
+    }
+
+    #[test]
+    fn earlier_identities_come_along_and_stand_there_only_when_there_are_some() {
+        let earlier = |byte: u8, at: i64| LinkedEarlier {
+            user: UserId::from_bytes([12; 16]),
+            identity: IdentitySecret::from_bytes([byte; 32]).public(),
+            until: Timestamp::from_micros(at),
+        };
+        let with = LinkPackage { earlier: vec![earlier(14, 5), earlier(15, -1)], ..package() };
+        let (read, _) = LinkPackage::open(&sealed(&with), &offer(), &key(), &ACCOUNT).unwrap();
+        assert_eq!(read.earlier, with.earlier);
+        let (bytes, without) = (with.encode(), package().encode());
+        assert_eq!(bytes[..without.len()], without[..]);
+        let refused = |bytes: &[u8]| LinkPackage::decode(bytes).unwrap_err();
+        let malformed = LinkError::Malformed;
+        // A list of none, a list that is cut, a key that is none, and more behind it.
+        let none = [&without[..], &[0, 0]].concat();
+        assert_eq!(refused(&none), malformed(DecodeError::Value("earlier identities")));
+        assert_eq!(refused(&bytes[..bytes.len() - 1]), malformed(DecodeError::Truncated));
+        assert_eq!(refused(&bytes[..without.len() + 1]), malformed(DecodeError::Truncated));
+        let mut low = bytes.to_vec();
+        let at = without.len() + 2 + 20 + 4 + 1;
+        low[at..at + 32].fill(0);
+        assert_eq!(refused(&low), malformed(DecodeError::Value("earlier identity")));
+        assert_eq!(refused(&[&bytes[..], &[0]].concat()), malformed(DecodeError::Trailing));
     }
 
     #[test]

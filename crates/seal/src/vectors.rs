@@ -12,7 +12,7 @@ use sigilo_wire::{
 
 use crate::{
     ArchiveKey, Content, ContentKey, Context, Ed25519Secret, Envelope, HistoryKeyEnvelope, IdentityPublicKey,
-    IdentitySecret, KeyPurpose, KyberPublicKey, LinkClaim, LinkOffer, LinkPackage, LinkSecret, LinkedContact,
+    IdentitySecret, KeyPurpose, KyberPublicKey, LinkClaim, LinkOffer, LinkPackage, LinkSecret, LinkedContact, LinkedEarlier,
     Manifest, ManifestDevice, Member, PreKeyPublic, Receipt, Recipient, RecordSeal, RootFingerprint,
     RootStatement, SealHeader, XWingSecret, key_check,
     link::LinkedAccount,
@@ -223,6 +223,7 @@ fn link_vectors() {
         manifest: manifest.sign(&identity(), &mut Constant(0x22)),
         epochs: vec![(KeyPurpose::Records, 1)],
         contacts: vec![LinkedContact { user: OTHER_USER, identity: other_identity, verified: true }],
+        earlier: Vec::new(),
     };
     let sealed = package.seal(&offer, &key.public(), 2, &mut Constant(0x25)).unwrap();
     let account = LinkedAccount { tenant: TENANT, user: USER, manifest_version: 2 };
@@ -240,6 +241,20 @@ fn link_vectors() {
             "epochs": [{"purpose": "records", "epoch": 1}],
             "contacts": [{"user": OTHER_USER, "identity_key": other_identity, "verified": true}],
             "package": b64(&*package.encode()), "random": b64([0x25; 64]),
+            "enc": b64(&sealed.enc), "ct": b64(&sealed.ct),
+        }),
+    );
+    let before = IdentitySecret::from_bytes([0x1d; 32]).public();
+    let earlier = LinkedEarlier { user: OTHER_USER, identity: before, until: NOW };
+    let with_earlier = LinkPackage { earlier: vec![earlier], ..package };
+    let sealed = with_earlier.seal(&offer, &key.public(), 2, &mut Constant(0x25)).unwrap();
+    let (opened, _) = LinkPackage::open(&sealed, &offer, &key, &account).unwrap();
+    assert_eq!(opened.earlier, [earlier]);
+    agree(
+        "link_earlier",
+        &json!({
+            "earlier": [{"user": OTHER_USER, "identity_key": before, "until": NOW}],
+            "package": b64(&*with_earlier.encode()), "random": b64([0x25; 64]),
             "enc": b64(&sealed.enc), "ct": b64(&sealed.ct),
         }),
     );

@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustyline::ExternalPrinter;
-use sigilo_client::{ChainVerdict, ReceiptVerdict, SealVerdict, Verification};
+use sigilo_client::{ChainVerdict, NotAuthenticReason, ReceiptVerdict, SealVerdict, Verification};
 use sigilo_wire::{
     DeviceNumber,
     event::ResetStage,
@@ -419,6 +419,12 @@ fn warnings(message: &MessageLine) -> Vec<String> {
         Verification::Verified => {}
         Verification::UnconfirmedIdentity => {
             warnings.push("! from a new identity key you have not confirmed".to_owned());
+        }
+        Verification::EarlierIdentity => {
+            warnings.push("· under the identity key they had before".to_owned());
+        }
+        Verification::NotAuthentic(NotAuthenticReason::SealUnchecked(problem)) => {
+            warnings.push(format!("· this device cannot read it, nor say whose it is: {problem}"));
         }
         Verification::NotAuthentic(reason) => warnings.push(format!("! NOT AUTHENTIC: {reason}")),
     }

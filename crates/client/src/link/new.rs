@@ -14,7 +14,7 @@ use sigilo_seal::{
     xwing::Sealed,
 };
 use sigilo_wire::{
-    Base64, Base64Array, ErrorCode, LinkId, Timestamp, keys,
+    Base64, Base64Array, ErrorCode, LinkId, Timestamp, UserId, keys,
     link::{ClaimLink, LinkedPackage, OfferLinkKey},
 };
 
@@ -28,7 +28,7 @@ use crate::{
     profile::{
         Step, history_keys,
         records::{
-            ClinicRecord, Contact, ContactDevice, ContactHistoryKey, Home, ONLY, OwnIdentity, PendingLink,
+            ClinicRecord, Contact, ContactDevice, ContactHistoryKey, EarlierIdentity, Home, ONLY, OwnIdentity, PendingLink,
             SecretBytes, Stage,
         },
     },
@@ -255,6 +255,7 @@ fn own_contact(package: &LinkPackage, manifest: &Manifest, now: Timestamp) -> Co
     let SignedManifest { statement, signature } = package.manifest.clone();
     let mut own = Contact::first_seen(package.user, package.identity.public(), now);
     own.verified = true;
+    own.earlier = earlier_of(package, package.user);
     own.manifest =
         Some(keys::SignedManifest { statement: Base64(statement), signature: Base64Array(signature) });
     own.manifest_version = manifest.version;
@@ -270,11 +271,21 @@ fn own_contact(package: &LinkPackage, manifest: &Manifest, now: Timestamp) -> Co
     own
 }
 
+fn earlier_of(package: &LinkPackage, user: UserId) -> Vec<EarlierIdentity> {
+    let theirs = package.earlier.iter().filter(|earlier| earlier.user == user);
+    let mut earlier: Vec<_> = theirs
+        .map(|earlier| EarlierIdentity { identity: earlier.identity, until: earlier.until })
+        .collect();
+    earlier.sort_by_key(|earlier| earlier.until);
+    earlier
+}
+
 /// The identities that the user's devices hold to: this one trusts no other at first sight.
 fn keep_contacts(step: &Step, package: &LinkPackage, now: Timestamp) -> Result<()> {
     for known in package.contacts.iter().filter(|known| known.user != package.user) {
         let mut contact = Contact::first_seen(known.user, known.identity, now);
         contact.verified = known.verified;
+        contact.earlier = earlier_of(package, known.user);
         step.put(&contact)?;
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use sigilo_seal::{
-    KeyPurpose, LinkClaim, LinkPackage, LinkedContact, Manifest, ManifestDevice, RootFingerprint,
+    KeyPurpose, LinkClaim, LinkPackage, LinkedContact, LinkedEarlier, Manifest, ManifestDevice, RootFingerprint,
     SignedManifest, XWingPublic, link::LinkSealError, sha256,
 };
 use sigilo_wire::{
@@ -21,7 +21,7 @@ use crate::{
     engine::Engine,
     profile::{
         history_keys,
-        records::{ClinicRecord, Contact, Home, ONLY},
+        records::{ClinicRecord, Contact, EarlierIdentity, Home, ONLY},
     },
 };
 
@@ -34,6 +34,8 @@ const POLL: Duration = Duration::from_millis(300);
 const ATTEMPTS: u32 = 4;
 /// As many contacts as a package has room for.
 const MAX_CONTACTS: usize = 3_000;
+/// As many of their earlier identities.
+const MAX_EARLIER: usize = 1_000;
 
 impl Client {
     /// Links the device that shows `link` to this account, once its code was compared with the one it shows:
@@ -184,10 +186,9 @@ impl Engine {
             }
         }
         let epochs: Vec<(KeyPurpose, u32)> = clinic.into_iter().flat_map(|clinic| clinic.epochs).collect();
-        let mut contacts: Vec<LinkedContact> = self
-            .profile
-            .all::<Contact>(b"")
-            .await?
+        let known = self.profile.all::<Contact>(b"").await?;
+        let mut earlier: Vec<LinkedEarlier> = known.iter().flat_map(earlier_of).collect();
+        let mut contacts: Vec<LinkedContact> = known
             .into_iter()
             .filter(|contact| contact.user != account.user)
             .map(|contact| LinkedContact {
@@ -199,6 +200,11 @@ impl Engine {
         // Those that were compared first: the others are trusted at first sight anyway.
         contacts.sort_by_key(|contact| !contact.verified);
         contacts.truncate(MAX_CONTACTS);
+        earlier.retain(|earlier| {
+            earlier.user == account.user || contacts.iter().any(|contact| contact.user == earlier.user)
+        });
+        earlier.sort_by_key(|earlier| std::cmp::Reverse(earlier.until));
+        earlier.truncate(MAX_EARLIER);
         Ok(LinkPackage {
             tenant: account.tenant,
             user: account.user,
@@ -212,6 +218,14 @@ impl Engine {
             manifest,
             epochs,
             contacts,
+            earlier,
         })
     }
+}
+
+fn earlier_of(contact: &Contact) -> impl Iterator<Item = LinkedEarlier> {
+    contact.earlier.iter().map(|earlier| {
+        let EarlierIdentity { identity, until } = *earlier;
+        LinkedEarlier { user: contact.user, identity, until }
+    })
 }

@@ -212,7 +212,7 @@ pub(crate) struct Contact {
     pub(crate) pending: Option<IdentityPublicKey>,
     /// Identities that were used before: they signed what is older.
     #[serde(default)]
-    pub(crate) earlier: Vec<IdentityPublicKey>,
+    pub(crate) earlier: Vec<EarlierIdentity>,
     /// The newest manifest, signed by `identity`.
     pub(crate) manifest: Option<SignedManifest>,
     pub(crate) manifest_version: u32,
@@ -220,6 +220,32 @@ pub(crate) struct Contact {
     pub(crate) devices: Vec<ContactDevice>,
     /// Something said that the keys may have changed: fetch before the next send.
     pub(crate) refresh_due: bool,
+}
+
+/// An identity that somebody had before the one in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "EarlierForm")]
+pub(crate) struct EarlierIdentity {
+    pub(crate) identity: IdentityPublicKey,
+    /// When this device, or the one that told it, began to use another one.
+    pub(crate) until: Timestamp,
+}
+
+/// As profiles have it: once without the time.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum EarlierForm {
+    Timed { identity: IdentityPublicKey, until: Timestamp },
+    Key(IdentityPublicKey),
+}
+
+impl From<EarlierForm> for EarlierIdentity {
+    fn from(form: EarlierForm) -> Self {
+        match form {
+            EarlierForm::Timed { identity, until } => Self { identity, until },
+            EarlierForm::Key(identity) => Self { identity, until: Timestamp::from_micros(i64::MAX) },
+        }
+    }
 }
 
 /// A history key that a contact's verified manifest once named, for seals made then.

@@ -8,7 +8,7 @@ use sigilo_seal::{
     ArchiveKey, IdentityPublicKey, KeyId, KeyPurpose, Member, Origin, Recipient, RecordSeal, XWingPublic,
     record_seal::{RecheckError, SealError},
 };
-use sigilo_wire::{UserId, seal::SealProblem};
+use sigilo_wire::{Timestamp, UserId, seal::SealProblem};
 
 use super::clinic_key;
 use crate::{
@@ -71,8 +71,8 @@ impl Judged {
 
 /// Why a seal was not opened.
 enum Closed {
-    /// This device lacks the history key that its copy for the user is for.
-    Locked,
+    /// This device lacks a key that it is made with or for.
+    Unchecked(String),
     Flawed(Flaw),
     Failed(Error),
 }
@@ -100,9 +100,8 @@ impl Engine {
                 let judgement = self.recheck(&record, &archive, unchecked, keys).await?;
                 Ok(Judged { archive: Some(archive), judgement })
             }
-            Err(Closed::Locked) => {
-                let judgement = Judgement::Unchecked("this device was not given the key it is for".into());
-                Ok(Judged { archive: None, judgement })
+            Err(Closed::Unchecked(why)) => {
+                Ok(Judged { archive: None, judgement: Judgement::Unchecked(why) })
             }
             Err(Closed::Flawed(flaw)) => Ok(Judged { archive: None, judgement: Judgement::Bad(flaw) }),
             Err(Closed::Failed(error)) => Err(error),
@@ -123,11 +122,14 @@ impl Engine {
         let origin = Origin::of_seal(self.account()?.tenant, seal);
         let record = RecordSeal::of_new(&origin, &seal.seal)
             .map_err(|error| Flaw::of(SealProblem::Unopenable, error))?;
-        self.check_maker(&record, sender, keys).await?;
+        let made = seal.seal.created_at;
+        self.check_maker(&record, (sender, made), keys).await?;
         let own_keys = history_keys::all(&self.profile).await?;
         let own = own_keys.iter().find(|own| record.key_ids().any(|id| id == own.key_id));
-        if own.is_none() && self.is_locked(&record).await? {
-            return Err(Closed::Locked);
+        if own.is_none()
+            && let Some(why) = self.is_locked(&record, made).await?
+        {
+            return Err(Closed::Unchecked(why));
         }
         let own = own.ok_or_else(|| Flaw {
             // Seals from before may be for history keys that an earlier identity of the user's had.
@@ -140,24 +142,31 @@ impl Engine {
         Ok((record, archive))
     }
 
-    /// Whether a seal is for a history key that a manifest of the user's names, and this device does not have: nobody is
-    /// to be accused of that.
-    async fn is_locked(&self, record: &RecordSeal) -> Result<bool> {
+    /// Why a seal is not for this device, when nobody is to be accused of that: it is for a history key that a manifest
+    /// of the user's names, and this device does not have, or for an identity that the user had before.
+    async fn is_locked(&self, record: &RecordSeal, made: Timestamp) -> Result<Option<String>> {
         let me = self.account()?.user;
-        let named =
-            record.members.iter().find(|member| member.user == me).map(|member| member.history_key_id);
-        let Some(key_id) = named.filter(|named| record.key_ids().any(|id| id == *named)) else {
-            return Ok(false);
-        };
-        Ok(self.history_key(me, key_id, Keys::Fetched).await?.is_some())
+        let Some(named) = record.members.iter().find(|member| member.user == me) else { return Ok(None) };
+        if !record.key_ids().any(|id| id == named.history_key_id) {
+            return Ok(None);
+        }
+        let own = self.known_or_fetched(me).await?;
+        if own.identity != named.identity_key
+            && (own.earlier(&named.identity_key).is_some() || own.may_have_had_another(made))
+        {
+            return Ok(Some("it is for an identity key that this account had before".into()));
+        }
+        let known = self.history_key(me, named.history_key_id, Keys::Fetched).await?;
+        Ok(known.map(|_| "this device was not given the key it is for".into()))
     }
 
     /// Whether one of the maker's identities signed it: the one in use, one in use before, or one that waits for
-    /// the user to confirm it.
+    /// the user to confirm it. One that this device has never known, and the seal names as the maker's, may be from before
+    /// it knew them, or made up: nothing is said of the seal then, and it is not opened.
     async fn check_maker(
         &self,
         record: &RecordSeal,
-        sender: UserId,
+        (sender, made): (UserId, Timestamp),
         keys: Keys,
     ) -> std::result::Result<(), Closed> {
         let signed = |maker: &Contact| {
@@ -170,16 +179,19 @@ impl Engine {
             }
             Err(refusal)
         };
-        let maker = self.known_or_fetched(sender).await?;
-        let refusal = match signed(&maker) {
-            Err(SealError::Signature) if keys == Keys::Fetched => {
-                // Perhaps by an identity this device has not heard of.
-                signed(&self.refreshed(sender).await?)
-            }
-            verdict => verdict,
-        };
-        match refusal {
+        let mut maker = self.known_or_fetched(sender).await?;
+        let mut verdict = signed(&maker);
+        if verdict == Err(SealError::Signature) && keys == Keys::Fetched {
+            // Perhaps by an identity this device has not heard of.
+            maker = self.refreshed(sender).await?;
+            verdict = signed(&maker);
+        }
+        match verdict {
             Ok(()) => Ok(()),
+            Err(SealError::Signature) if signed_by_its_member(record, sender) && maker.may_have_had_another(made) => {
+                let why = format!("it is signed with an identity key of {sender} that is not known");
+                Err(Closed::Unchecked(why))
+            }
             Err(SealError::Signature) => {
                 Err(Flaw::of(SealProblem::BadSignature, "its maker did not sign it").into())
             }
@@ -197,7 +209,7 @@ impl Engine {
     ) -> Result<Judgement> {
         let mut recipients = Vec::new();
         for member in &record.members {
-            match self.member_key(member, keys).await? {
+            match self.member_key(member, unchecked.seal.seal.created_at, keys).await? {
                 Ok(key) => recipients.push(Recipient::history(key)),
                 Err(Judgement::Unchecked(_)) if is_stranger(unchecked, member.user) => {
                     return Ok(stranger(member.user));
@@ -242,6 +254,7 @@ impl Engine {
     async fn member_key(
         &self,
         member: &Member,
+        made: Timestamp,
         keys: Keys,
     ) -> Result<std::result::Result<XWingPublic, Judgement>> {
         let user = member.user;
@@ -253,9 +266,11 @@ impl Engine {
         };
         let named = Some(member.identity_key);
         if ![Some(contact.identity), contact.pending].contains(&named) {
-            return Ok(Err(if contact.earlier.contains(&member.identity_key) {
+            return Ok(Err(if contact.earlier(&member.identity_key).is_some() {
                 // Whether it was made before that identity ended is not to be seen from here.
                 Judgement::Unchecked(format!("it is for an identity key that {user} had before"))
+            } else if contact.may_have_had_another(made) {
+                Judgement::Unchecked(format!("it is for an identity key of {user} that is not known"))
             } else {
                 let text = format!("{user} has another identity key");
                 Judgement::Bad(Flaw::of(SealProblem::WrongMembers, text))
@@ -319,6 +334,12 @@ impl Engine {
         self.profile.put(&contact).await?;
         Ok(Some(contact))
     }
+}
+
+/// Whether the identity that a seal names as its maker's signed it.
+fn signed_by_its_member(record: &RecordSeal, maker: UserId) -> bool {
+    let member = record.members.iter().find(|member| member.user == maker);
+    member.is_some_and(|member| record.verify_signature(&member.identity_key).is_ok())
 }
 
 /// Whether a member of a seal from before this device knew the conversation is nobody it ever saw there.

@@ -2,7 +2,7 @@
 
 use sigilo_seal::{KeyPurpose, Origin, RecordSeal, XWingPublic, XWingSecret};
 use sigilo_wire::{
-    DeviceNumber,
+    Base64Array, DeviceNumber,
     seal::{KeyIdBytes, Seal, SealProblem},
 };
 
@@ -397,4 +397,55 @@ async fn a_seal_for_somebody_who_left_before_they_were_ever_shown_accuses_nobody
     let of_eva: Vec<_> = lines.iter().filter(|line| line.note == TimelineNote::Left(eva)).collect();
     assert_eq!(of_eva.len(), 1, "{lines:?}");
     assert!(lines.iter().all(|line| !matches!(line.note, TimelineNote::Joined(_))));
+}
+
+#[tokio::test]
+async fn an_invented_identity_of_somebody_known_all_along_is_reported() {
+    // The maker's, which signed the seal, or a member's.
+    for invented in ["maker", "member"] {
+        let world = World::new().await;
+        let maria = &world.maria.engine;
+        let other = sigilo_seal::IdentitySecret::from_bytes([8; 32]);
+        let me = world.maria.user;
+        let seal = match invented {
+            "maker" => {
+                let mut seal = made(&world, &world.ana, |_| {}).await;
+                let member = seal.seal.members.iter_mut().find(|m| m.user_id == world.ana.user).unwrap();
+                member.identity_key = Base64Array(other.public().to_bytes());
+                let origin = Origin::of_seal(world.clinic.tenant, &seal);
+                let mut record = RecordSeal::of_new(&origin, &seal.seal).unwrap();
+                record.signature = other.sign(&record.signing_input(), &mut rng(1));
+                seal.seal = record.to_new();
+                seal
+            }
+            _ => {
+                let key = other.public();
+                made_for(
+                    &world,
+                    &world.ana,
+                    |members| members.iter_mut().filter(|m| m.user == me).for_each(|m| m.identity_key = key),
+                    |_| {},
+                )
+                .await
+            }
+        };
+        // Known only since about the time the seal was made: there may have been another before.
+        let seen = taken(&world, &seal).await;
+        assert!(matches!(seen.verdict, SealVerdict::Unchecked(_)), "{invented}: {:?}", seen.verdict);
+        assert_eq!(seen.archive_key.is_none(), invented == "maker", "{invented}");
+        assert!(reports(&world).await.is_empty(), "{invented}");
+        // Known for a week, and the same all the while.
+        let week = std::time::Duration::from_secs(7 * 24 * 3600);
+        for user in [world.ana.user, me] {
+            let mut known: crate::profile::records::Contact =
+                maria.profile.get(user.as_bytes()).await.unwrap().unwrap();
+            known.first_seen = crate::testing::NOW - week;
+            maria.profile.put(&known).await.unwrap();
+        }
+        let seen = taken(&world, &seal).await;
+        assert!(matches!(seen.verdict, SealVerdict::Bad(_)), "{invented}: {:?}", seen.verdict);
+        let expected =
+            if invented == "maker" { SealProblem::BadSignature } else { SealProblem::WrongMembers };
+        assert_eq!(reports(&world).await, [expected], "{invented}");
+    }
 }

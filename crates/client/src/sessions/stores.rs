@@ -103,6 +103,8 @@ impl IdentityKeyStore for Identities<'_> {
                 Ok(IdentityChange::NewOrUnchanged)
             }
             Some(contact) if contact.identity == identity => Ok(IdentityChange::NewOrUnchanged),
+            // What was said before it was replaced comes late. It is not asked for again.
+            Some(contact) if contact.earlier(&identity).is_some() => Ok(IdentityChange::ReplacedExisting),
             Some(mut contact) => {
                 contact.pending = Some(identity);
                 contact.refresh_due = true;

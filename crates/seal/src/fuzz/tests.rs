@@ -11,7 +11,7 @@ use sigilo_wire::{MessageId, SealId, Timestamp};
 
 use super::*;
 use crate::{
-    Commitment, ContentKey, Ed25519Secret, IdentitySecret, KeyPurpose, LinkClaim, LinkedContact,
+    Commitment, ContentKey, Ed25519Secret, IdentitySecret, KeyPurpose, LinkClaim, LinkedContact, LinkedEarlier,
     ManifestDevice, Member, Recipient, RootFingerprint, SealHeader, testing::test_rng,
 };
 
@@ -144,8 +144,11 @@ fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
             identity: identity.public(),
             verified: false,
         }],
+        earlier: Vec::new(),
         identity: identity.clone(),
     };
+    let earlier = LinkedEarlier { user: UserId::from_bytes([3; 16]), identity: identity.public(), until: at };
+    let with_earlier = LinkPackage { earlier: vec![earlier], ..package.clone() };
     let sent = HistoryKeyEnvelope { key: XWingSecret::from_seed([19; 32]), created_at: at };
     let file = br#"{"v":1,"files":[{"file_id":"01010101-0101-0101-0101-010101010101","key":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","name":"a","mime":"b","size":1,"sha256":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="}]}"#;
     vec![
@@ -156,6 +159,7 @@ fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("manifest", "first", Manifest { version: 1, previous: None, ..manifest }.encode()),
         ("history_key", "one", sent.encode().to_vec()),
         ("link_package", "one-of-each", package.encode().to_vec()),
+        ("link_package", "earlier-identity", with_earlier.encode().to_vec()),
         ("receipt", "one-policy", receipt.encode()),
         ("envelope", "message", envelope.encode().to_vec()),
         ("envelope", "call-signal", [&[2][..], &[0; 24]].concat()),
