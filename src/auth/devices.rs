@@ -3,6 +3,7 @@
 use sigilo_wire::{
     DeviceId, Timestamp, UserId,
     account::{Device, DeviceList},
+    event::{DeviceRemoved, EventType},
 };
 
 use super::{known::cut_off, sessions, store};
@@ -11,6 +12,7 @@ use crate::{
     app::App,
     audit::Act,
     conversations, mfa,
+    outbox::{self, DeviceEvent, EventBody},
     policy::{Grant, ManageOwnAccount},
     storage::Tx,
 };
@@ -39,7 +41,8 @@ pub(crate) async fn current_device(app: &App, ctx: &Ctx) -> Result<Device> {
 }
 
 /// Removes a device of the caller: its tokens, keys and waiting events are gone at once, and its number is
-/// never given again. Other devices still have to sign a manifest without it and with a new history key.
+/// never given again. The user's other devices are told: one of them has to sign a manifest without it and with a
+/// new history key, whichever device or session asked for the removal.
 ///
 /// # Errors
 /// `step_up_required`; 404 when the caller has no such device.
@@ -55,6 +58,7 @@ pub async fn revoke_device(
     mfa::require_recent(&mut tx, ctx, &grant).await?;
     // Messages are no longer for this device. Conversations are locked before devices.
     conversations::facts_changed_of(&mut tx, user).await?;
+    let told = tell_of_removal(&mut tx, ctx, user, device).await?;
     if !store::revoke_device(&mut tx, device, user, ctx.now).await? {
         return Err(Error::NotFound);
     }
@@ -62,7 +66,32 @@ pub async fn revoke_device(
     app.audit(&mut tx, ctx, &key, act).await?;
     tx.commit().await?;
     cut_off(app, device);
+    app.hub.wake(&told);
     Ok(())
+}
+
+/// Queues word of a messaging device's removal for the user's other ones, but the caller's. Gives the devices to wake
+/// after the commit. What is queued for the removed one goes with it: it is among them so that all their rows are
+/// locked in one order, whoever removes whom at the same time.
+async fn tell_of_removal(tx: &mut Tx, ctx: &Ctx, user: UserId, removed: DeviceId) -> Result<Vec<DeviceId>> {
+    let caller = ctx.caller()?.device_id;
+    let devices = store::devices(tx, user).await?;
+    let number = devices.iter().find(|row| row.device_id == removed).and_then(|row| row.device_number);
+    let Some(device_id) = number else { return Ok(Vec::new()) };
+    let data = serde_json::to_value(DeviceRemoved { device_id }).map_err(Error::internal)?;
+    let told = |row: &&store::DeviceRow| {
+        row.device_number.is_some() && (row.device_id != caller || caller == removed)
+    };
+    let event = |row: &store::DeviceRow| DeviceEvent {
+        device: row.device_id,
+        r#type: EventType::DeviceRemoved,
+        conversation: None,
+        sender: Some(user),
+        body: EventBody::Data(data.clone()),
+    };
+    let events: Vec<DeviceEvent> = devices.iter().filter(told).map(event).collect();
+    outbox::enqueue(tx, &events, ctx.now).await?;
+    Ok(events.into_iter().map(|event| event.device).filter(|device| *device != removed).collect())
 }
 
 /// Ends the tokens of all of a person's devices, or of all but one. Gives the devices to [`cut_off`] after the

@@ -6,7 +6,7 @@ use sigilo_wire::{Base64, Role};
 
 use crate::support::{
     both_engines,
-    clinic::Clinic,
+    clinic::{Clinic, PASSWORD},
     device::{Device, relate},
     link::Newcomer,
     socket::Socket,
@@ -50,6 +50,7 @@ async fn a_new_history_key_rides_to_the_devices_that_stay_and_to_nobody_else() {
         }
         put(&next, &[envelope(&tablet), envelope(&tablet)]).await.expect_error(400, "invalid_field");
         put(&next, &[envelope(&tablet)]).await.expect(200);
+        assert_eq!(sockets[0].expect("device_removed").await["data"], json!({"device_id": 3}));
         let told = sockets[0].expect("manifest_changed").await["data"].clone();
         let sealed = json!({"type": 2, "content": Base64(vec![7; 60])});
         assert_eq!(told["history_key"], json!({"device_id": 1, "envelope": sealed}));
@@ -88,6 +89,46 @@ async fn after_a_removal_nobody_sends_under_the_seals_that_the_device_reads() {
         maria.publish_seal(server, &clinic, conversation, &[&ana]).await;
         let text = maria.text(server, conversation, "under the new seal", &[&ana]);
         maria.post(server, conversation, &text).await.expect(201);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_devices_that_stay_are_told_whoever_removes_one() {
+    both_engines(async |server| {
+        let clinic = Clinic::create(server, "centro").await;
+        let ana = Device::create(server, &clinic, Role::Patient, "ana@example.org").await;
+        let maria = Device::create(server, &clinic, Role::Doctor, "maria@example.org").await;
+        relate(server, &ana, &maria).await;
+        ana.start(server, &maria).await;
+        let tablet = Newcomer::new(2).join(server, &ana).await;
+        let old = Newcomer::new(3).join(server, &ana).await;
+        let login = json!({"clinic": "centro", "email": "ana@example.org", "password": PASSWORD,
+                           "device": {"kind": "session", "name": "browser"}});
+        let session = server.post("/api/auth/login/", None, &login).await.expect(200);
+        let told = async |device: &Device| {
+            let events = server.get("/api/chat/events/", Some(&device.token)).await.expect(200);
+            let events = events["results"].as_array().unwrap().clone();
+            let removals = events.into_iter().filter(|event| event["type"] == "device_removed");
+            removals.map(|event| event["data"].clone()).collect::<Vec<_>>()
+        };
+        // A session asks; nobody else hears of it.
+        let path = format!("/api/devices/{}/", old.device);
+        server.delete(&path, session["access_token"].as_str()).await.expect(204);
+        for (device, expected) in [(&ana, 1), (&tablet, 1), (&maria, 0)] {
+            assert_eq!(told(device).await, vec![json!({"device_id": 3}); expected]);
+        }
+        // The end of a session changes no manifest.
+        let path = format!("/api/devices/{}/", session["device"]["id"].as_str().unwrap());
+        server.delete(&path, Some(&ana.token)).await.expect(204);
+        assert_eq!(told(&tablet).await.len(), 1);
+        // A device removes itself, with a proof of its own.
+        server
+            .post("/api/auth/mfa/verify/", Some(&tablet.token), &json!({"password": PASSWORD}))
+            .await
+            .expect_success();
+        server.delete(&format!("/api/devices/{}/", tablet.device), Some(&tablet.token)).await.expect(204);
+        assert_eq!(told(&ana).await, [json!({"device_id": 3}), json!({"device_id": 2})]);
     })
     .await;
 }

@@ -1,8 +1,10 @@
 //! Several devices of one person.
 
+use serde_json::json;
 use sigilo_client::{
     Client, ClientEvent, Error, LinkOptions, LinkText, Linking, NewConversation, Proof, Unlock,
 };
+use sigilo_seal::Manifest;
 use sigilo_wire::{DeviceNumber, ErrorCode};
 
 use crate::{
@@ -243,6 +245,111 @@ async fn a_removed_device_reads_nothing_more_and_the_others_go_on_under_a_new_ke
         // What the removed device kept stays readable on it, and is all there is.
         assert_eq!(old.client.history(conversation, 10).await.unwrap().len(), 2);
         for device in [ana, tablet, old, phone, maria] {
+            device.end().await;
+        }
+    })
+    .await;
+}
+
+/// A browser session of Ana's removes her device with this number.
+async fn removed_by_a_session(world: &World<'_>, number: u8) {
+    let login = json!({"clinic": "centro", "email": "ana@example.org", "password": PASSWORD,
+                       "device": {"kind": "session", "name": "browser"}});
+    let session = world.server.post("/api/auth/login/", None, &login).await.expect(200);
+    let token = session["access_token"].as_str();
+    let listed = world.server.get("/api/devices/", token).await.expect(200);
+    let listed = listed["results"].as_array().unwrap().clone();
+    let device = listed.iter().find(|device| device["device_id"] == number).unwrap();
+    let path = format!("/api/devices/{}/", device["id"].as_str().unwrap());
+    world.server.delete(&path, token).await.expect(204);
+}
+
+/// Waits until devices of the user are gone; gives which.
+async fn gone(device: &mut Device) -> Vec<u8> {
+    device
+        .wait("end of a device", |event| match event {
+            ClientEvent::DevicesChanged { removed, .. } if !removed.is_empty() => {
+                Some(removed.iter().map(|number| number.get()).collect())
+            }
+            _ => None,
+        })
+        .await
+}
+
+/// The newest manifest of a device's user, as the server has it.
+async fn current_manifest(server: &TestServer, of: &Device) -> Manifest {
+    const NEWEST: &str = "SELECT statement FROM manifests WHERE user_id = $1 ORDER BY version DESC LIMIT 1";
+    let mut tx = server.app.db.read("test").await.unwrap();
+    let (statement,) = sigilo::fetch_one!(&mut tx, (Vec<u8>,), NEWEST, of.user).unwrap();
+    Manifest::decode(&statement).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_a_session_removes_leaves_the_manifest_under_a_new_key() {
+    both_engines(async |server| {
+        let world = World::new(server).await;
+        let (mut ana, mut maria) = (world.ana().await, world.maria().await);
+        let conversation =
+            ana.client.start_conversation(maria.user, NewConversation::default()).await.unwrap().id;
+        ana.client.send_text(conversation, "uno").await.unwrap();
+        let (mut tablet, old) = (linked(&world, &ana, "tablet").await, linked(&world, &ana, "old").await);
+        tablet.client.fetch_history(conversation, 10).await.unwrap();
+        for device in [&mut ana, &mut tablet, &mut maria] {
+            device.connected().await;
+        }
+        let before = current_manifest(server, &ana).await;
+        removed_by_a_session(&world, 3).await;
+        // Both are told, and one of them is first.
+        assert_eq!(gone(&mut ana).await, [3]);
+        assert_eq!(gone(&mut tablet).await, [3]);
+        let after = current_manifest(server, &ana).await;
+        assert_eq!((after.version, after.devices.len()), (before.version + 1, 2), "it was signed once");
+        assert_ne!(after.history_key_id(), before.history_key_id());
+        maria.client.send_text(conversation, "dos").await.unwrap();
+        receives(&mut ana, "dos").await;
+        receives(&mut tablet, "dos").await;
+        tablet.client.send_text(conversation, "tres").await.unwrap();
+        receives(&mut ana, "tres").await;
+        receives(&mut maria, "tres").await;
+        let nobody = ana.client.remove_device(DeviceNumber::new(3).unwrap()).await;
+        assert!(matches!(nobody, Err(Error::Unknown(_))), "{nobody:?}");
+        for device in [ana, tablet, old, maria] {
+            device.end().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_that_no_device_has_heard_of_stops_neither_a_link_nor_the_next_start() {
+    both_engines(async |server| {
+        let world = World::new(server).await;
+        let ana = world.ana().await;
+        let (tablet, old) = (linked(&world, &ana, "tablet").await, linked(&world, &ana, "old").await);
+        let first = current_manifest(server, &ana).await;
+        // Not connected, the phone links another device all the same.
+        removed_by_a_session(&world, 2).await;
+        let third = linked(&world, &ana, "third").await;
+        let second = current_manifest(server, &ana).await;
+        let numbers = |manifest: &Manifest| -> Vec<u8> {
+            manifest.devices.iter().map(|device| device.device.get()).collect()
+        };
+        assert_eq!(numbers(&second), [1, 3, 4]);
+        assert_ne!(second.history_key_id(), first.history_key_id());
+        // It was off; when it is on again it sees that another is gone.
+        let path = ana.end().await;
+        removed_by_a_session(&world, 3).await;
+        let mut ana = Device::again(path).await;
+        ana.client.connect().await.unwrap();
+        assert_eq!(gone(&mut ana).await, [3]);
+        let third_key = current_manifest(server, &ana).await;
+        assert_eq!(numbers(&third_key), [1, 4]);
+        assert_ne!(third_key.history_key_id(), second.history_key_id());
+        // A person who asks for what is gone already gets it, too.
+        removed_by_a_session(&world, 4).await;
+        ana.client.remove_device(DeviceNumber::new(4).unwrap()).await.unwrap();
+        assert_eq!(numbers(&current_manifest(server, &ana).await), [1]);
+        for device in [ana, tablet, old, third] {
             device.end().await;
         }
     })

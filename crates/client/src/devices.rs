@@ -1,6 +1,8 @@
 //! Removing a device: the server cuts it off, and the devices that stay get a new history key through their sessions.
 //!
-//! What was begun is on disk: a removal cut anywhere is finished by the next upkeep.
+//! Any device of the user publishes the manifest without it: the one that asked for the removal at once, the others a
+//! little later, when it did not, as when a session or the device itself asked. What was begun is on disk: a removal
+//! cut anywhere is finished by the next upkeep.
 
 use sigilo_seal::{HistoryKeyEnvelope, Manifest, XWingSecret};
 use sigilo_wire::{
@@ -50,12 +52,13 @@ impl Engine {
             return Err(Error::Content("a device is removed from another one of the account"));
         }
         let listed = self.api.devices().await?;
-        let removed = listed.iter().find(|listed| listed.device_id == Some(device));
-        let id = removed.ok_or(Error::Unknown("this device"))?.id;
-        let key = XWingSecret::generate(&mut self.env.rng());
-        let seed = SecretBytes(key.seed().to_vec());
-        self.profile.put(&Removal { device, seed, created_at: self.env.now() }).await?;
-        match self.api.remove_device(id).await {
+        let Some(removed) = listed.iter().find(|listed| listed.device_id == Some(device)) else {
+            // Cut off elsewhere: perhaps no manifest says so yet.
+            let named = self.own_manifest().await?.device(device).is_some();
+            return if named { self.drop_removed().await } else { Err(Error::Unknown("this device")) };
+        };
+        self.begin_removal().await?;
+        match self.api.remove_device(removed.id).await {
             Err(error) if !error.is_transient() && error.code() != Some(ErrorCode::NotFound) => {
                 self.forget_removal().await?;
                 Err(error)
@@ -69,21 +72,58 @@ impl Engine {
         }
     }
 
-    /// Publishes the manifest without a device that the server has cut off, if that is still to be done.
+    /// Makes the history key that takes the place of the one a removed device knows.
+    async fn begin_removal(&self) -> Result<Removal> {
+        let key = XWingSecret::generate(&mut self.env.rng());
+        let removal = Removal { seed: SecretBytes(key.seed().to_vec()), created_at: self.env.now() };
+        self.profile.put(&removal).await?;
+        Ok(removal)
+    }
+
+    /// Goes on with a removal that was begun here, if that is still to be done.
     pub(crate) async fn finish_removal(&self) -> Result<()> {
-        let Some(removal) = self.profile.get::<Removal>(ONLY).await? else { return Ok(()) };
-        let listed = self.api.devices().await?;
-        if listed.iter().any(|device| device.device_id == Some(removal.device)) {
-            return self.forget_removal().await;
+        match self.profile.get::<Removal>(ONLY).await? {
+            Some(removal) => self.publish_without_removed(&removal).await,
+            None => Ok(()),
         }
+    }
+
+    /// Compares the manifest known with the server's list of devices: one that is named and gone, whoever removed it,
+    /// leaves the manifest, and those that stay get a new history key.
+    pub(crate) async fn drop_removed(&self) -> Result<()> {
+        let account = self.account()?;
+        let own: Option<Contact> = self.profile.get(account.user.as_bytes()).await?;
+        let named = own.map(|own| own.devices).unwrap_or_default();
+        // Nobody to compare with: the usual case asks for nothing.
+        if named.len() < 2 && self.profile.get::<Removal>(ONLY).await?.is_none() {
+            return Ok(());
+        }
+        let listed = self.api.devices().await?;
+        let all_there = named.iter().all(|device| is_listed(&listed, device.device));
+        if all_there || !is_listed(&listed, account.device) {
+            return self.finish_removal().await;
+        }
+        let begun: Option<Removal> = self.profile.get(ONLY).await?;
+        let removal = match begun {
+            Some(removal) => removal,
+            None => self.begin_removal().await?,
+        };
+        self.publish_without_removed(&removal).await
+    }
+
+    /// Publishes a manifest without the devices that the server has cut off, unless another device of the user has.
+    async fn publish_without_removed(&self, removal: &Removal) -> Result<()> {
         let key = XWingSecret::from_seed(removal.seed.key()?);
         for _ in 0..ATTEMPTS {
+            // The list is fetched after the manifest: a device that is linked meanwhile is in both, or in the list.
             let current = self.own_manifest().await?;
-            if current.device(removal.device).is_none() {
+            let listed = self.api.devices().await?;
+            let gone = current.devices.iter().map(|named| named.device);
+            let gone: Vec<DeviceNumber> = gone.filter(|device| !is_listed(&listed, *device)).collect();
+            if gone.is_empty() || gone.contains(&self.account()?.device) {
                 return self.forget_removal().await;
             }
-            let next = without_removed(&current, &listed, &key);
-            match self.publish_rotation(&next, &key, &removal).await {
+            match self.publish_rotation(&current, &gone, &key, removal).await {
                 Err(error) if error.code() == Some(ErrorCode::ManifestConflict) => {}
                 answer => answer?,
             }
@@ -92,17 +132,29 @@ impl Engine {
     }
 
     /// Keeps the new history key, seals it to the devices that stay, and publishes the manifest that names it.
-    async fn publish_rotation(&self, next: &Manifest, key: &XWingSecret, removal: &Removal) -> Result<()> {
+    async fn publish_rotation(
+        &self,
+        current: &Manifest,
+        gone: &[DeviceNumber],
+        key: &XWingSecret,
+        removal: &Removal,
+    ) -> Result<()> {
         let account = self.account()?;
+        let mut next = current.follow();
+        next.devices.retain(|named| !gone.contains(&named.device));
+        next.history_public_key = key.public();
         let known: Option<Contact> = self.profile.get(account.user.as_bytes()).await?;
-        let mut own = known.ok_or(Error::NotActivated)?;
-        own.devices.retain(|device| next.device(device.device).is_some());
-        let own = self.open_sessions(own, &DeviceHints::default()).await?;
+        let own = known.ok_or(Error::NotActivated)?;
+        // Those that are gone get no envelope. They stay known until the manifest without them is in force.
+        let hints = DeviceHints { expired: gone.iter().copied().collect(), ..DeviceHints::default() };
+        let own = self.open_sessions(own, &hints).await?;
         let step = self.profile.step();
         let key_id = history_keys::keep(&step, key, removal.created_at)?;
         step.put(&ContactHistoryKey { user: account.user, key_id, public_key: key.public() })?;
-        // What the device said before it was removed may still be on its way.
-        sessions::set_aside(&step, account.user, removal.device).await?;
+        // What a device said before it was removed may still be on its way.
+        for device in gone {
+            sessions::set_aside(&step, account.user, *device).await?;
+        }
         let plaintext = HistoryKeyEnvelope { key: key.clone(), created_at: removal.created_at }.encode();
         let mut history_key_envelopes: Vec<RecipientEnvelope> = Vec::new();
         for device in self.other_devices(&own)? {
@@ -179,10 +231,6 @@ impl Engine {
     }
 }
 
-/// The manifest that follows, without the devices the server has cut off, and with a new history key.
-fn without_removed(current: &Manifest, listed: &[Device], key: &XWingSecret) -> Manifest {
-    let mut next = current.follow();
-    next.devices.retain(|named| listed.iter().any(|listed| listed.device_id == Some(named.device)));
-    next.history_public_key = key.public();
-    next
+fn is_listed(listed: &[Device], device: DeviceNumber) -> bool {
+    listed.iter().any(|listed| listed.device_id == Some(device))
 }

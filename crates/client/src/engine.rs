@@ -46,6 +46,9 @@ const INBOX_PAUSE: Duration = Duration::from_secs(2);
 /// What waits is tried again this soon.
 const SOON: Duration = Duration::from_millis(10);
 
+/// How long the other devices leave it to the one that removed a device to sign the next manifest.
+const REMOVAL_PAUSE: Duration = Duration::from_secs(3);
+
 /// Everything the acts share.
 pub(crate) struct Engine {
     pub(crate) env: Rc<Env>,
@@ -61,6 +64,7 @@ pub(crate) struct Engine {
     inbox_at: Cell<Option<Instant>>,
     flush_at: Cell<Option<Instant>>,
     upkeep_at: Cell<Option<Instant>>,
+    devices_at: Cell<Option<Instant>>,
     stopping: Cell<bool>,
 }
 
@@ -86,6 +90,7 @@ impl Engine {
             inbox_at: Cell::new(None),
             flush_at: Cell::new(None),
             upkeep_at: Cell::new(None),
+            devices_at: Cell::new(None),
             stopping: Cell::new(false),
         })
     }
@@ -123,6 +128,11 @@ impl Engine {
         plan(&self.upkeep_at, pause);
     }
 
+    /// Looks for devices of the user that are gone, not later than after `pause`.
+    pub(crate) fn look_for_removed_in(&self, pause: Duration) {
+        plan(&self.devices_at, pause);
+    }
+
     /// Opens the socket and keeps it open.
     pub(crate) fn connect(&self) {
         let mut socket = self.socket.borrow_mut();
@@ -154,7 +164,7 @@ impl Engine {
         mut socket: mpsc::UnboundedReceiver<SocketEvent>,
     ) {
         while !self.stopping.get() {
-            let due = [&self.flush_at, &self.inbox_at, &self.upkeep_at];
+            let due = [&self.flush_at, &self.inbox_at, &self.upkeep_at, &self.devices_at];
             let due = due.into_iter().filter_map(Cell::get).min();
             tokio::select! {
                 job = jobs.recv() => match job {
@@ -188,6 +198,14 @@ impl Engine {
             self.upkeep_at.set(None);
             self.warn(self.upkeep().await);
         }
+        if self.devices_at.get().is_some_and(|at| at <= now) {
+            self.devices_at.set(None);
+            match self.drop_removed().await {
+                // The next connection looks again.
+                Err(error) if error.is_transient() => {}
+                result => self.warn(result),
+            }
+        }
     }
 
     /// What is due besides messages: content that has expired goes, seals that waited for a key are judged, bad
@@ -212,6 +230,7 @@ impl Engine {
                 self.show_status();
                 self.flush_soon();
                 self.upkeep_soon();
+                self.look_for_removed_in(SOON);
             }
             SocketEvent::Frame(frame) => self.inbox.borrow_mut().push_back(*frame),
             SocketEvent::Down { reason } => {
@@ -298,6 +317,10 @@ impl Engine {
                 self.participants_changed(change).await
             }
             EventType::IdentityChanged | EventType::ManifestChanged => self.keys_changed(frame).await,
+            EventType::DeviceRemoved => {
+                self.look_for_removed_in(self.env.jitter(REMOVAL_PAUSE));
+                Ok(())
+            }
             EventType::IdentityReset => {
                 let reset: IdentityReset = serde_json::from_value(frame.data.clone()).map_err(malformed)?;
                 self.tell(ClientEvent::IdentityReset { stage: reset.stage, expires_at: reset.expires_at });
@@ -410,6 +433,7 @@ impl Engine {
         }
         self.flush().await?;
         self.upkeep().await?;
+        self.drop_removed().await?;
         Ok(count)
     }
 }

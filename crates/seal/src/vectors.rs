@@ -12,9 +12,9 @@ use sigilo_wire::{
 
 use crate::{
     ArchiveKey, Content, ContentKey, Context, Ed25519Secret, Envelope, HistoryKeyEnvelope, IdentityPublicKey,
-    IdentitySecret, KeyPurpose, KyberPublicKey, LinkClaim, LinkOffer, LinkPackage, LinkSecret, LinkedContact, LinkedEarlier,
-    Manifest, ManifestDevice, Member, PreKeyPublic, Receipt, Recipient, RecordSeal, RootFingerprint,
-    RootStatement, SealHeader, XWingSecret, key_check,
+    IdentitySecret, KeyPurpose, KyberPublicKey, LinkClaim, LinkOffer, LinkPackage, LinkSecret, LinkedContact,
+    LinkedEarlier, Manifest, ManifestDevice, Member, PreKeyPublic, Receipt, Recipient, RecordSeal,
+    RootFingerprint, RootStatement, SealHeader, XWingSecret, key_check,
     link::LinkedAccount,
     message, padding,
     primitives::{hkdf, hmac_sha256, sha256},

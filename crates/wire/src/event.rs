@@ -36,6 +36,8 @@ words! {
         IdentityChanged = "identity_changed",
         /// A contact or the user has a new device manifest.
         ManifestChanged = "manifest_changed",
+        /// One of the user's devices was removed: the others sign a manifest without it.
+        DeviceRemoved = "device_removed",
         /// The clinic is giving the user a new identity: whose devices are not lost objects.
         IdentityReset = "identity_reset",
         /// A patient has called the clinicians on call. Staff get it, too, and see no more than it says.
@@ -214,6 +216,14 @@ pub struct ManifestChanged {
     /// On the user's other devices, when the manifest has a new history key: the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history_key: Option<SentHistoryKey>,
+}
+
+/// `data` of `device_removed`, on the user's other messaging devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DeviceRemoved {
+    /// The number of the device that is gone.
+    pub device_id: DeviceNumber,
 }
 
 /// A history key that one device of a user sends to another.

@@ -96,6 +96,8 @@ impl Engine {
         if !link.offer.admits(&key) {
             return Err(Error::LinkRefused(LinkSealError::KeySwapped.to_string()));
         }
+        // The next manifest is not to name what the server has cut off.
+        self.drop_removed().await?;
         for _ in 0..ATTEMPTS {
             let approval = self.approval(link, &key, own.next_device_id).await?;
             let device = approval.device_id;

@@ -118,10 +118,9 @@ pub(crate) struct OwnHistoryKey {
     pub(crate) created_at: Timestamp,
 }
 
-/// A device that is being removed, and the history key that takes the place of the one it knows.
+/// A removal of devices that was begun: the history key that takes the place of the one they know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Removal {
-    pub(crate) device: DeviceNumber,
     pub(crate) seed: SecretBytes,
     pub(crate) created_at: Timestamp,
 }
