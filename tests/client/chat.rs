@@ -3,14 +3,19 @@
 use std::{path::Path, process::Stdio};
 
 use serde_json::{Value, json};
-use sigilo_client::{NewConversation, ShownMessage};
-use sigilo_wire::Role;
+use sigilo_client::{ContactFilter, ConversationFilter, MetadataSearch, NewConversation, ShownMessage};
+use sigilo_wire::{
+    Role,
+    conversation::{ConversationSettingsChange, ConversationType},
+    message::Priority,
+    presence::{Presence, PresenceStatus},
+};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use crate::{
     crash::{PASSPHRASE, activate, open},
     people::{DEADLINE, World},
-    support::TestServer,
+    support::{TestServer, clinic::PASSWORD},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,6 +58,143 @@ async fn a_text_with_an_identifier_is_sent_when_the_person_says_so() {
     let texts: Vec<&str> = history.iter().filter_map(ShownMessage::text).collect();
     assert_eq!(texts, ["hola", "mejor no", "llame al 222 123 4567", "mi tel es 55 1234 5678"]);
     patient.shutdown().await.unwrap();
+    drop(world);
+    server.finish().await;
+}
+
+/// The lines that the chat writes for programs, of one type.
+fn of_type<'a>(lines: &'a [Value], wanted: &str) -> Vec<&'a Value> {
+    lines.iter().filter(|line| line["type"] == wanted).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_chat_reaches_what_the_client_can_do() {
+    let server = TestServer::start(crate::support::Engine::Sqlite).await;
+    let world = World::new(&server).await;
+    let ana =
+        activate(&world, Role::Patient, "ana", ("https://clinica-demo.example/fhir/mrn", "MRN-1001")).await;
+    let maria =
+        activate(&world, Role::Doctor, "maria", ("https://clinica-demo.example/fhir/licence", "LIC-2001"))
+            .await;
+    let (patient, doctor) = (open(&ana).await, open(&maria).await);
+    let user = doctor.me().await.unwrap().user;
+    let conversation = patient.start_conversation(user, NewConversation::default()).await.unwrap().id;
+    // María was there, and is gone.
+    doctor.set_status(PresenceStatus::Online).await.unwrap();
+    doctor.connect().await.unwrap();
+    let seen = async |wanted: fn(&Presence) -> bool| {
+        tokio::time::timeout(DEADLINE, async {
+            loop {
+                let now = patient.conversation(conversation).await.unwrap();
+                let maria = now.participants.iter().find(|participant| participant.user_id == user).unwrap();
+                if maria.presence.as_ref().is_some_and(wanted) {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        })
+        .await
+        .unwrap()
+    };
+    seen(|presence| presence.status == Some(PresenceStatus::Online)).await;
+    doctor.shutdown().await.unwrap();
+    seen(|presence| presence.status != Some(PresenceStatus::Online) && presence.last_seen_at.is_some()).await;
+    patient.shutdown().await.unwrap();
+
+    let said =
+        chat(&ana, &[], "/open 1\n/who\n/contacts mart role:doctor\n/contacts role:compliance\n/quit\n").await;
+    assert_eq!(said.matches("offline, last seen 20").count(), 2, "{said}");
+    assert!(said.contains("Nobody"), "no compliance officer: {said}");
+
+    // Numbers of messages: 1 disappears, 2 is edited by 3.
+    let said = chat(
+        &ana,
+        &["--json"],
+        "/open 1\n/expiring 1h el código es 7\nuna dosis\n/edit 2 dos dosis\n/versions 2\n/find kind:text\n/find files:yes\n\
+         /archive\n/conversations\n/archived\n/open 1\n/unarchive\n/conversations\n/quit\n",
+    )
+    .await;
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(of_type(&lines, "error").is_empty(), "{said}");
+    let messages = of_type(&lines, "message");
+    assert!(messages[0]["expires_at"].is_string() && messages[1]["expires_at"].is_null(), "{said}");
+    let versions = of_type(&lines, "versions");
+    assert_eq!(versions[0]["results"][0]["text"], "una dosis");
+    let found = of_type(&lines, "found_by_server");
+    let texts: Vec<&Value> =
+        found[0]["results"].as_array().unwrap().iter().map(|line| &line["message"]["text"]).collect();
+    assert_eq!(texts, [&json!("dos dosis"), &json!("el código es 7")]);
+    assert_eq!(found[1]["results"], json!([]));
+    let lists: Vec<usize> = of_type(&lines, "conversations")
+        .iter()
+        .map(|line| line["results"].as_array().unwrap().len())
+        .collect();
+    assert_eq!(lists, [0, 1, 1], "put away, found there, back: {said}");
+
+    // A session of a browser is ended, and the password changed: it was right.
+    let login = |password: &str| {
+        json!({"clinic": "centro", "email": "ana@example.org", "password": password,
+               "device": {"kind": "session", "name": "browser"}})
+    };
+    let session = server.post("/api/auth/login/", None, &login(PASSWORD)).await.expect(200);
+    let new = "una frase nueva con espacios";
+    let said = chat(
+        &ana,
+        &["--json"],
+        &format!("/devices\n/remove-device s1\n/new-password {new}\n/password {PASSWORD}\n/new-password {new}\n/quit\n"),
+    )
+    .await;
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let listed: Vec<usize> =
+        of_type(&lines, "devices").iter().map(|line| line["results"].as_array().unwrap().len()).collect();
+    assert_eq!(listed, [2, 1], "{said}");
+    assert_eq!(of_type(&lines, "error").len(), 1, "a new password without the current one: {said}");
+    let token = session["access_token"].as_str();
+    assert_eq!(server.get("/api/me/", token).await.status, 401);
+    server.post("/api/auth/login/", None, &login(PASSWORD)).await.expect_error(401, "invalid_credentials");
+    server.post("/api/auth/login/", None, &login(new)).await.expect(200);
+    drop(world);
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_conversations_and_messages_are_found_by_what_the_server_sees() {
+    let server = TestServer::start(crate::support::Engine::Sqlite).await;
+    let world = World::new(&server).await;
+    let (ana, maria) = (world.ana().await, world.maria().await);
+    let id = ana.client.start_conversation(maria.user, NewConversation::default()).await.unwrap().id;
+    ana.client.send_text(id, "hola").await.unwrap();
+    let found = async |name: &str, role| {
+        let filter = ContactFilter { name: Some(name.to_owned()), role };
+        ana.client.find_contacts(filter).await.unwrap().len()
+    };
+    assert_eq!(found("martinez", Some(Role::Doctor)).await, 1, "without the accent");
+    assert_eq!(found("martinez", Some(Role::Patient)).await, 0);
+    assert_eq!(found("pérez & co", None).await, 0);
+    let listed =
+        async |filter: ConversationFilter| ana.client.find_conversations(filter).await.unwrap().len();
+    let all = ConversationFilter::default();
+    assert_eq!(listed(ConversationFilter { with_user: Some(maria.user), ..all }).await, 1);
+    assert_eq!(listed(ConversationFilter { kind: Some(ConversationType::Group), ..all }).await, 0);
+    assert_eq!(listed(ConversationFilter { has_unread: Some(true), ..all }).await, 0);
+    assert_eq!(listed(ConversationFilter { participant_role: Some(Role::Doctor), ..all }).await, 1);
+    let settings = ConversationSettingsChange { archived: Some(true), ..Default::default() };
+    ana.client.arrange(id, settings).await.unwrap();
+    assert_eq!(listed(all).await, 0);
+    assert_eq!(listed(ConversationFilter { archived: true, oldest_first: true, ..all }).await, 1);
+    // María's device has not read the message: it is found all the same, and not shown.
+    let search = MetadataSearch { with_user: Some(ana.user), ..MetadataSearch::default() };
+    let before = maria.client.find_messages(search).await.unwrap();
+    assert_eq!(before.len(), 1);
+    assert!(before[0].shown.is_none() && before[0].conversation_id == id);
+    maria.client.sync_offline().await.unwrap();
+    let after = maria.client.find_messages(search).await.unwrap();
+    assert_eq!(after[0].shown.as_ref().unwrap().text(), Some("hola"));
+    let urgent = MetadataSearch { priority: Some(Priority::Urgent), ..search };
+    assert!(maria.client.find_messages(urgent).await.unwrap().is_empty());
+    for device in [ana, maria] {
+        device.end().await;
+    }
     drop(world);
     server.finish().await;
 }

@@ -23,6 +23,7 @@ use crate::{
     engine::{Engine, Job},
     env::{Env, Environment},
     event::{Events, TimelineNote},
+    finding::ContactFilter,
     invitation::Invitation,
     link::Newcomer,
     message::{ReceiptVerdict, ShownMessage},
@@ -210,7 +211,7 @@ impl Client {
     /// # Errors
     /// Those of the server and the connection.
     pub async fn contacts(&self) -> Result<Vec<Contact>> {
-        self.act(|engine| async move { engine.people().await }.boxed_local()).await?
+        self.act(|engine| async move { engine.people(&ContactFilter::default()).await }.boxed_local()).await?
     }
 
     /// The user's conversations, newest change first; without a connection, those known on this device.
@@ -218,7 +219,7 @@ impl Client {
     /// # Errors
     /// Those of the server and the profile.
     pub async fn conversations(&self) -> Result<Vec<Conversation>> {
-        self.act(|engine| async move { engine.conversations().await }.boxed_local()).await?
+        self.act(|engine| async move { engine.conversations(false).await }.boxed_local()).await?
     }
 
     /// Starts a conversation with one person, or gives the direct one there is.

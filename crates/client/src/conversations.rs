@@ -12,6 +12,7 @@ use crate::{
     Error, Result,
     engine::Engine,
     event::{ClientEvent, TimelineNote},
+    finding::{ContactFilter, ConversationFilter},
     profile::{
         Step,
         records::{ConversationRecord, TimelineEntry},
@@ -22,12 +23,12 @@ use crate::{
 const MAX_PAGES: usize = 200;
 
 impl Engine {
-    /// Everybody the user may start a conversation with.
-    pub(crate) async fn people(&self) -> Result<Vec<Contact>> {
+    /// Those the user may start a conversation with who match.
+    pub(crate) async fn people(&self, filter: &ContactFilter) -> Result<Vec<Contact>> {
         let mut people = Vec::new();
         let mut cursor = None;
         for _ in 0..MAX_PAGES {
-            let page = self.api.contacts(cursor.as_deref()).await?;
+            let page = self.api.contacts(filter, cursor.as_deref()).await?;
             people.extend(page.results);
             cursor = page.next_cursor.filter(|_| page.has_more);
             if cursor.is_none() {
@@ -37,20 +38,26 @@ impl Engine {
         Ok(people)
     }
 
-    /// The user's conversations, newest change first; without a connection, those known.
-    pub(crate) async fn conversations(&self) -> Result<Vec<Conversation>> {
-        match self.fetch_conversations(false).await {
-            Err(error) if error.is_transient() => self.known_conversations().await,
+    /// The user's conversations, newest change first; also those put away, when `archived` is set. Without a connection,
+    /// those known.
+    pub(crate) async fn conversations(&self, archived: bool) -> Result<Vec<Conversation>> {
+        let filter = ConversationFilter { archived, ..ConversationFilter::default() };
+        match self.fetch_conversations(&filter).await {
+            Err(error) if error.is_transient() => {
+                let mut known = self.known_conversations().await?;
+                known.retain(|conversation| archived || !conversation.settings.archived);
+                Ok(known)
+            }
             other => other,
         }
     }
 
-    /// All of them; also those put away, when `archived` is set.
-    pub(crate) async fn fetch_conversations(&self, archived: bool) -> Result<Vec<Conversation>> {
+    /// Those that match.
+    pub(crate) async fn fetch_conversations(&self, filter: &ConversationFilter) -> Result<Vec<Conversation>> {
         let mut all = Vec::new();
         let mut cursor = None;
         for _ in 0..MAX_PAGES {
-            let page = self.api.conversations(archived, cursor.as_deref()).await?;
+            let page = self.api.conversations(filter, cursor.as_deref()).await?;
             for conversation in page.results {
                 self.adopt_conversation(conversation.clone()).await?;
                 all.push(conversation);

@@ -6,7 +6,7 @@
 
 use sigilo_seal::{HistoryKeyEnvelope, Manifest, XWingSecret};
 use sigilo_wire::{
-    Base64, Base64Array, DeviceNumber, ErrorCode,
+    Base64, Base64Array, DeviceId, DeviceNumber, ErrorCode,
     account::Device,
     event::{ManifestChanged, SentHistoryKey, ServerFrame},
     keys::PutManifest,
@@ -44,9 +44,25 @@ impl Client {
     pub async fn remove_device(&self, device: DeviceNumber) -> Result<()> {
         call!(self, engine => engine.remove_device(device).await)
     }
+
+    /// Ends a session of this account, as of a browser: a device without keys, by its `id`.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when the account has no such session; [`Error::Server`] with `step_up_required`
+    /// ([`Client::prove`] first); those of the connection.
+    pub async fn end_session(&self, session: DeviceId) -> Result<()> {
+        call!(self, engine => engine.end_session(session).await)
+    }
 }
 
 impl Engine {
+    async fn end_session(&self, session: DeviceId) -> Result<()> {
+        let listed = self.api.devices().await?;
+        let found = listed.iter().find(|listed| listed.id == session && listed.device_id.is_none());
+        let found = found.ok_or(Error::Unknown("this session"))?;
+        self.api.remove_device(found.id).await
+    }
+
     async fn remove_device(&self, device: DeviceNumber) -> Result<()> {
         if device == self.account()?.device {
             return Err(Error::Content("a device is removed from another one of the account"));

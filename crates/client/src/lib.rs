@@ -52,6 +52,7 @@ mod error;
 mod event;
 mod expiry;
 mod filters;
+mod finding;
 mod history;
 mod invitation;
 mod link;
@@ -85,6 +86,7 @@ pub use env::Environment;
 pub use error::{Error, Result};
 pub use event::{ClientEvent, Events, TimelineNote};
 pub use filters::{Finding, SpamSign, review};
+pub use finding::{ContactFilter, ConversationFilter, FoundMessage, MetadataSearch};
 pub use invitation::Invitation;
 pub use link::{LinkOptions, LinkText, Linking};
 pub use message::{

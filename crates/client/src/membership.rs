@@ -92,12 +92,13 @@ impl Client {
         .await?
     }
 
-    /// The user's conversations with those put away, newest change first.
+    /// The user's conversations with those put away, newest change first; without a connection, those known on this
+    /// device.
     ///
     /// # Errors
-    /// Those of the server and the connection.
+    /// Those of the server and the profile.
     pub async fn all_conversations(&self) -> Result<Vec<Conversation>> {
-        self.act(|engine| async move { engine.fetch_conversations(true).await }.boxed_local()).await?
+        self.act(|engine| async move { engine.conversations(true).await }.boxed_local()).await?
     }
 }
 

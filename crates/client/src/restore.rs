@@ -11,6 +11,7 @@ use sigilo_wire::{ConversationId, ErrorCode};
 use crate::{
     Client, Error, Result,
     engine::Engine,
+    finding::ConversationFilter,
     profile::{
         Record,
         records::{ConversationRecord, ONLY},
@@ -123,7 +124,8 @@ impl Engine {
 
     /// Plans the reading, or what is left of one that was cut.
     async fn begin_restore(&self) -> Result<RestoreProgress> {
-        let conversations = self.fetch_conversations(true).await?;
+        let all = ConversationFilter { archived: true, ..ConversationFilter::default() };
+        let conversations = self.fetch_conversations(&all).await?;
         let step = self.profile.step();
         let cut = self.profile.all::<Reading>(b"").await?.iter().any(|reading| !reading.done);
         for conversation in &conversations {

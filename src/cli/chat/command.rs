@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sigilo_client::ContactFilter;
 use sigilo_wire::{
     DeviceNumber, Timestamp,
     presence::{PresenceStatus, PrivacyChange},
@@ -16,6 +17,8 @@ pub(super) enum Command {
     Say(String),
     /// Send the text that was held back.
     Send,
+    /// Text for the open conversation that disappears after so long.
+    Expiring(Duration, String),
     /// Text for the open conversation, at a later time.
     Schedule(When, String),
     /// Text for the open conversation, to be delivered when it opens; without, what was refused for the hour.
@@ -24,12 +27,14 @@ pub(super) enum Command {
     Scheduled,
     /// Forget a scheduled message, by its place among them.
     Unschedule(usize),
-    /// Who can be written to.
-    Contacts,
+    /// Who can be written to: those whose name has this in it, with this role.
+    Contacts(ContactFilter),
     /// Start, or open, the conversation with a person.
     Start(String),
-    /// All conversations.
+    /// The conversations, without those put away.
     Conversations,
+    /// Those put away.
+    Archived,
     /// Open a conversation, by number or name.
     Open(String),
     /// The last messages of the open conversation.
@@ -62,8 +67,12 @@ pub(super) enum Command {
     Privacy(PrivacyChange),
     /// The account's devices.
     Devices,
-    /// Remove one of them, by its number.
-    RemoveDevice(DeviceNumber),
+    /// Remove one of them.
+    RemoveDevice(WhichDevice),
+    /// The current password, to be changed.
+    Password(String),
+    /// The one to have instead.
+    NewPassword(String),
     /// Stop a new identity that the clinic is giving this account.
     StopReset,
     /// What a new device shows: links it once it is approved.
@@ -80,6 +89,15 @@ pub(super) enum Command {
     Wrong(String),
 }
 
+/// A device of the account, as the list names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WhichDevice {
+    /// A messaging device, by its number.
+    Number(DeviceNumber),
+    /// A session, by its place among the sessions.
+    Session(usize),
+}
+
 /// A time to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum When {
@@ -91,9 +109,10 @@ pub(super) enum When {
 
 /// Names and meanings, for help and completion.
 pub(super) const HELP: &[(&str, &str, &str)] = &[
-    ("/contacts", "", "who you can write to"),
+    ("/contacts", "[NAME] [role:ROLE]", "who you can write to"),
     ("/start", "NAME", "write to somebody"),
     ("/conversations", "", "your conversations"),
+    ("/archived", "", "those you have put away; /open and /unarchive get one back"),
     ("/open", "NUMBER or NAME", "open one of them"),
     ("/send", "", "send the text you were just warned about"),
     (
@@ -101,6 +120,7 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
         "[WHEN TEXT]",
         "send it later from this device: in 30m, 2h or 1d, or at 2026-12-24T08:00:00Z; alone, lists what is scheduled",
     ),
+    ("/expiring", "TIME TEXT", "say something that disappears for those who take part after 30m, 2h or 1d"),
     (
         "/when-open",
         "[TEXT]",
@@ -122,7 +142,9 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
     ("/status", "online, away or busy", "how you are shown to those you write to"),
     ("/privacy", "[WHAT on|off]", "what others notice of you, and you of them: typing, presence, last-seen"),
     ("/devices", "", "the devices of your account"),
-    ("/remove-device", "NUMBER", "end one of them: it gets nothing any more"),
+    ("/remove-device", "NUMBER", "end one of them: it gets nothing any more; s1 is the first session"),
+    ("/password", "CURRENT", "change your password: first the one you have"),
+    ("/new-password", "NEW", "then the one to have; your other devices have to log in again"),
     ("/stop-reset", "", "my devices are not lost: stop the new identity that the clinic is giving me"),
     ("/link", "TEXT", "link a new device: what it shows after --link"),
     ("/approve", "PASSPHRASE", "it shows the same code as this one: this profile's passphrase links it"),
@@ -153,13 +175,15 @@ pub(super) fn parse(line: &str) -> Option<Command> {
     Some(match name {
         "send" => Command::Send,
         "schedule" => schedule(argument),
+        "expiring" => expiring(argument),
         "unschedule" => match argument.parse() {
             Ok(number) => Command::Unschedule(number),
             Err(_) => Command::Wrong("/unschedule needs a number of /schedule's list".to_owned()),
         },
-        "contacts" => Command::Contacts,
+        "contacts" => contacts(argument),
         "start" => needed(Command::Start),
         "conversations" | "list" => Command::Conversations,
+        "archived" => Command::Archived,
         "open" => needed(Command::Open),
         "history" => Command::History(argument.parse().unwrap_or(DEFAULT_HISTORY)),
         "restore" => Command::Restore,
@@ -184,10 +208,12 @@ pub(super) fn parse(line: &str) -> Option<Command> {
         "privacy" => privacy(argument),
         "when-open" => Command::WhenOpen(Some(argument.to_owned()).filter(|text| !text.is_empty())),
         "devices" => Command::Devices,
-        "remove-device" => match argument.parse() {
-            Ok(number) => Command::RemoveDevice(number),
-            Err(_) => Command::Wrong("/remove-device needs a device's number: /devices".to_owned()),
-        },
+        "remove-device" => which_device(argument).map_or_else(
+            || Command::Wrong("/remove-device needs a device's number: /devices".to_owned()),
+            Command::RemoveDevice,
+        ),
+        "password" => needed(Command::Password),
+        "new-password" => needed(Command::NewPassword),
         "stop-reset" => Command::StopReset,
         "link" => needed(Command::Link),
         "approve" => needed(Command::Approve),
@@ -216,10 +242,45 @@ fn schedule_how() -> Command {
     )
 }
 
-fn parse_when(text: &str) -> Option<When> {
-    if let Ok(at) = text.parse() {
-        return Some(When::At(at));
+/// Such as `2h I will be there`.
+fn expiring(argument: &str) -> Command {
+    let given = argument.split_once(char::is_whitespace);
+    match given.and_then(|(time, text)| Some((parse_duration(time)?, text))) {
+        Some((time, text)) if !time.is_zero() => Command::Expiring(time, text.trim().to_owned()),
+        _ => Command::Wrong("/expiring needs a time such as 30m, 2h or 1d, then a text".to_owned()),
     }
+}
+
+/// Such as `martínez role:doctor`.
+fn contacts(argument: &str) -> Command {
+    let mut filter = ContactFilter::default();
+    let mut name = Vec::new();
+    for word in argument.split_whitespace() {
+        match word.strip_prefix("role:").map(str::parse) {
+            Some(Ok(role)) => filter.role = Some(role),
+            Some(Err(_)) => return Command::Wrong("a role is such as doctor, admin or patient".to_owned()),
+            None => name.push(word),
+        }
+    }
+    filter.name = Some(name.join(" ")).filter(|name| !name.is_empty());
+    Command::Contacts(filter)
+}
+
+fn which_device(argument: &str) -> Option<WhichDevice> {
+    match argument.strip_prefix('s') {
+        Some(place) => place.parse().ok().map(WhichDevice::Session),
+        None => argument.parse().ok().map(WhichDevice::Number),
+    }
+}
+
+fn parse_when(text: &str) -> Option<When> {
+    match text.parse() {
+        Ok(at) => Some(When::At(at)),
+        Err(_) => parse_duration(text).map(When::In),
+    }
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
     let (count, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let minutes = match unit {
         "m" => 1,
@@ -228,7 +289,7 @@ fn parse_when(text: &str) -> Option<When> {
         _ => return None,
     };
     let count: u64 = count.parse().ok()?;
-    count.checked_mul(minutes * 60).map(|seconds| When::In(Duration::from_secs(seconds)))
+    count.checked_mul(minutes * 60).map(Duration::from_secs)
 }
 
 /// Such as `last-seen off`; nothing changes nothing.
@@ -258,6 +319,8 @@ fn privacy(argument: &str) -> Command {
 
 #[cfg(test)]
 mod tests {
+    use sigilo_wire::Role;
+
     use super::*;
 
     #[test]
@@ -286,6 +349,24 @@ mod tests {
                 "/schedule 1970-01-01T00:00:01Z x",
                 Some(Command::Schedule(When::At(Timestamp::from_micros(1_000_000)), "x".into())),
             ),
+            (
+                "/expiring 30m el código",
+                Some(Command::Expiring(Duration::from_secs(1800), "el código".into())),
+            ),
+            (
+                "/contacts mar tín role:doctor",
+                Some(Command::Contacts(ContactFilter {
+                    name: Some("mar tín".into()),
+                    role: Some(Role::Doctor),
+                })),
+            ),
+            ("/contacts", Some(Command::Contacts(ContactFilter::default()))),
+            (
+                "/remove-device 2",
+                Some(Command::RemoveDevice(WhichDevice::Number(DeviceNumber::new(2).unwrap()))),
+            ),
+            ("/remove-device s1", Some(Command::RemoveDevice(WhichDevice::Session(1)))),
+            ("/new-password con espacios", Some(Command::NewPassword("con espacios".into()))),
             ("/unschedule 2", Some(Command::Unschedule(2))),
             ("/status away", Some(Command::Status(PresenceStatus::Away))),
             ("/privacy", Some(Command::Privacy(PrivacyChange::default()))),
@@ -305,6 +386,10 @@ mod tests {
             "/status",
             "/privacy typing",
             "/privacy name off",
+            "/expiring pronto x",
+            "/expiring 0m x",
+            "/contacts role:wizard",
+            "/remove-device x",
         ] {
             assert!(matches!(parse(wrong), Some(Command::Wrong(_))), "{wrong}");
         }
@@ -316,7 +401,7 @@ mod tests {
             let example = match *name {
                 _ if argument.is_empty() => "",
                 "/status" => "busy",
-                "/schedule" => "2h later",
+                "/schedule" | "/expiring" => "2h later",
                 "/privacy" => "typing off",
                 _ => "1",
             };

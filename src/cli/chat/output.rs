@@ -19,7 +19,7 @@ use sigilo_wire::{
     message::{DeliveryStatus, Priority},
     mfa::MfaStatus,
     policy::Explanation,
-    presence::{PresenceStatus, Privacy},
+    presence::{Presence, PresenceStatus, Privacy},
 };
 
 /// One thing to show.
@@ -92,6 +92,10 @@ pub(super) enum Output {
     Settings { settings: ConversationSettings },
     /// What a search found; not complete when older messages are not in the index.
     Found { results: Vec<FoundLine>, complete: bool },
+    /// What the server found by what it sees.
+    FoundByServer { results: Vec<FoundByServerLine> },
+    /// What a message said before it was edited, oldest first.
+    Versions { conversation_seq: i64, results: Vec<VersionLine> },
     /// The safety number with a person.
     SafetyNumber { user_id: UserId, name: String, digits: String, verified: bool, changed: bool },
     /// A person's identity is confirmed.
@@ -195,6 +199,7 @@ pub(super) struct ConversationLine {
     pub tags: Vec<String>,
     pub unread: i64,
     pub muted: bool,
+    pub archived: bool,
     pub closed: bool,
 }
 
@@ -205,13 +210,41 @@ pub(super) struct ParticipantLine {
     pub name: String,
     pub user_type: Role,
     pub role: ParticipantRole,
+    /// Whether they may leave.
+    pub can_leave: bool,
+    /// Whether they are there, and when they were last, as far as they show it.
+    pub presence: Option<Presence>,
 }
 
 impl From<Participant> for ParticipantLine {
     fn from(participant: Participant) -> Self {
-        let Participant { user_id, full_name: name, user_type, role, .. } = participant;
-        Self { user_id, name, user_type, role }
+        let Participant { user_id, full_name: name, user_type, role, can_leave, presence, .. } = participant;
+        Self { user_id, name, user_type, role, can_leave, presence }
     }
+}
+
+/// A message the server found, as a line.
+#[derive(Debug, Serialize)]
+pub(super) struct FoundByServerLine {
+    pub conversation_id: ConversationId,
+    /// What its conversation is called.
+    pub conversation: String,
+    pub message_id: MessageId,
+    pub conversation_seq: i64,
+    pub sender_id: UserId,
+    pub sender_name: String,
+    pub kind: String,
+    pub priority: Priority,
+    pub received_at: Timestamp,
+    /// As this device shows it; absent while it has not read it.
+    pub message: Option<Box<MessageLine>>,
+}
+
+/// A text that a message had, as a line.
+#[derive(Debug, Serialize)]
+pub(super) struct VersionLine {
+    pub text: String,
+    pub since: Timestamp,
 }
 
 /// A message that was found, as a line.

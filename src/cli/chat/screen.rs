@@ -12,6 +12,7 @@ use sigilo_wire::{
     event::ResetStage,
     message::{DeliveryStatus, Priority},
     policy::Explanation,
+    presence::{Presence, PresenceStatus},
 };
 
 use super::{
@@ -120,7 +121,9 @@ impl Screen {
             }
             Output::Contacts { results } => lines(results.iter().map(|contact| {
                 let speciality = contact.speciality.as_deref().map(|s| format!(", {s}")).unwrap_or_default();
-                let why = self.set(Style::Faint, &format!("{}{speciality}; {}", contact.role, contact.why.join(", ")));
+                let there = contact.presence.as_ref().and_then(seen).map(|seen| format!("; {seen}")).unwrap_or_default();
+                let about = format!("{}{speciality}; {}{there}", contact.role, contact.why.join(", "));
+                let why = self.set(Style::Faint, &about);
                 format!("  {} {why}", self.set(Style::Strong, &contact.name))
             })),
             Output::Conversations { results } if results.is_empty() => {
@@ -145,7 +148,10 @@ impl Screen {
                 self.set(Style::Faint, &format!("· read up to #{}; {} unread", position.up_to, position.unread_count))
             }
             Output::Participants { results, .. } => lines(results.iter().map(|person| {
-                let about = self.set(Style::Faint, &format!("{}, {}", person.user_type, person.role));
+                let mut about = vec![person.user_type.to_string(), person.role.to_string()];
+                about.extend((!person.can_leave).then(|| "may not leave".to_owned()));
+                about.extend(person.presence.as_ref().and_then(seen));
+                let about = self.set(Style::Faint, &about.join(", "));
                 format!("  {} {about}", self.set(Style::Strong, &person.name))
             })),
             Output::Blocked { results } if results.is_empty() => self.set(Style::Faint, "You have blocked nobody."),
@@ -169,6 +175,24 @@ impl Screen {
                 }
                 found.join("\n")
             }
+            Output::FoundByServer { results } if results.is_empty() => {
+                self.set(Style::Faint, "the server found nothing")
+            }
+            Output::FoundByServer { results } => lines(results.iter().map(|found| {
+                let at = minute(&found.received_at.to_string());
+                let text = match &found.message {
+                    Some(message) => said(message),
+                    None => "(not read on this device yet: /restore)".to_owned(),
+                };
+                let about = format!("{at} {} #{} {}:", found.conversation, found.conversation_seq, found.sender_name);
+                format!("  {} {text}", self.set(Style::Faint, &about))
+            })),
+            Output::Versions { conversation_seq, results } if results.is_empty() => {
+                self.set(Style::Faint, &format!("#{conversation_seq} was not edited, or what it said is not here any more"))
+            }
+            Output::Versions { results, .. } => lines(results.iter().map(|version| {
+                format!("  {} {}", self.set(Style::Faint, &minute(&version.since.to_string())), version.text)
+            })),
             Output::SafetyNumber { name, digits, verified, changed, .. } => {
                 let state = match (verified, changed) {
                     (_, true) => self.set(Style::Warning, "NEW KEY: compare again, then /confirm"),
@@ -213,7 +237,11 @@ impl Screen {
             ),
             Output::Typing { typing: false, .. } => String::new(),
             Output::Typing { name, .. } => self.set(Style::Faint, &format!("  {name} is typing …")),
-            Output::Status { name, status, .. } => self.set(Style::Faint, &format!("· {name} is {status}")),
+            Output::Status { name, status, last_seen_at, .. } => {
+                let status = Presence { status: Some(*status), last_seen_at: *last_seen_at };
+                let status = seen(&status).unwrap_or_default();
+                self.set(Style::Faint, &format!("· {name} is {status}"))
+            }
             Output::Privacy(privacy) => {
                 let shown = |shows: bool| if shows { "shown" } else { "hidden" };
                 let (typing, presence, seen) = (privacy.show_typing, privacy.show_presence, privacy.show_last_seen);
@@ -237,7 +265,12 @@ impl Screen {
             ),
             Output::Linked { device } => self.set(Style::Good, &format!("✓ the new device is number {device}")),
             Output::Devices { results } => lines(results.iter().map(|device| {
-                let number = device.device_id.map_or_else(|| "session".to_owned(), |number| format!("device {number}"));
+                let session = || {
+                    let before = results.iter().filter(|other| other.device_id.is_none());
+                    let place = before.take_while(|other| other.id != device.id).count() + 1;
+                    format!("session s{place}")
+                };
+                let number = device.device_id.map_or_else(session, |number| format!("device {number}"));
                 let here = if device.current { ", this one" } else { "" };
                 let seen = self.set(Style::Faint, &format!("{number}{here}, last used {}", device.last_seen_at));
                 format!("  {} {seen}", self.set(Style::Strong, if device.name.is_empty() { "(no name)" } else { &device.name }))
@@ -290,6 +323,7 @@ impl Screen {
             about.push(format!("{} unread", line.unread));
         }
         about.extend(line.muted.then(|| "muted".to_owned()));
+        about.extend(line.archived.then(|| "put away".to_owned()));
         about.extend(line.closed.then(|| "closed".to_owned()));
         about.extend(Some(line.description.clone()).filter(|text| !text.is_empty()));
         about.extend(line.tags.iter().map(|tag| format!("#{tag}")));
@@ -409,6 +443,9 @@ fn said(message: &MessageLine) -> String {
     if message.edited_at.is_some() {
         said.push_str(" (edited)");
     }
+    if let Some(at) = message.expires_at.filter(|_| !message.expired) {
+        said.push_str(&format!(" (disappears {})", minute(&at.to_string())));
+    }
     said
 }
 
@@ -457,6 +494,23 @@ fn warnings(message: &MessageLine) -> Vec<String> {
         warnings.push("! the server has shown another message under its name since".to_owned());
     }
     warnings
+}
+
+/// How somebody is, as far as they show it: whether they are there now, otherwise when they last were.
+fn seen(presence: &Presence) -> Option<String> {
+    let last = || presence.last_seen_at.map(|at| format!("last seen {}", minute(&at.to_string())));
+    match presence.status {
+        Some(PresenceStatus::Offline) => {
+            Some(last().map_or_else(|| "offline".to_owned(), |last| format!("offline, {last}")))
+        }
+        Some(status) => Some(status.to_string()),
+        None => last(),
+    }
+}
+
+/// Day and minute of an RFC 3339 time, UTC.
+fn minute(at: &str) -> String {
+    at.get(..16).unwrap_or(at).replace('T', " ")
 }
 
 fn lines(lines: impl Iterator<Item = String>) -> String {

@@ -1,8 +1,10 @@
 //! The chat itself: commands and events, in the order they come.
 
+mod account;
 mod blocking;
 mod dates;
 mod emergencies;
+mod finding;
 mod restoring;
 mod talking;
 
@@ -21,6 +23,7 @@ use sigilo_wire::{
     presence::PresenceStatus,
 };
 use tokio::{sync::mpsc, time::Instant};
+use zeroize::Zeroizing;
 
 use self::restoring::Restoring;
 pub(super) use self::restoring::restore_first;
@@ -53,6 +56,8 @@ pub(super) struct Session {
     restoring: Restoring,
     /// What waits for `/send`, because of what the local filters found in its text.
     held: Option<Command>,
+    /// The password to be changed, until the new one is typed.
+    password: Option<Zeroizing<String>>,
     /// A device whose code is shown, until it is approved.
     pub(super) linking: Option<LinkText>,
     /// People met so far, for names.
@@ -87,6 +92,7 @@ pub(super) async fn run(
         oldest_shown: None,
         restoring,
         held: None,
+        password: None,
         linking: None,
         people: Vec::new(),
         offline: false,
@@ -137,6 +143,9 @@ impl Session {
             Command::WhenOpen(Some(text)) if self.asks_about(&text) => {
                 self.held = Some(Command::WhenOpen(Some(text)));
             }
+            Command::Expiring(time, text) if self.asks_about(&text) => {
+                self.held = Some(Command::Expiring(time, text));
+            }
             Command::Schedule(when, text) if self.asks_about(&text) => {
                 self.held = Some(Command::Schedule(when, text));
             }
@@ -146,10 +155,12 @@ impl Session {
                 Some(Command::Say(text)) => self.say(text).await?,
                 Some(Command::Talk(talk)) => self.talk(talk).await?,
                 Some(Command::Schedule(when, text)) => self.schedule(when, text).await?,
+                Some(Command::Expiring(time, text)) => self.say_for(time, text).await?,
                 Some(Command::WhenOpen(text)) => self.when_open(text).await?,
                 _ => return Err(ClientError::Content("no text was held back")),
             },
             Command::Schedule(when, text) => self.schedule(when, text).await?,
+            Command::Expiring(time, text) => self.say_for(time, text).await?,
             Command::WhenOpen(text) => self.when_open(text).await?,
             Command::Scheduled => {
                 let scheduled = self.scheduled().await?;
@@ -163,13 +174,7 @@ impl Session {
                 self.client.discard(message.client_message_id).await?;
                 self.screen.show(&Output::Note { text: "it is not sent".to_owned() });
             }
-            Command::Contacts => {
-                let results = self.client.contacts().await?;
-                for contact in &results {
-                    self.remember(contact.user_id, &contact.name);
-                }
-                self.screen.show(&Output::Contacts { results });
-            }
+            Command::Contacts(filter) => self.show_contacts(filter).await?,
             Command::Start(name) => {
                 let user = self.person(&name).await?;
                 let conversation = self.client.start_conversation(user, Default::default()).await?;
@@ -177,11 +182,8 @@ impl Session {
                 self.list().await?;
                 self.show_opened(id).await?;
             }
-            Command::Conversations => {
-                self.list().await?;
-                let results = self.lines();
-                self.screen.show(&Output::Conversations { results });
-            }
+            Command::Conversations => self.show_conversations(false).await?,
+            Command::Archived => self.show_conversations(true).await?,
             Command::Open(which) => {
                 self.list().await?;
                 let id = self.find_conversation(&which).ok_or(ClientError::Unknown("this conversation"))?;
@@ -232,10 +234,9 @@ impl Session {
                 self.screen.show(&Output::Privacy(shown));
             }
             Command::Devices => self.show_devices().await?,
-            Command::RemoveDevice(number) => {
-                self.client.remove_device(number).await?;
-                self.show_devices().await?;
-            }
+            Command::RemoveDevice(which) => self.remove_device(which).await?,
+            Command::Password(current) => self.take_password(current),
+            Command::NewPassword(new) => self.change_password(new).await?,
             Command::StopReset => self.client.stop_identity_reset().await?,
             Command::Link(text) => self.read_link(&text)?,
             Command::Approve(passphrase) => self.approve_link(&passphrase).await?,
@@ -263,6 +264,11 @@ impl Session {
 
     async fn say(&mut self, text: String) -> Result<(), ClientError> {
         self.send(text, SendOptions::default()).await
+    }
+
+    /// Says something that disappears.
+    async fn say_for(&mut self, time: Duration, text: String) -> Result<(), ClientError> {
+        self.send(text, SendOptions { expires_in_s: time.as_secs(), ..SendOptions::default() }).await
     }
 
     async fn schedule(&mut self, when: When, text: String) -> Result<(), ClientError> {
@@ -476,7 +482,9 @@ impl Session {
     }
 
     async fn list(&mut self) -> Result<(), ClientError> {
-        self.listed = self.client.conversations().await?;
+        self.listed = self.client.all_conversations().await?;
+        // Those put away come last, so that the others' numbers are those of their list.
+        self.listed.sort_by_key(|conversation| conversation.settings.archived);
         self.titles = self.client.descriptions().await?;
         let people: Vec<(UserId, String)> = self
             .listed
@@ -514,6 +522,7 @@ impl Session {
                 tags: self.titles.get(&conversation.id).map(|p| p.tags.clone()).unwrap_or_default(),
                 unread: conversation.unread_count,
                 muted: !conversation.settings.notifications_enabled,
+                archived: conversation.settings.archived,
                 closed: conversation.closed_at.is_some(),
             })
             .collect()

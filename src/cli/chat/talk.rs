@@ -72,6 +72,10 @@ pub(super) enum Talk {
     Say(Priority, String),
     /// Search the messages on this device.
     Search(String),
+    /// Have the server search by what it sees.
+    Find(String),
+    /// What a message said before it was edited.
+    Versions(i64),
     /// The messages before those shown last.
     Older(u32),
 }
@@ -103,6 +107,12 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
         "WORDS",
         "search the messages on this device; in:here, from:NAME, after:DATE, before:DATE narrow it",
     ),
+    (
+        "/find",
+        "WHAT",
+        "messages by what the server sees: with:NAME, after:DATE, before:DATE, kind:KIND, priority:PRIORITY, files:yes",
+    ),
+    ("/versions", "NUMBER", "what a message said before it was edited"),
     ("/older", "[COUNT]", "the messages before those shown last"),
     ("/group", "NAME, NAME", "start a care team"),
     ("/administrative", "NAME, NAME", "start an administrative conversation"),
@@ -179,6 +189,11 @@ pub(super) fn parse(name: &str, argument: &str) -> Option<Command> {
         "title" => text(Talk::Title),
         "describe" => text(Talk::Describe),
         "search" => text(Talk::Search),
+        "find" => text(Talk::Find),
+        "versions" => match number(argument) {
+            Some((number, "")) => Command::Talk(Talk::Versions(number)),
+            _ => wrong("a message's number"),
+        },
         "urgent" => text(|text| Talk::Say(Priority::Urgent, text)),
         "high" => text(|text| Talk::Say(Priority::High, text)),
         "low" => text(|text| Talk::Say(Priority::Low, text)),

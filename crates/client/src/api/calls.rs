@@ -5,7 +5,7 @@ use serde::de::IgnoredAny;
 use sigilo_wire::{
     ConversationId, DeviceId, DeviceNumber, LinkId, MessageId, SealId, UserId,
     account::{ChangePassword, Device, DeviceList, Login, Me, ResetPassword, Tokens, UpdateMe},
-    conversation::{ContactList, Conversation, ConversationList, CreateConversation},
+    conversation::{Conversation, CreateConversation},
     event::EventList,
     keys::{CheckKeys, Clinic, KeyBundles, KeyCounts, PutIdentity, PutKeys, PutManifest, UserManifest},
     link::{ApproveLink, BeginLink, ClaimLink, LinkState, OfferLinkKey, OwnLink},
@@ -172,20 +172,6 @@ impl Api {
         }
     }
 
-    pub(crate) async fn contacts(&self, cursor: Option<&str>) -> Result<ContactList> {
-        self.get(&page("/api/chat/contacts/", cursor)).await
-    }
-
-    /// Also those the user has put away, when `archived` is set.
-    pub(crate) async fn conversations(
-        &self,
-        archived: bool,
-        cursor: Option<&str>,
-    ) -> Result<ConversationList> {
-        let cursor = cursor.map(|cursor| format!("&cursor={}", escape(cursor))).unwrap_or_default();
-        self.get(&format!("/api/chat/conversations/?include_archived={archived}{cursor}")).await
-    }
-
     pub(crate) async fn create_conversation(
         &self,
         request: &CreateConversation,
@@ -252,13 +238,6 @@ impl Api {
             Some(after) => self.get(&format!("/api/chat/events/?after={}", escape(after))).await,
             None => self.get("/api/chat/events/").await,
         }
-    }
-}
-
-fn page(path: &str, cursor: Option<&str>) -> String {
-    match cursor {
-        Some(cursor) => format!("{path}?cursor={}", escape(cursor)),
-        None => path.to_owned(),
     }
 }
 

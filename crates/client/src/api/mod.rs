@@ -6,6 +6,7 @@
 mod blocks;
 mod calls;
 mod emergencies;
+mod finding;
 mod members;
 mod url;
 

@@ -28,8 +28,8 @@ use crate::{
     profile::{
         Step, history_keys,
         records::{
-            ClinicRecord, Contact, ContactDevice, ContactHistoryKey, EarlierIdentity, Home, ONLY, OwnIdentity, PendingLink,
-            SecretBytes, Stage,
+            ClinicRecord, Contact, ContactDevice, ContactHistoryKey, EarlierIdentity, Home, ONLY,
+            OwnIdentity, PendingLink, SecretBytes, Stage,
         },
     },
 };
@@ -273,9 +273,8 @@ fn own_contact(package: &LinkPackage, manifest: &Manifest, now: Timestamp) -> Co
 
 fn earlier_of(package: &LinkPackage, user: UserId) -> Vec<EarlierIdentity> {
     let theirs = package.earlier.iter().filter(|earlier| earlier.user == user);
-    let mut earlier: Vec<_> = theirs
-        .map(|earlier| EarlierIdentity { identity: earlier.identity, until: earlier.until })
-        .collect();
+    let mut earlier: Vec<_> =
+        theirs.map(|earlier| EarlierIdentity { identity: earlier.identity, until: earlier.until }).collect();
     earlier.sort_by_key(|earlier| earlier.until);
     earlier
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use sigilo_seal::{
-    KeyPurpose, LinkClaim, LinkPackage, LinkedContact, LinkedEarlier, Manifest, ManifestDevice, RootFingerprint,
-    SignedManifest, XWingPublic, link::LinkSealError, sha256,
+    KeyPurpose, LinkClaim, LinkPackage, LinkedContact, LinkedEarlier, Manifest, ManifestDevice,
+    RootFingerprint, SignedManifest, XWingPublic, link::LinkSealError, sha256,
 };
 use sigilo_wire::{
     Base64, Base64Array, DeviceNumber, ErrorCode,

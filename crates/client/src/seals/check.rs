@@ -100,9 +100,7 @@ impl Engine {
                 let judgement = self.recheck(&record, &archive, unchecked, keys).await?;
                 Ok(Judged { archive: Some(archive), judgement })
             }
-            Err(Closed::Unchecked(why)) => {
-                Ok(Judged { archive: None, judgement: Judgement::Unchecked(why) })
-            }
+            Err(Closed::Unchecked(why)) => Ok(Judged { archive: None, judgement: Judgement::Unchecked(why) }),
             Err(Closed::Flawed(flaw)) => Ok(Judged { archive: None, judgement: Judgement::Bad(flaw) }),
             Err(Closed::Failed(error)) => Err(error),
         }
@@ -188,7 +186,9 @@ impl Engine {
         }
         match verdict {
             Ok(()) => Ok(()),
-            Err(SealError::Signature) if signed_by_its_member(record, sender) && maker.may_have_had_another(made) => {
+            Err(SealError::Signature)
+                if signed_by_its_member(record, sender) && maker.may_have_had_another(made) =>
+            {
                 let why = format!("it is signed with an identity key of {sender} that is not known");
                 Err(Closed::Unchecked(why))
             }

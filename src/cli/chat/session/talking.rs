@@ -74,6 +74,8 @@ impl Session {
                 Ok(())
             }
             Talk::Search(words) => self.search(&words).await,
+            Talk::Find(words) => self.find(&words).await,
+            Talk::Versions(number) => self.show_versions(number).await,
             Talk::Older(count) => self.show_older(count).await,
             Talk::Title(title) => self.describe(|profile| profile.title = title).await,
             Talk::Describe(description) => self.describe(|profile| profile.description = description).await,
@@ -187,7 +189,10 @@ impl Session {
     }
 
     async fn show_participants(&mut self) -> Result<(), ClientError> {
-        let conversation = self.listed().await?;
+        let conversation = match self.client.conversation(self.opened()?).await {
+            Err(error) if error.is_transient() => self.listed().await?,
+            now => now?,
+        };
         let results = conversation.participants.into_iter().map(ParticipantLine::from).collect();
         self.screen.show(&Output::Participants { conversation_id: conversation.id, results });
         Ok(())
@@ -253,7 +258,7 @@ impl Session {
     }
 
     /// What a conversation is called in a list.
-    fn named(&self, id: ConversationId) -> String {
+    pub(super) fn named(&self, id: ConversationId) -> String {
         let line = self.lines().into_iter().find(|line| line.conversation_id == id);
         line.map_or_else(String::new, |line| line.title.unwrap_or_else(|| line.with.join(", ")))
     }
