@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What the README promises of the demo.
-const PROMISED: [&str; 17] = [
+const PROMISED: [&str; 18] = [
     "the patient without an appointment is refused and told why",
     "the doctor reads what the patient wrote, live and verified",
     "a message sent while the doctor was away waits and arrives",
@@ -15,6 +15,7 @@ const PROMISED: [&str; 17] = [
     "the patient sees that somebody looks after the emergency, and that it is over",
     "a doctor who breaks the glass says why, and the patient and the staff are told",
     "each broken glass waits until compliance has reviewed it",
+    "the second device reads what was said before it, word for word and verified",
     "what is said from then on reaches both of the patient's devices",
     "the server's receipt verifies under the clinic's root",
     "a group and its title are made by its members alone",

@@ -40,6 +40,19 @@ pub(super) async fn second_device(
     // It reads the history by itself.
     let restored = tablet.wait("for the history", |event: &Value| event["type"] == "restored").await?;
     holds(restored["messages"] == said.len(), &format!("the tablet did not read it all: {restored}"))?;
+    tablet.types(&format!("/history {}", said.len())).await?;
+    let everything = |event: &Value| {
+        event["type"] == "history" && event["results"].as_array().is_some_and(|all| all.len() == said.len())
+    };
+    let history = tablet.wait("to see it", everything).await?;
+    let read: Vec<&Value> = history["results"].as_array().into_iter().flatten().collect();
+    let same = read.iter().zip(said.iter()).all(|(read, line)| read["text"] == line.as_str());
+    let verified = read.iter().all(|read| {
+        read["verification"] == "verified" && read["receipt"] == "verified" && read["chain"] == "continuous"
+    });
+    holds(same, &format!("the tablet reads something else: {history}"))?;
+    holds(verified, &format!("what the tablet reads is not verified: {history}"))?;
+    narrator.claim("the second device reads what was said before it, word for word and verified");
     // She has switched her phone off since.
     maria.types("/open 1").await?;
     maria.wait("for the conversation", |event| event["type"] == "opened").await?;

@@ -20,6 +20,7 @@ pub(super) const CLAIMS: &[&str] = &[
     "the server's receipt verifies under the clinic's root",
     "both sides see the same safety number",
     "a second device is linked, and holds to the same root",
+    "the second device reads what was said before it, word for word and verified",
     "what is said from then on reaches both of the patient's devices",
     "the server stored every message, and only ciphertext",
     "a group and its title are made by its members alone",
