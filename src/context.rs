@@ -10,7 +10,7 @@ use crate::{Error, Result, app::App, rng};
 use sigilo_wire::ErrorCode;
 
 /// One request's context.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ctx {
     /// The clinic everything happens in.
     pub tenant: TenantId,

@@ -1,7 +1,9 @@
 //! The one error of the capability layer. Gateways give it a status and a body.
 
 use serde_json::{Value, json};
-use sigilo_wire::ErrorCode;
+use sigilo_wire::{ErrorCode, policy::Decision};
+
+use crate::Ctx;
 
 /// What a capability answers when it cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,21 @@ pub struct Denial {
     pub policies: Vec<String>,
     /// SHA-256 of the set they are of.
     pub policy_set: [u8; 32],
+    /// Which act it was, when the rules decided on one.
+    pub refused: Option<Refused>,
+    /// What was signed of it, for whoever asked.
+    pub decision: Option<Box<Decision>>,
+}
+
+/// An act that the rules refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Who asked, and when.
+    pub ctx: Ctx,
+    /// The act's name.
+    pub act: &'static str,
+    /// The leaf of its audit entry, once that is written.
+    pub leaf: Option<[u8; 32]>,
 }
 
 /// What a person can do about a denial, before their language is known.

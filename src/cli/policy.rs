@@ -43,8 +43,8 @@ pub enum Policy {
         --resource CONVERSATION --at 2026-12-24T23:00:00-06:00"
     )]
     Explain(explain::Explain),
-    /// Says whether the clinic's server signed that it took a message, when, where and by which rules. Needs no
-    /// server; exit status 1 when it did not.
+    /// Says whether the clinic's server signed that it took a message, or refused an act: when, and by which rules. Needs
+    /// no server; exit status 1 when it did not.
     #[command(
         after_help = "Example: sigilo policy verify-receipt message.json --clinic-keys safe/clinic-keys.json"
     )]

@@ -31,6 +31,10 @@ pub fn error_body(error: &Error, request_id: RequestId, language: Language) -> E
         message: messages::text(code, language, &details),
         details,
         policies: error.policies().to_vec(),
+        decision: match error {
+            Error::Denied(denial) => denial.decision.clone(),
+            _ => None,
+        },
         request_id,
     }
 }

@@ -105,5 +105,7 @@ pub(crate) async fn require_recent<A: Action>(tx: &mut Tx, ctx: &Ctx, grant: &Gr
         // The rules allowed it; what is missing is the proof.
         policies: Vec::new(),
         policy_set: grant.basis().policy_set,
+        refused: None,
+        decision: None,
     })))
 }

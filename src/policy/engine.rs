@@ -14,7 +14,10 @@ use super::{
     question::Names,
     source::{Checked, Rule, Source},
 };
-use crate::{Ctx, Denial, Error, Result, error::Suggestion};
+use crate::{
+    Ctx, Denial, Error, Result,
+    error::{Refused, Suggestion},
+};
 
 /// Stands for the determining policies when no rule permits.
 pub const DEFAULT_DENY: &str = "default-deny";
@@ -194,7 +197,7 @@ impl Policy {
         for question in A::questions(ctx, facts)? {
             let verdict = self.evaluate(&question)?;
             if !verdict.allowed {
-                let denial = self.denial::<A>(&question, verdict);
+                let denial = self.denial::<A>(ctx, &question, verdict);
                 return Ok(Looked { question, answer: Err(Box::new(denial)) });
             }
             determining.extend(verdict.policies);
@@ -206,7 +209,7 @@ impl Policy {
         Ok(Looked { question, answer: Ok(basis) })
     }
 
-    fn denial<A: Decide>(&self, question: &Question<'_>, verdict: Verdict) -> Denial {
+    fn denial<A: Decide>(&self, ctx: &Ctx, question: &Question<'_>, verdict: Verdict) -> Denial {
         let first = verdict.policies.first().and_then(|id| self.rules.get(&PolicyId::new(id)));
         let reason = first.and_then(|info| info.reason.as_deref()).unwrap_or("not_permitted");
         let mut details = json!({"reason": reason});
@@ -217,7 +220,15 @@ impl Policy {
         }
         let code = first.and_then(|info| info.code).unwrap_or(A::DENIED);
         let suggestion = first.map(|info| info.suggestion.clone()).unwrap_or_default();
-        Denial { code, details, suggestion, policies: verdict.policies, policy_set: self.hash }
+        Denial {
+            code,
+            details,
+            suggestion,
+            policies: verdict.policies,
+            policy_set: self.hash,
+            refused: Some(Refused { ctx: ctx.clone(), act: A::NAME, leaf: None }),
+            decision: None,
+        }
     }
 }
 

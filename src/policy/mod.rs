@@ -6,6 +6,7 @@
 //! any rule forbids is denied whatever permits it.
 
 pub mod cases;
+mod decision;
 pub mod domain;
 mod engine;
 pub mod facts;
@@ -14,13 +15,14 @@ mod in_force;
 mod question;
 pub mod source;
 
+pub use decision::sign;
 pub use engine::{DEFAULT_DENY, Looked, Policy, Verdict};
 pub use facts::{Decide, Person};
 pub use grant::*;
 pub use in_force::{InForce, Reloaded};
 pub use question::{Fact, Object, Question, Subject};
 
-use crate::{App, Ctx, Denial, Error, Result, audit::Act};
+use crate::{App, Ctx, Error, Result};
 use sigilo_wire::UserId;
 
 /// The grant to manage the caller's own account, devices and keys.
@@ -50,27 +52,14 @@ pub async fn audited<A: Decide>(
     patient: Option<UserId>,
     objects: &[(&'static str, String)],
 ) -> Result<Grant<A>> {
-    if let Err(Error::Denied(denial)) = &decision {
-        audit_denial(app, ctx, A::NAME, denial, patient, objects).await?;
+    match decision {
+        Err(Error::Denied(mut denial)) => {
+            let leaf = decision::note(app, ctx, (A::NAME, &denial), patient, objects).await?;
+            if let Some(refused) = &mut denial.refused {
+                refused.leaf = Some(leaf);
+            }
+            Err(Error::Denied(denial))
+        }
+        decision => decision,
     }
-    decision
-}
-
-async fn audit_denial(
-    app: &App,
-    ctx: &Ctx,
-    act: &str,
-    denial: &Denial,
-    patient: Option<UserId>,
-    objects: &[(&'static str, String)],
-) -> Result<()> {
-    let basis = Basis { policies: denial.policies.clone().into(), policy_set: denial.policy_set };
-    let mut act = Act::denied(act).patient(patient).by(&basis);
-    for (kind, id) in objects {
-        act = act.object(kind, id);
-    }
-    let key = app.clinic_key(ctx, ctx.tenant).await?;
-    let mut tx = app.db.begin("audit_denial").await?;
-    app.audit(&mut tx, ctx, &key, act).await?;
-    tx.commit().await
 }

@@ -45,7 +45,7 @@ impl ReceiptKeys {
     ///
     /// # Errors
     /// `clinic_keys_missing` when the clinic has none; when it cannot be read.
-    pub(super) async fn get(&self, app: &App, ctx: &Ctx) -> Result<Arc<ReceiptKey>> {
+    pub(crate) async fn get(&self, app: &App, ctx: &Ctx) -> Result<Arc<ReceiptKey>> {
         if let Some(key) = self.0.get(&ctx.tenant).filter(|key| ctx.now < key.until) {
             return Ok(key);
         }

@@ -16,6 +16,7 @@ mod clinic;
 mod conversation_changes;
 mod conversations;
 mod coverage;
+mod decisions;
 mod emergency;
 mod explain;
 mod groups;

@@ -21,6 +21,8 @@ pub enum Error {
         body: Box<ErrorBody>,
         /// How long the server asks to wait.
         retry_after: Option<Duration>,
+        /// The hash of what was asked, which a signed refusal must name.
+        request_sha256: [u8; 32],
     },
     /// The server could not be reached.
     #[error("the server cannot be reached: {0}")]

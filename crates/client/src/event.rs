@@ -7,7 +7,7 @@ use sigilo_wire::{
 };
 use tokio::sync::mpsc;
 
-use crate::message::ShownMessage;
+use crate::{message::ShownMessage, refusal::DecisionVerdict};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -91,6 +91,8 @@ pub enum ClientEvent {
         client_message_id: ClientMessageId,
         /// The server's reason, when it was the server's.
         body: Option<Box<ErrorBody>>,
+        /// Whether the clinic's server stands behind the refusal.
+        decision: DecisionVerdict,
         /// For people.
         reason: String,
     },

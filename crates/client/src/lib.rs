@@ -64,6 +64,9 @@ mod outbox;
 mod presence;
 mod profile;
 mod receive;
+mod refusal;
+#[cfg(test)]
+mod refusal_tests;
 mod restore;
 mod revisions;
 mod rules;
@@ -96,6 +99,7 @@ pub use message::{
 pub use opening::MayNow;
 pub use outbox::{MAX_SCHEDULE, MAX_TEXT_CHARS, SendOptions, SendState, Sent};
 pub use profile::Unlock;
+pub use refusal::DecisionVerdict;
 pub use restore::RestoreProgress;
 pub use safety::{SafetyNumber, safety_number};
 pub use sealer::{Sealer, Unsealed};

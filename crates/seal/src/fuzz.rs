@@ -6,6 +6,7 @@ use sigilo_wire::{ConversationId, DeviceNumber, TenantId, UserId, seal::NewSeal}
 
 use crate::{
     content::{Content, ContentError},
+    decision::Decision,
     ed25519::Ed25519Public,
     history_key::HistoryKeyEnvelope,
     identity::{IdentityPublicKey, KyberPublicKey, PreKeyPublic},
@@ -25,12 +26,13 @@ use crate::{
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("root_statement", root_statement),
     ("manifest", manifest),
     ("history_key", history_key),
     ("link_package", link_package),
     ("receipt", receipt),
+    ("decision", decision),
     ("envelope", envelope),
     ("padding", padding),
     ("content", content),
@@ -71,6 +73,13 @@ pub fn link_package(data: &[u8]) {
 pub fn receipt(data: &[u8]) {
     if let Ok(receipt) = Receipt::decode(data) {
         assert_eq!(receipt.encode(), data);
+    }
+}
+
+/// [`Decision::decode`].
+pub fn decision(data: &[u8]) {
+    if let Ok(decision) = Decision::decode(data) {
+        assert_eq!(decision.encode(), data);
     }
 }
 

@@ -5,7 +5,8 @@
 //!
 //! Reading order: [`encode`] (how every statement is written), [`identity`] and [`root`] (who signs),
 //! [`manifest`] (a user's devices), [`link`] (how a device joins them), [`context`] and [`message`] (one message),
-//! [`record_seal`] (how the clinic reads it in seven years), [`receipt`] (what the server promises).
+//! [`record_seal`] (how the clinic reads it in seven years), [`receipt`] (what the server promises), [`decision`] (what it says
+//! of what it refused).
 //!
 //! # What it does not protect from
 //! A device that is broken into gives away its keys and what it has shown. A participant may copy what they
@@ -18,6 +19,7 @@ mod primitives;
 pub mod bytes;
 pub mod content;
 pub mod context;
+pub mod decision;
 pub mod ed25519;
 pub mod encode;
 pub mod fuzz;
@@ -45,6 +47,7 @@ mod vectors;
 pub use bytes::{Commitment, KeyId};
 pub use content::{Content, ContentBody};
 pub use context::{Attachment, Context};
+pub use decision::Decision;
 pub use ed25519::{Ed25519Public, Ed25519Secret};
 pub use encode::DecodeError;
 pub use history_key::HistoryKeyEnvelope;

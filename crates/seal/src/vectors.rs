@@ -7,14 +7,16 @@ use std::{convert::Infallible, fs, path::PathBuf};
 use rand_core::{TryCryptoRng, TryRng};
 use serde_json::{Value, json};
 use sigilo_wire::{
-    Base64, ConversationId, DeviceNumber, LinkId, MessageId, SealId, TenantId, Timestamp, UserId,
+    Base64, ConversationId, DeviceId, DeviceNumber, LinkId, MessageId, SealId, TenantId, Timestamp, UserId,
 };
 
 use crate::{
-    ArchiveKey, Content, ContentKey, Context, Ed25519Secret, Envelope, HistoryKeyEnvelope, IdentityPublicKey,
-    IdentitySecret, KeyPurpose, KyberPublicKey, LinkClaim, LinkOffer, LinkPackage, LinkSecret, LinkedContact,
-    LinkedEarlier, Manifest, ManifestDevice, Member, PreKeyPublic, Receipt, Recipient, RecordSeal,
-    RootFingerprint, RootStatement, SealHeader, XWingSecret, key_check,
+    ArchiveKey, Content, ContentKey, Context, Decision, Ed25519Secret, Envelope, HistoryKeyEnvelope,
+    IdentityPublicKey, IdentitySecret, KeyPurpose, KyberPublicKey, LinkClaim, LinkOffer, LinkPackage,
+    LinkSecret, LinkedContact, LinkedEarlier, Manifest, ManifestDevice, Member, PreKeyPublic, Receipt, Recipient,
+    RecordSeal, RootFingerprint, RootStatement, SealHeader, XWingSecret,
+    decision::{DENIED, FRAME, request_hash},
+    key_check,
     link::LinkedAccount,
     message, padding,
     primitives::{hkdf, hmac_sha256, sha256},
@@ -404,6 +406,40 @@ fn record_seal_vectors() {
             "copies": copies.collect::<Vec<_>>(), "signing_input": b64(seal.signing_input()),
             "identity_private_key": b64([0x11; 32]), "identity_key": identity().public(),
             "random": b64([0x24; 64]), "signature": b64(seal.signature),
+        }),
+    );
+}
+
+#[test]
+fn decision_vectors() {
+    let key = Ed25519Secret::from_seed([0x15; 32]);
+    let (method, target, body) = ("POST", "/api/chat/conversations/", r#"{"type":"direct"}"#);
+    let decision = Decision {
+        tenant: TENANT,
+        actor: UserId::from_bytes([0xa2; 16]),
+        device: DeviceId::from_bytes([0xa6; 16]),
+        action: "start_conversation".into(),
+        request_sha256: request_hash(method, target, body.as_bytes()),
+        outcome: DENIED.into(),
+        policies: vec!["medical-relationship".into(), "blocks".into()],
+        policy_set_hash: [0x45; 32],
+        decided_at: NOW,
+        audit_leaf: audit_leaf(&[0x44; 32], b"entry"),
+    };
+    let signature = decision.sign(&key);
+    assert!(decision.verify(&key.public(), &signature));
+    agree(
+        "decision",
+        &json!({
+            "tenant": decision.tenant, "actor": decision.actor, "device": decision.device,
+            "action": decision.action, "method": method, "target": target, "body": b64(body),
+            "request_sha256": b64(decision.request_sha256), "outcome": decision.outcome,
+            "policies": decision.policies, "policy_set_hash": b64(decision.policy_set_hash),
+            "decided_at": decision.decided_at, "audit_leaf": b64(decision.audit_leaf),
+            "statement": b64(decision.encode()), "receipt_seed": b64([0x15; 32]),
+            "receipt_public_key": key.public(), "signature": b64(signature),
+            "frame": "{\"type\":\"read\"}",
+            "frame_sha256": b64(request_hash(FRAME, "", br#"{"type":"read"}"#)),
         }),
     );
 }

@@ -1,16 +1,18 @@
-//! From the API's types to the protocol's and back: the one place where the fields of `A`, of a record seal and
-//! of a receipt are taken from requests and answers, so that the server and the client cannot take them
+//! From the API's types to the protocol's and back: the one place where the fields of `A`, of a record seal,
+//! of a receipt and of a refusal are taken from requests and answers, so that the server and the client cannot take them
 //! differently.
 
 use sigilo_wire::{
     Base64, ConversationId, DeviceNumber, TenantId, UserId, keys,
     message::{self, AttachmentRef, CommitmentBytes, Deliver, SendMessage},
+    policy,
     seal::{self, NewSeal, SealCopy, SealMember},
 };
 
 use crate::{
     bytes::Commitment,
     context::{Attachment, Context},
+    decision::Decision,
     identity::{IdentityPublicKey, KeyError},
     manifest::SignedManifest,
     message::SealedMessage,
@@ -168,6 +170,25 @@ impl Receipt {
             audit_leaf: stored.receipt.audit_leaf.0,
             policies: stored.receipt.policies.clone(),
             policy_set_hash: stored.receipt.policy_set.0,
+        }
+    }
+}
+
+impl Decision {
+    /// The refusal in an answer, as its signature covers it.
+    #[must_use]
+    pub fn of_answer(tenant: TenantId, answer: &policy::Decision) -> Self {
+        Self {
+            tenant,
+            actor: answer.actor_id,
+            device: answer.device_id,
+            action: answer.action.clone(),
+            request_sha256: answer.request_sha256.0,
+            outcome: answer.outcome.clone(),
+            policies: answer.policies.clone(),
+            policy_set_hash: answer.policy_set.0,
+            decided_at: answer.decided_at,
+            audit_leaf: answer.audit_leaf.0,
         }
     }
 }

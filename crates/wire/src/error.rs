@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::RequestId;
+use crate::{RequestId, policy::Decision};
 
 macro_rules! codes {
     ($($(#[$meta:meta])* $name:ident = $code:tt;)*) => {
@@ -170,6 +170,9 @@ pub struct ErrorBody {
     /// The policies that decided, when a rule denied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<String>,
+    /// What the clinic's server signed of it, when a rule denied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Box<Decision>>,
     /// Names this request in the server's logs.
     pub request_id: RequestId,
 }

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    Base64Array, ConversationId, ErrorCode, Timestamp, UserId, account::DeviceKind,
-    conversation::ConversationType, message::words,
+    Base64Array, ConversationId, DeviceId, ErrorCode, Timestamp, UserId, account::DeviceKind,
+    conversation::ConversationType, message::words, seal::KeyIdBytes,
 };
 
 words! {
@@ -18,6 +18,39 @@ words! {
         /// No rule permits the act.
         Default = "default",
     }
+}
+
+/// What the server signed of an act that a rule refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Decision {
+    /// Who asked.
+    pub actor_id: UserId,
+    /// On which device.
+    pub device_id: DeviceId,
+    /// The act, as the rules name it.
+    pub action: String,
+    /// What was asked: a hash over method, path and body.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub request_sha256: Base64Array<32>,
+    /// What came of it: `denied`.
+    pub outcome: String,
+    /// The policies that decided.
+    pub policies: Vec<String>,
+    /// SHA-256 of the rules in force.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub policy_set: Base64Array<32>,
+    /// When.
+    pub decided_at: Timestamp,
+    /// The leaf of the audit entry of the refusal.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub audit_leaf: Base64Array<32>,
+    /// The id of the receipt key's root statement.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub key_id: KeyIdBytes,
+    /// Ed25519 by the clinic's receipt key.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub signature: Base64Array<64>,
 }
 
 /// POST /api/policy/explain/

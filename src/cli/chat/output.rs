@@ -18,7 +18,7 @@ use sigilo_wire::{
     mark::ReadPosition,
     message::{DeliveryStatus, Priority},
     mfa::MfaStatus,
-    policy::Explanation,
+    policy::{Decision, Explanation},
     presence::{Presence, PresenceStatus, Privacy},
 };
 
@@ -139,7 +139,15 @@ pub(super) enum Output {
     /// What can be typed.
     Help,
     /// A command failed.
-    Error { code: Option<String>, message: String, policies: Vec<String>, details: Value },
+    Error {
+        code: Option<String>,
+        message: String,
+        policies: Vec<String>,
+        details: Value,
+        /// What the clinic's server signed of it, to keep.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        decision: Option<Box<Decision>>,
+    },
     /// The end.
     Bye,
 }
@@ -346,12 +354,14 @@ impl Output {
                 message: body.message.clone(),
                 policies: body.policies.clone(),
                 details: body.details.clone(),
+                decision: body.decision.clone(),
             },
             other => Self::Error {
                 code: None,
                 message: other.to_string(),
                 policies: Vec::new(),
                 details: Value::Null,
+                decision: None,
             },
         }
     }

@@ -14,8 +14,8 @@ use std::{
 };
 
 use sigilo_client::{
-    Client, ClientEvent, Error as ClientError, LinkText, Proof, ReceiptVerdict, SendOptions, ShownMessage,
-    TimelineNote, review,
+    Client, ClientEvent, DecisionVerdict, Error as ClientError, LinkText, Proof, ReceiptVerdict, SendOptions,
+    ShownMessage, TimelineNote, review,
 };
 use sigilo_seal::{Content, content::Profile};
 use sigilo_wire::{
@@ -128,7 +128,18 @@ pub(super) async fn run(
 impl Session {
     async fn obey(&mut self, command: Command) {
         if let Err(error) = self.act(command).await {
+            if let Ok(verdict) = self.client.check_refusal(&error).await {
+                self.doubt(&verdict);
+            }
             self.screen.show(&Output::error(&error));
+        }
+    }
+
+    /// Warns of a refusal that the clinic's server did not sign.
+    fn doubt(&self, verdict: &DecisionVerdict) {
+        if let DecisionVerdict::Invalid(why) = verdict {
+            let text = format!("the next refusal is NOT AUTHENTIC ({why}): tell the clinic");
+            self.screen.show(&Output::Warning { text });
         }
     }
 
@@ -366,8 +377,9 @@ impl Session {
             ClientEvent::Held { client_message_id, until, .. } => {
                 return self.show_held(client_message_id, until);
             }
-            ClientEvent::Refused { client_message_id, body, reason, .. } => {
+            ClientEvent::Refused { client_message_id, body, reason, decision, .. } => {
                 self.waiting.remove(&client_message_id);
+                self.doubt(&decision);
                 Output::Refused {
                     client_message_id,
                     reason,

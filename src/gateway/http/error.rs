@@ -10,8 +10,9 @@ use axum::{
 use sigilo_wire::RequestId;
 
 use crate::{
-    Error,
+    App, Error,
     gateway::{language::Language, render},
+    policy,
 };
 
 /// What handlers answer when they fail. The body is written by [`render`], further out, where the request's id
@@ -42,14 +43,24 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Writes the body of a failed response; leaves others alone.
-pub(super) fn finish(mut response: Response, request_id: RequestId, language: Language) -> Response {
+/// Writes the body of a failed response; leaves others alone. A refusal by the rules is signed: `request` is the hash of
+/// what was asked.
+pub(super) async fn finish(
+    app: &App,
+    mut response: Response,
+    request_id: RequestId,
+    language: Language,
+    request: impl FnOnce() -> [u8; 32],
+) -> Response {
     let Some(Fault(error)) = response.extensions_mut().remove::<Fault>() else { return response };
+    let error = Arc::into_inner(error).unwrap_or_else(|| Error::internal("an answer was copied"));
+    let error = policy::sign(app, error, request).await;
+    let status = StatusCode::from_u16(render::status(&error)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     render::log_fault(&error, request_id);
     let body = Json(render::error_body(&error, request_id, language));
     // Headers of the failed response, such as Allow, stay.
     let kept = std::mem::take(response.headers_mut());
-    let mut rendered = (response.status(), body).into_response();
+    let mut rendered = (status, body).into_response();
     for (name, value) in &kept {
         if !matches!(*name, header::CONTENT_TYPE | header::CONTENT_LENGTH) {
             rendered.headers_mut().append(name, value.clone());
@@ -58,7 +69,7 @@ pub(super) fn finish(mut response: Response, request_id: RequestId, language: La
     if let Some(seconds) = render::retry_after_s(&error) {
         rendered.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if matches!(*error, Error::Unauthenticated(_)) {
+    if matches!(error, Error::Unauthenticated(_)) {
         rendered.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     rendered

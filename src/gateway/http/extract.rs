@@ -6,6 +6,7 @@ use std::{
 };
 
 use axum::{
+    body::Bytes,
     extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Query, Request, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, header, request::Parts},
 };
@@ -16,7 +17,7 @@ use sigilo_wire::{ErrorCode, TenantId};
 
 use super::{
     error::ApiError,
-    observe::Arrival,
+    observe::{Arrival, AskedBody},
     strict::{self, from_message, no_nul},
 };
 use crate::{Actor, Ctx, Error, app::SharedApp, auth};
@@ -187,6 +188,7 @@ async fn json_body<T: DeserializeOwned>(
             json!({"content_type": essence, "expected": "application/json"}),
         )));
     }
+    let asked = request.extensions().get::<AskedBody>().cloned().unwrap_or_default();
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let body = tokio::time::timeout(app.config.limits.body_timeout(), read(request, announced, limit))
         .await
@@ -194,7 +196,9 @@ async fn json_body<T: DeserializeOwned>(
             let problem = json!({"problem": "the body did not arrive in time"});
             ApiError(Error::invalid(ErrorCode::InvalidJson, problem))
         })??;
-    strict::json(&body).map_err(ApiError)
+    // Set once: a request has one body.
+    let body = asked.0.get_or_init(|| Bytes::from(body));
+    strict::json(body).map_err(ApiError)
 }
 
 /// Reads a body up to the limit. One announced as larger is not read at all; one that says nothing is refused

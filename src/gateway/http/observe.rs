@@ -1,14 +1,20 @@
 //! What happens around every request: its id, its log line, its metrics, the headers of its answer.
 
-use std::{panic::AssertUnwindSafe, time::Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use axum::{
+    body::Bytes,
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, header, uri::PathAndQuery},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use futures_util::FutureExt as _;
+use sigilo_seal::decision::request_hash;
 use sigilo_wire::{RequestId, Timestamp};
 use tracing::Instrument as _;
 
@@ -27,6 +33,10 @@ pub struct Arrival {
     pub now: Timestamp,
 }
 
+/// The bytes of a request's body once they are read: what a signed refusal names. Kept until the answer is made.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AskedBody(pub(super) Arc<OnceLock<Bytes>>);
+
 /// Wraps every request.
 pub(super) async fn observe(State(app): State<SharedApp>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
@@ -42,9 +52,16 @@ pub(super) async fn observe(State(app): State<SharedApp>, mut request: Request, 
     let method = request.method().clone();
     let span = tracing::info_span!("request", request_id = %id, method = %method, route);
     request.extensions_mut().insert(Arrival { request: id, now });
+    let body = AskedBody::default();
+    request.extensions_mut().insert(body.clone());
+    let target = request.uri().path_and_query().cloned();
 
     let answer = answer(&app, request, next).instrument(span.clone()).await;
-    let mut response = span.in_scope(|| error::finish(answer, id, language));
+    let asked = || {
+        let target = target.as_ref().map_or("", PathAndQuery::as_str);
+        request_hash(method.as_str(), target, body.0.get().map_or(&[][..], |bytes| bytes.as_ref()))
+    };
+    let mut response = error::finish(&app, answer, id, language, asked).instrument(span.clone()).await;
     headers(response.headers_mut(), id);
 
     let elapsed = started.elapsed();

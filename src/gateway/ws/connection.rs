@@ -7,10 +7,11 @@
 
 use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _, stream::FuturesUnordered};
 use serde::Serialize;
 use serde_json::json;
+use sigilo_seal::decision::{FRAME, request_hash};
 use sigilo_wire::{
     ConversationId, ErrorCode, RequestId,
     event::{ClientFrame, EventType},
@@ -22,7 +23,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, error::Elapsed, interva
 
 use super::frames::{self, Received};
 use crate::{
-    Ctx, Error, Result,
+    App, Ctx, Error, Result,
     app::SharedApp,
     auth::{self, Session},
     conversations,
@@ -222,7 +223,10 @@ impl Connection {
     ) -> Result<(), End> {
         self.heard_since_ping = true;
         match frame {
-            Some(Ok(Message::Text(text))) => self.handle(frames::parse(&text), registration).await,
+            Some(Ok(Message::Text(text))) => {
+                let received = frames::parse(&text);
+                self.handle(received, text, registration).await
+            }
             Some(Ok(Message::Binary(_))) => {
                 let error =
                     Error::invalid(ErrorCode::InvalidJson, json!({"problem": "frames are JSON text"}));
@@ -239,6 +243,7 @@ impl Connection {
     async fn handle(
         &mut self,
         Received { frame, request_id }: Received,
+        text: Utf8Bytes,
         registration: &Registration,
     ) -> Result<(), End> {
         let request = self.request();
@@ -255,14 +260,22 @@ impl Connection {
                 let ctx = Ctx { request, ..self.ctx() };
                 match self.begin_send(ctx, conversation_id, Arc::from(data)).await {
                     Ok(sending) => {
-                        self.sends.push(Box::pin(async move { (request, request_id, sending.await) }));
+                        let app = self.app.clone();
+                        self.sends.push(Box::pin(async move {
+                            let result = signed(&app, sending.await, &text).await;
+                            (request, request_id, result)
+                        }));
                         Ok(())
                     }
-                    Err(error) => self.answer(request, Some(request_id), Err::<(), _>(error)).await,
+                    Err(error) => {
+                        let refused = signed(&self.app, Err::<(), _>(error), &text).await;
+                        self.answer(request, Some(request_id), refused).await
+                    }
                 }
             }
             Ok(ClientFrame::Read { request_id, conversation_id, data }) => {
                 let read = self.read(Ctx { request, ..self.ctx() }, conversation_id, data).await;
+                let read = signed(&self.app, read, &text).await;
                 self.answer(request, request_id, read).await
             }
             Ok(ClientFrame::Typing { request_id, conversation_id, data }) => {
@@ -484,6 +497,15 @@ impl Connection {
 
     fn request(&self) -> RequestId {
         RequestId::new(self.app.clock.now(), rng::bytes(&*self.app.entropy))
+    }
+}
+
+/// With a refusal by the rules signed, as the answer to this frame. Typing and status are no acts: what is refused of them
+/// is neither kept nor signed.
+async fn signed<T>(app: &App, result: Result<T>, frame: &Utf8Bytes) -> Result<T> {
+    match result {
+        Err(error) => Err(policy::sign(app, error, || request_hash(FRAME, "", frame.as_bytes())).await),
+        done => done,
     }
 }
 

@@ -102,5 +102,7 @@ async fn require_two(
         suggestion: Suggestion::Said(suggestion),
         policies: Vec::new(),
         policy_set: grant.basis().policy_set,
+        refused: None,
+        decision: None,
     })))
 }

@@ -14,6 +14,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use reqwest::{Method, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
+use sigilo_seal::decision::request_hash;
 use sigilo_wire::{
     ErrorBody, ErrorCode, Timestamp,
     account::{RefreshToken, Tokens},
@@ -211,7 +212,11 @@ impl Api {
         let status = answer.status();
         let retry_after = retry_after(&answer);
         let bytes = answer.bytes().await.map_err(offline)?;
-        if status.is_success() { parse(&bytes) } else { Err(refusal(status, &bytes, retry_after)) }
+        if status.is_success() {
+            return parse(&bytes);
+        }
+        let asked = request_hash(method.as_str(), path, body.unwrap_or_default());
+        Err(refusal(status, &bytes, retry_after, asked))
     }
 }
 
@@ -231,9 +236,16 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|error| Error::Answer(error.to_string()))
 }
 
-fn refusal(status: StatusCode, bytes: &[u8], retry_after: Option<Duration>) -> Error {
+fn refusal(
+    status: StatusCode,
+    bytes: &[u8],
+    retry_after: Option<Duration>,
+    request_sha256: [u8; 32],
+) -> Error {
     match serde_json::from_slice::<ErrorBody>(bytes) {
-        Ok(body) => Error::Server { status: status.as_u16(), body: Box::new(body), retry_after },
+        Ok(body) => {
+            Error::Server { status: status.as_u16(), body: Box::new(body), retry_after, request_sha256 }
+        }
         // A proxy in between answers with a page of its own.
         Err(_) if status.is_server_error() => Error::Offline(format!("status {status}")),
         Err(_) => Error::Answer(format!("status {status} without a reason")),

@@ -13,7 +13,7 @@ use sigilo_wire::{
 
 use super::{Brought, SendState, Sent, Stop};
 use crate::{
-    Error, Result,
+    DecisionVerdict, Error, Result,
     engine::Engine,
     event::ClientEvent,
     profile::records::{Chain, OutboxItem, chain_key},
@@ -95,6 +95,7 @@ impl Engine {
             message: reason.clone(),
             details: event.details,
             policies: event.policies,
+            decision: None,
             // It answers no request.
             request_id: RequestId::from_bytes([0; 16]),
         };
@@ -103,6 +104,7 @@ impl Engine {
             conversation,
             client_message_id,
             body: Some(Box::new(body)),
+            decision: DecisionVerdict::Missing,
             reason,
         });
         Ok(())

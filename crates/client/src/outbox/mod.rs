@@ -33,6 +33,7 @@ use crate::{
     event::ClientEvent,
     message::ShownMessage,
     profile::records::{OutboxItem, SecretBytes},
+    refusal::{self, DecisionVerdict},
 };
 
 /// The SDK's limit on the text of a message, in characters.
@@ -267,7 +268,11 @@ impl Engine {
             Error::Server { body, .. } => Some(body.clone()),
             _ => None,
         };
-        self.tell(ClientEvent::Refused { conversation, client_message_id, body, reason });
+        let decision = match refusal::signed(&error) {
+            Some((decision, policies, asked)) => self.decision_verdict(&decision, &policies, asked).await,
+            None => DecisionVerdict::Missing,
+        };
+        self.tell(ClientEvent::Refused { conversation, client_message_id, body, decision, reason });
         Ok(Err(Stop::Refused(error)))
     }
 

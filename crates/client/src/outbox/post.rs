@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sigilo_seal::decision::{FRAME, request_hash};
 use sigilo_wire::{
     Base64, ErrorBody, ErrorCode,
     event::{ClientFrame, EventType, ServerFrame},
@@ -79,15 +80,16 @@ impl Engine {
     async fn post(&self, item: &OutboxItem, request: &SendMessage) -> Result<Taken> {
         let conversation = item.draft.conversation;
         if let Some(socket) = self.open_socket() {
-            let answer = socket
-                .request(|request_id| ClientFrame::SendMessage {
-                    request_id,
-                    conversation_id: Some(conversation),
-                    data: Box::new(request.clone()),
-                })
-                .await;
-            match answer {
-                Ok(frame) => return taken(frame),
+            let frame = |request_id| ClientFrame::SendMessage {
+                request_id,
+                conversation_id: Some(conversation),
+                data: Box::new(request.clone()),
+            };
+            match socket.request(frame).await {
+                Ok(answer) => {
+                    let asked = answer.request_id.clone().map(frame);
+                    return taken(answer, asked.as_ref());
+                }
                 // Whether it arrived is not known; by HTTP the first answer comes again.
                 Err(Error::Offline(_)) => {}
                 Err(error) => return Err(error),
@@ -168,12 +170,16 @@ impl Engine {
     }
 }
 
-fn taken(frame: ServerFrame) -> Result<Taken> {
+/// What an answer says. `asked` is the frame it answers.
+fn taken(frame: ServerFrame, asked: Option<&ClientFrame>) -> Result<Taken> {
     let malformed = |error: serde_json::Error| Error::Answer(error.to_string());
     if frame.r#type == EventType::Error {
         let body: ErrorBody = serde_json::from_value(frame.data).map_err(malformed)?;
         let retry_after = body.details["retry_after_s"].as_u64().map(Duration::from_secs);
-        return Err(Error::Server { status: 0, body: Box::new(body), retry_after });
+        let asked =
+            asked.map(serde_json::to_string).transpose().map_err(Error::internal)?.unwrap_or_default();
+        let request_sha256 = request_hash(FRAME, "", asked.as_bytes());
+        return Err(Error::Server { status: 0, body: Box::new(body), retry_after, request_sha256 });
     }
     serde_json::from_value(frame.data).map_err(malformed)
 }

@@ -130,10 +130,11 @@ fn refusal(status: u16, error: ErrorCode, details: serde_json::Value) -> Error {
         error,
         message: String::new(),
         details,
+        decision: None,
         policies: Vec::new(),
         request_id: sigilo_wire::RequestId::from_bytes([1; 16]),
     };
-    Error::Server { status, body: Box::new(body), retry_after: None }
+    Error::Server { status, body: Box::new(body), retry_after: None, request_sha256: [0; 32] }
 }
 
 /// Ana's message that the server holds.

@@ -313,8 +313,8 @@ impl Engine {
             return Ok(contact);
         }
         match self.contact(user).await {
-            Err(Error::Server { status: status @ (403 | 404), body, retry_after }) => {
-                let refusal = Error::Server { status, body, retry_after };
+            Err(Error::Server { status: status @ (403 | 404), body, retry_after, request_sha256 }) => {
+                let refusal = Error::Server { status, body, retry_after, request_sha256 };
                 self.vouched(user).await?.ok_or(refusal)
             }
             other => other,

@@ -7,12 +7,13 @@ use std::{
 };
 
 use rand_core::{Rng as _, SeedableRng as _};
-use sigilo_wire::{MessageId, SealId, Timestamp};
+use sigilo_wire::{DeviceId, MessageId, SealId, Timestamp};
 
 use super::*;
 use crate::{
     Commitment, ContentKey, Ed25519Secret, IdentitySecret, KeyPurpose, LinkClaim, LinkedContact,
-    LinkedEarlier, ManifestDevice, Member, Recipient, RootFingerprint, SealHeader, testing::test_rng,
+    Commitment, ContentKey, Ed25519Secret, IdentitySecret, KeyPurpose, LinkClaim, LinkedContact, LinkedEarlier,
+    ManifestDevice, Member, Recipient, RootFingerprint, SealHeader, decision::DENIED, testing::test_rng,
 };
 
 fn corpus(target: &str) -> PathBuf {
@@ -112,6 +113,18 @@ fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         policies: vec!["membership".into()],
         policy_set_hash: [10; 32],
     };
+    let decision = Decision {
+        tenant,
+        actor: UserId::from_bytes([2; 16]),
+        device: DeviceId::from_bytes([3; 16]),
+        action: "send_message".into(),
+        request_sha256: [4; 32],
+        outcome: DENIED.into(),
+        policies: vec!["chat-hours".into()],
+        policy_set_hash: [10; 32],
+        decided_at: at,
+        audit_leaf: [9; 32],
+    };
     let envelope = Envelope { key: ContentKey::from_bytes([11; 32]), commitment: Commitment([12; 32]) };
     let header = SealHeader {
         tenant,
@@ -161,6 +174,7 @@ fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("link_package", "one-of-each", package.encode().to_vec()),
         ("link_package", "earlier-identity", with_earlier.encode().to_vec()),
         ("receipt", "one-policy", receipt.encode()),
+        ("decision", "one-policy", decision.encode()),
         ("envelope", "message", envelope.encode().to_vec()),
         ("envelope", "call-signal", [&[2][..], &[0; 24]].concat()),
         ("padding", "short", pad(b"{}").to_vec()),
