@@ -8,12 +8,14 @@
 mod end;
 mod open;
 mod review;
+mod settings;
 pub(crate) mod store;
 
 pub use end::{end_due, keep_ending};
 pub(crate) use open::look;
 pub use open::{authorize_open, open};
 pub use review::{authorize_list, authorize_review, close, list, list_for_staff};
+pub use settings::{change_settings, settings};
 
 /// How long a use lasts when the clinic has not said otherwise, in seconds: 4 hours.
 pub const LASTS_S: u32 = 4 * 3600;

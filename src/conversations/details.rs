@@ -18,9 +18,9 @@ use super::{
 use crate::{
     App, Ctx, Error, Result, marks,
     policy::{
-        AddParticipant, CloseConversation, Decide, Grant, LeaveConversation, Person, ReadConversation,
-        RemoveParticipant, SendMessage,
-        facts::{InConversation, Join, Leave, People},
+        AddParticipant, BlockUser, CloseConversation, Decide, Grant, LeaveConversation, Person,
+        ReadConversation, RemoveParticipant, SendMessage,
+        facts::{InConversation, Join, Leave, Other, People},
     },
     relay,
     storage::{Tx, crypter::Place},
@@ -71,7 +71,23 @@ fn permissions(app: &App, ctx: &Ctx, facts: &Facts, base: InConversation) -> Res
         remove_participant: permission(app.policy.decide::<RemoveParticipant>(ctx, &leave))?,
         leave: permission(app.policy.decide::<LeaveConversation>(ctx, &leave))?,
         close: permission(app.policy.decide::<CloseConversation>(ctx, &base))?,
+        block: block(app, ctx, facts, base.caller)?,
     })
+}
+
+/// Whether the caller may block somebody of those who take part.
+fn block(app: &App, ctx: &Ctx, facts: &Facts, caller: Person) -> Result<Permission> {
+    let mut refused = Permission { allowed: false, reason: None, policies: Vec::new(), next_open_at: None };
+    for target in facts.people().iter().copied().filter(|person| person.id != caller.id) {
+        let found = permission(app.policy.decide::<BlockUser>(ctx, &Other { caller, target }))?;
+        if found.allowed {
+            return Ok(found);
+        }
+        if refused.policies.is_empty() {
+            refused = found;
+        }
+    }
+    Ok(refused)
 }
 
 fn permission<A: Decide>(decision: Result<Grant<A>>) -> Result<Permission> {

@@ -15,7 +15,7 @@ use crate::{
 const OPEN: &str = "/api/chat/break-glass/";
 const REVIEW: &str = "/api/compliance/break-glass/";
 const CONVERSATIONS: &str = "/api/chat/conversations/";
-/// Not the whole of it: tokens live 15 minutes.
+/// The shortest there is: tokens live 15 minutes.
 const LASTS: Duration = Duration::from_secs(600);
 /// The clock goes on while a test runs: how long before the end is surely before it.
 const MARGIN: Duration = Duration::from_secs(120);
@@ -33,15 +33,49 @@ async fn told(server: &TestServer, who: &Device) -> Vec<Value> {
 
 /// A use lasts minutes in this clinic.
 async fn short(server: &TestServer, team: &Team) {
-    let mut tx = server.app.db.begin("test").await.unwrap();
-    sigilo::execute!(
-        &mut tx,
-        "UPDATE tenants SET settings = $2 WHERE tenant_id = $1",
-        team.clinic.id,
-        json!({"second_factor": "optional", "break_glass_s": LASTS.as_secs()}).to_string()
-    )
-    .unwrap();
-    tx.commit().await.unwrap();
+    let change = json!({"break_glass_s": LASTS.as_secs()});
+    server.put("/api/admin/break-glass/settings/", Some(&team.staff.token), &change).await.expect(204);
+}
+
+#[tokio::test]
+async fn staff_say_how_long_a_use_lasts_and_contacts_say_what_it_rests_on() {
+    both_engines(async |server| {
+        const SETTINGS: &str = "/api/admin/break-glass/settings/";
+        let team = Team::create(server).await;
+        let Team { ana, maria, eva, staff, .. } = &team;
+        let now = server.get(SETTINGS, Some(&staff.token)).await.expect(200);
+        assert_eq!(now["break_glass_s"], 4 * 3600);
+        for seconds in [599, 86_401] {
+            let change = json!({"break_glass_s": seconds});
+            let details = server.put(SETTINGS, Some(&staff.token), &change).await;
+            assert_eq!(details.expect_error(400, "invalid_field")["field"], "break_glass_s");
+        }
+        let change = json!({"break_glass_s": LASTS.as_secs()});
+        for who in [ana, maria, eva] {
+            server.get(SETTINGS, Some(&who.token)).await.expect_error(403, "forbidden");
+            server.put(SETTINGS, Some(&who.token), &change).await.expect_error(403, "forbidden");
+        }
+        server.put(SETTINGS, Some(&staff.token), &change).await.expect(204);
+        let opened = break_glass(server, eva, ana.user, "covers tonight").await.expect(201);
+        let instant = |field: &str| -> sigilo_wire::Timestamp {
+            serde_json::from_value(opened[field].clone()).unwrap()
+        };
+        assert_eq!(instant("expires_at").since(instant("opened_at")), LASTS);
+
+        // Both see why they may write to each other; those in care see nothing of it.
+        for (who, other, policy, glass) in [
+            (eva, ana, "clinician-to-patient", true),
+            (ana, eva, "patient-to-clinician", true),
+            (ana, maria, "patient-to-clinician", false),
+        ] {
+            let contacts = server.get("/api/chat/contacts/", Some(&who.token)).await.expect(200);
+            let contacts = contacts["results"].as_array().unwrap().clone();
+            let contact = contacts.iter().find(|contact| contact["user_id"] == json!(other.user)).unwrap();
+            let why = if glass { json!([policy, "break_glass"]) } else { json!([policy]) };
+            assert_eq!(contact["why"], why);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -141,7 +141,7 @@ async fn details_say_what_the_caller_may_do() {
             (names, permissions)
         };
         let (hers, all) = permissions(ana).await;
-        assert_eq!(hers, ["delete", "edit", "leave", "send"]);
+        assert_eq!(hers, ["block", "delete", "edit", "leave", "send"]);
         let close = json!({"allowed": false, "reason": "not_permitted", "policies": ["default-deny"],
                            "next_open_at": null});
         assert_eq!(all["close"], close);
@@ -150,15 +150,15 @@ async fn details_say_what_the_caller_may_do() {
         assert_eq!(all["send"], send);
         assert_eq!(
             permissions(maria).await.0,
-            ["add_participant", "close", "delete", "edit", "remove_participant", "send"]
+            ["add_participant", "block", "close", "delete", "edit", "remove_participant", "send"]
         );
         assert_eq!(
             permissions(jorge).await.0,
-            ["add_participant", "close", "delete", "edit", "leave", "remove_participant", "send"]
+            ["add_participant", "block", "close", "delete", "edit", "leave", "remove_participant", "send"]
         );
         put(server, id, maria, json!({"status": "closed"})).await.expect(200);
         let (hers, all) = permissions(maria).await;
-        assert_eq!(hers, ["close", "remove_participant"]);
+        assert_eq!(hers, ["block", "close", "remove_participant"]);
         assert_eq!(all["send"]["reason"], "conversation_closed");
         // Lists do not say it.
         let list = server.get(PATH, Some(&maria.token)).await.expect(200);

@@ -236,6 +236,8 @@ const CASES: &[(&str, Case)] = &[
             forbidden(path, Some(json!({"finding": "justified"})))
         }),
     ),
+    ("GET /api/admin/break-glass/settings/", NoIds),
+    ("PUT /api/admin/break-glass/settings/", NoIds),
     ("GET /api/admin/hours/", NoIds),
     ("PUT /api/admin/hours/", NoIds),
     ("GET /api/admin/hours/{user_id}/", Foreign(|w| forbidden(w.hours(), None))),

@@ -82,6 +82,15 @@ pub struct CloseBreakGlass {
     pub finding: BreakGlassFinding,
 }
 
+/// GET and PUT /api/admin/break-glass/settings/
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct BreakGlassSettings {
+    /// How long a use lasts, in seconds: 600 to 86400.
+    pub break_glass_s: u32,
+}
+
 /// GET /api/compliance/break-glass/
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -8,18 +8,18 @@ use std::{
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use sigilo_wire::{TenantId, hours::Weekly};
+use sigilo_wire::{TenantId, break_glass::BreakGlassSettings, hours::Weekly};
 
 use super::Beside;
 use crate::{
-    Error, Result,
+    Error, Result, break_glass,
     cli::{
         ConfigArgs, Outcome,
         output::{Answer, finish},
     },
     hours,
     people::{self, CertificationRequest, ClinicKeys, NewClinic, RootCard, SecondFactorRule},
-    rng,
+    relationships, rng,
 };
 
 /// Clinics and their keys.
@@ -101,8 +101,11 @@ pub struct Set {
     clinic: String,
     /// Whether doctors, admins, moderators and compliance officers must enrol an authenticator app before anything
     /// else: required or optional.
-    #[arg(long, value_name = "RULE")]
-    second_factor: SecondFactorRule,
+    #[arg(long, value_name = "RULE", required_unless_present = "break_glass")]
+    second_factor: Option<SecondFactorRule>,
+    /// How long a use of break-glass lasts: 600 to 86400.
+    #[arg(long, value_name = "SECONDS")]
+    break_glass: Option<u32>,
     /// One JSON document on stdout.
     #[arg(long)]
     json: bool,
@@ -113,16 +116,29 @@ pub struct Set {
 impl Set {
     async fn run(&self, beside: &Beside) -> Result<Answer> {
         let ctx = beside.clinic(&self.clinic).await?;
-        let grant = people::authorize_manage_clinic(&beside.app, &ctx)?;
-        people::set_second_factor(&beside.app, &ctx, grant, self.second_factor).await?;
-        let text = match self.second_factor {
-            SecondFactorRule::Required => {
-                "From now on these roles enrol a second factor before anything else."
-            }
-            SecondFactorRule::Optional => "From now on nobody has to enrol a second factor.",
-        };
-        let json = json!({"clinic_id": ctx.tenant, "second_factor": self.second_factor});
-        Ok(Answer { json, text: text.to_owned() })
+        let app = &beside.app;
+        let mut json = json!({"clinic_id": ctx.tenant});
+        let mut lines = Vec::new();
+        if let Some(break_glass_s) = self.break_glass {
+            let grant = relationships::authorize_manage_relationships(app, &ctx)?;
+            let change = BreakGlassSettings { break_glass_s };
+            break_glass::change_settings(app, &ctx, grant, change).await?;
+            lines.push(format!("From now on a use of break-glass lasts {break_glass_s} seconds."));
+            json["break_glass_s"] = json!(break_glass_s);
+        }
+        if let Some(rule) = self.second_factor {
+            let grant = people::authorize_manage_clinic(app, &ctx)?;
+            people::set_second_factor(app, &ctx, grant, rule).await?;
+            let text = match rule {
+                SecondFactorRule::Required => {
+                    "From now on these roles enrol a second factor before anything else."
+                }
+                SecondFactorRule::Optional => "From now on nobody has to enrol a second factor.",
+            };
+            lines.push(text.to_owned());
+            json["second_factor"] = json!(rule);
+        }
+        Ok(Answer { json, text: lines.join("\n") })
     }
 }
 

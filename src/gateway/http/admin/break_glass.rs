@@ -1,8 +1,8 @@
-//! That break-glass was used, without what was said about it.
+//! That break-glass was used, without what was said about it, and how long uses last.
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
-use sigilo_wire::{ErrorBody, break_glass::BreakGlassList};
+use sigilo_wire::{ErrorBody, break_glass::{BreakGlassList, BreakGlassSettings}};
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -11,13 +11,14 @@ use crate::{
     break_glass,
     gateway::http::{
         error::ApiResult,
-        extract::{ApiQuery, Authenticated},
+        extract::{ApiJson, ApiQuery, Authenticated},
     },
+    relationships::authorize_manage_relationships,
 };
 
-/// The route of this file.
+/// The routes of this file.
 pub(super) fn routes() -> OpenApiRouter<SharedApp> {
-    OpenApiRouter::new().routes(routes!(list_used_break_glass))
+    OpenApiRouter::new().routes(routes!(list_used_break_glass)).routes(routes!(get_break_glass, set_break_glass))
 }
 
 const DEFAULT_PAGE: usize = 20;
@@ -45,4 +46,31 @@ async fn list_used_break_glass(
     let grant = break_glass::authorize_list(&app, &ctx).await?;
     let page = (query.cursor.as_deref(), query.page_size.unwrap_or(DEFAULT_PAGE));
     Ok(Json(break_glass::list_for_staff(&app, &ctx, grant, page).await?))
+}
+
+/// How long a use of break-glass lasts.
+#[utoipa::path(get, path = "/api/admin/break-glass/settings/", tag = "Administration",
+    responses((status = 200, body = BreakGlassSettings),
+              (status = 403, description = "`forbidden` to all but admins.", body = ErrorBody)))]
+async fn get_break_glass(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+) -> ApiResult<Json<BreakGlassSettings>> {
+    let grant = authorize_manage_relationships(&app, &ctx)?;
+    Ok(Json(break_glass::settings(&app, &ctx, grant).await?))
+}
+
+/// Change how long a use of break-glass lasts.
+#[utoipa::path(put, path = "/api/admin/break-glass/settings/", tag = "Administration", request_body = BreakGlassSettings,
+    responses((status = 204, description = "For uses from now on."),
+              (status = 400, description = "`invalid_field`", body = ErrorBody),
+              (status = 403, description = "`forbidden` to all but admins.", body = ErrorBody)))]
+async fn set_break_glass(
+    State(app): State<SharedApp>,
+    Authenticated(ctx): Authenticated,
+    ApiJson(change): ApiJson<BreakGlassSettings>,
+) -> ApiResult<StatusCode> {
+    let grant = authorize_manage_relationships(&app, &ctx)?;
+    break_glass::change_settings(&app, &ctx, grant, change).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
