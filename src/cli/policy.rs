@@ -33,7 +33,8 @@ pub enum Policy {
         #[command(flatten)]
         which: Which,
     },
-    /// Prints, as Markdown, who may write where, and which rule refuses what: asked of the rules themselves.
+    /// Prints, as Markdown, who may write where, start what with whom and fetch whose keys, and which rule refuses what:
+    /// asked of the rules themselves.
     #[command(after_help = "Example: sigilo policy table --policies ./our-rules")]
     Table(Which),
     /// Says what the rules would say to an act of somebody at some time, and why: on the facts of the database, doing
@@ -84,7 +85,7 @@ impl Policy {
                 if let Err(problems) = source.check() {
                     return Ok(which.report_problems(&source, &problems));
                 }
-                which.print_table(&domain::rows(&Rules::new(&source)?)?);
+                which.print_tables(&Rules::new(&source)?)?;
                 Ok(Outcome::Done)
             }
             Self::Explain(command) => command.run().await,
@@ -103,12 +104,19 @@ impl Which {
         }
     }
 
-    fn print_table(&self, rows: &[domain::Row]) {
+    fn print_tables(&self, rules: &Rules) -> Result<()> {
+        let rows = domain::rows(rules)?;
+        let (start, keys) = (domain::start_table(rules)?, domain::keys_table(rules)?);
         if self.json {
-            println!("{}", json!({"conditions": domain::CONDITIONS, "rows": rows}));
+            let tables = json!({"start_conversation": start, "fetch_keys": keys});
+            println!("{}", json!({"conditions": domain::CONDITIONS, "rows": rows, "tables": tables}));
         } else {
-            print!("{}", domain::table(rows));
+            let write = domain::table(&rows);
+            println!(
+                "## Writing a message\n\n{write}\n## Starting a conversation\n\n{start}\n## Fetching keys\n\n{keys}"
+            );
         }
+        Ok(())
     }
 
     fn report_problems(&self, source: &Source, problems: &[Problem]) -> Outcome {

@@ -1,6 +1,12 @@
-//! Everything the rules can be asked about a message: each combination of role, people, relationship, hours, type of
+//! Everything the rules can be asked about a message, the start of a conversation, and keys: each combination of role, people, relationship, hours, type of
 //! conversation, block and clinic. Tests hold what must never be allowed over all of it, and
 //! `sigilo policy table` prints what it comes to (`docs/RULES.md`).
+
+mod keys;
+mod start;
+
+pub use keys::{Fetching, keys_table};
+pub use start::{Starting, start_table};
 
 use std::fmt::Write as _;
 
@@ -187,6 +193,16 @@ pub fn table(rows: &[Row]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// A cell of a table: the rule that refuses, or that it passes.
+fn cell(verdict: &Verdict) -> String {
+    refusal(verdict).unwrap_or_else(|| "**yes**".to_owned())
+}
+
+/// The head of a table, with the line below it.
+fn head(columns: &[String]) -> String {
+    format!("| {} |\n{}|\n", columns.join(" | "), "| --- ".repeat(columns.len()))
 }
 
 fn refusal(verdict: &Verdict) -> Option<String> {
