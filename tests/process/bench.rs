@@ -6,6 +6,33 @@ use serde_json::Value;
 use super::{sigilo, text};
 
 #[test]
+fn a_short_run_times_decisions_and_their_share_of_a_send() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = [
+        "bench",
+        "policy",
+        "--engine",
+        "sqlite",
+        "--relationships",
+        "30",
+        "--sends",
+        "5",
+        "--json",
+        "--data",
+        ".",
+    ];
+    let output = sigilo(folder.path(), &arguments).env("PATH", "/usr/bin:/bin").output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["relationships"], 30);
+    let engine = &report["engines"][0];
+    let of = |what: &str| engine[what]["p50_us"].as_f64().unwrap();
+    // Each saves what the next has to do.
+    assert!(of("read") > of("kept") && of("kept") > of("remembered"), "{engine}");
+    assert!(of("send") > of("remembered") && engine["share_of_send"].as_f64().unwrap() < 1.0, "{engine}");
+}
+
+#[test]
 fn a_short_run_delivers_every_message_once_and_reports_it() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = [

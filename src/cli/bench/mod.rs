@@ -7,6 +7,7 @@ mod ground;
 mod load;
 mod machine;
 mod pace;
+mod policy;
 mod process;
 mod progress;
 mod provision;
@@ -38,6 +39,9 @@ enum What {
     /// Holds thousands of silent sockets open: the memory each takes, and the delivery times beside them.
     #[command(after_help = "Example: sigilo bench connections --connections 20000")]
     Connections(connections::Connections),
+    /// Asks the rules about thousands of conversations that are kept in memory, and says what of a send that is.
+    #[command(after_help = "Example: sigilo bench policy --relationships 10000 --json")]
+    Policy(policy::Policy),
     /// The echoing server of the socket ceiling.
     #[command(hide = true)]
     Echo(echo::Echo),
@@ -48,6 +52,7 @@ impl Bench {
         match self.what {
             What::Relay(relay) => relay.run().await,
             What::Connections(connections) => connections.run().await,
+            What::Policy(policy) => policy.run().await,
             What::Echo(echo) => echo.run().await,
         }
     }

@@ -64,6 +64,13 @@ pub(super) struct Person {
     ctx: Ctx,
 }
 
+impl Person {
+    /// The context of what they do now.
+    pub(super) fn ctx(&self, app: &App) -> Ctx {
+        Ctx { now: app.clock.now(), ..self.ctx.clone() }
+    }
+}
+
 /// The clinic's public keys, as a client knows them.
 struct Clinic {
     ctx: Ctx,
@@ -73,6 +80,8 @@ struct Clinic {
 
 /// How many people are made at once: hashing a password keeps one core busy.
 const AT_ONCE: usize = 4;
+/// How many appointments are imported in one transaction.
+const IMPORTED_AT_ONCE: usize = 500;
 
 /// Makes a clinic with `pairs` pairs, and conversations for `idle` further sockets.
 pub(super) async fn provision(
@@ -139,8 +148,37 @@ async fn import_appointments(app: &App, ctx: &Ctx, pairs: usize) -> Result<()> {
     let header = "appointment_id,status,patient_id,patient_name,clinician_id,clinician_name\n";
     let rows = (0..pairs).map(|n| format!("{n},booked,{n},patient {n},{n},doctor {n}\n"));
     let table: String = std::iter::once(header.to_owned()).chain(rows).collect();
+    import(app, ctx, &table, pairs).await
+}
+
+/// Puts these patients into the care of these doctors, by their numbers. Their identifiers are `patient-N` and `doctor-N`.
+pub(super) async fn import_crowd(
+    app: &App,
+    tenant: TenantId,
+    pairs: &[(usize, usize)],
+    progress: &Progress,
+) -> Result<()> {
+    let ctx = Ctx::operator(app, tenant);
+    let step = progress.step("appointments", pairs.len());
+    for (batch, part) in pairs.chunks(IMPORTED_AT_ONCE).enumerate() {
+        let mut table =
+            "appointment_id,status,patient_id,patient_name,clinician_id,clinician_name\n".to_owned();
+        for (row, (patient, doctor)) in part.iter().enumerate() {
+            let id = batch * IMPORTED_AT_ONCE + row;
+            table.push_str(&format!(
+                "crowd-{id},booked,patient-{patient},patient {patient},doctor-{doctor},doctor {doctor}\n"
+            ));
+        }
+        import(app, &ctx, &table, part.len()).await?;
+        step.inc(part.len() as u64);
+    }
+    step.finish_and_clear();
+    Ok(())
+}
+
+async fn import(app: &App, ctx: &Ctx, table: &str, pairs: usize) -> Result<()> {
     let grant = relationships::authorize_manage_relationships(app, ctx)?;
-    let report = relationships::import(app, ctx, grant, relationships::read_csv(&table)?).await?;
+    let report = relationships::import(app, ctx, grant, relationships::read_csv(table)?).await?;
     if report.relationships_made == pairs {
         Ok(())
     } else {

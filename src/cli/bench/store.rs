@@ -9,9 +9,12 @@ use sigilo_wire::{
 };
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
-use crate::{Error, Result, execute_rows, fetch_optional, statements, storage::Db};
+use crate::{Error, Result, execute, execute_rows, fetch_all, fetch_optional, statements, storage::Db};
 
 statements! {
+    ACTIVATE = "UPDATE users SET status = 'active' WHERE tenant_id = $1 AND status = 'person'";
+    PEOPLE = "SELECT u.user_id, u.role, i.value FROM users u JOIN external_identifiers i ON i.user_id = u.user_id
+        WHERE u.tenant_id = $1 ORDER BY u.user_id";
     SAMPLE = "SELECT m.device_number, m.data_key_id, m.body, m.wrapped_key, m.policies, m.policy_set, m.receipt_key_id,
         a.canonical, o.data AS fact
         FROM messages m, audit_entries a, outbox o
@@ -34,6 +37,16 @@ statements! {
         VALUES $rows(UUID, UUID, BIGINT, UUID, UUID, TEXT, TEXT, BIGINT, UUID, BYTEA, BYTEA, BYTEA)";
     FACTS = "INSERT INTO outbox (tenant_id, seq, topic, data, created_at)
         VALUES $rows(UUID, BIGINT, TEXT, TEXT, BIGINT)";
+}
+
+/// Gives everybody an account, as far as the rules can tell, and says who they are: id, role, and the identifier they
+/// were imported by.
+pub(super) async fn people(db: &Db, tenant: TenantId) -> Result<Vec<(UserId, String, String)>> {
+    let mut tx = db.begin("bench_people").await?;
+    execute!(&mut tx, ACTIVATE, tenant)?;
+    let people = fetch_all!(&mut tx, (UserId, String, String), PEOPLE, tenant)?;
+    tx.commit().await?;
+    Ok(people)
 }
 
 /// Makes an empty PostgreSQL database and gives its address.
