@@ -71,8 +71,8 @@ async fn staff_say_how_long_a_use_lasts_and_contacts_say_what_it_rests_on() {
             let contacts = server.get("/api/chat/contacts/", Some(&who.token)).await.expect(200);
             let contacts = contacts["results"].as_array().unwrap().clone();
             let contact = contacts.iter().find(|contact| contact["user_id"] == json!(other.user)).unwrap();
-            let why = if glass { json!([policy, "break_glass"]) } else { json!([policy]) };
-            assert_eq!(contact["why"], why);
+            let care = if glass { "break_glass" } else { "appointment" };
+            assert_eq!((&contact["why"], &contact["care"]), (&json!([policy]), &json!([care])));
         }
     })
     .await;

@@ -270,7 +270,7 @@ pub struct Contact {
     /// The types of conversation the caller may start with this person alone.
     #[serde(default)]
     pub types: Vec<ConversationType>,
-    /// The policies that allow the first of them, and `break_glass` when the care between the two is nothing else.
+    /// The policies that allow the first of them.
     pub why: Vec<String>,
     /// What makes the care between a patient and a clinician, when one of the two is the caller.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -21,13 +21,6 @@ statements! {
     CARE_OF = "SELECT DISTINCT patient_id, clinician_id, source FROM relationships WHERE tenant_id = $1
         AND revoked_at IS NULL AND (starts_at IS NULL OR starts_at <= $2) AND (expires_at IS NULL OR expires_at > $2)
         AND (patient_id = $3 OR clinician_id = $3)";
-    /// Pairs whose care is a use of break-glass and nothing else.
-    GLASS_OF = "SELECT DISTINCT r.patient_id, r.clinician_id FROM relationships r
-        WHERE r.tenant_id = $1 AND r.source = 'break_glass' AND r.revoked_at IS NULL AND r.expires_at > $2
-        AND (r.patient_id = $3 OR r.clinician_id = $3) AND NOT EXISTS (SELECT 1 FROM relationships o
-            WHERE o.tenant_id = $1 AND o.patient_id = r.patient_id AND o.clinician_id = r.clinician_id
-            AND o.source <> 'break_glass' AND o.revoked_at IS NULL
-            AND (o.starts_at IS NULL OR o.starts_at <= $2) AND (o.expires_at IS NULL OR o.expires_at > $2))";
     BLOCKS = "SELECT blocker_id, blocked_id FROM blocks WHERE tenant_id = $1 AND blocker_id IN ($list)";
     BLOCKS_OF = "SELECT blocker_id, blocked_id FROM blocks WHERE blocker_id = $1 OR blocked_id = $1";
     BLOCKS_IN = "SELECT b.blocker_id, b.blocked_id FROM participants p JOIN blocks b ON b.blocker_id = p.user_id
@@ -72,16 +65,6 @@ pub(in crate::conversations) async fn of(
         care: care(fetch_all!(tx, CareRow, CARE_OF, tenant, now, user)?)?,
         blocks: fetch_all!(tx, (UserId, UserId), BLOCKS_OF, user)?.into_iter().collect(),
     })
-}
-
-/// This person's pairs whose care is a use of break-glass and nothing else.
-pub(in crate::conversations) async fn glass_of(
-    tx: &mut Tx,
-    tenant: TenantId,
-    user: UserId,
-    now: Timestamp,
-) -> Result<Pairs> {
-    Ok(fetch_all!(tx, (UserId, UserId), GLASS_OF, tenant, now, user)?.into_iter().collect())
 }
 
 /// The blocks among those who take part.

@@ -26,15 +26,23 @@ pub struct Starting {
 }
 
 /// What can be otherwise than it should be.
-pub const CONDITIONS: [&str; 6] =
-    ["same clinic", "account active", "device with keys", "in care", "other one reachable", "no block"];
+pub const CONDITIONS: [&str; 7] = [
+    "same clinic",
+    "account active",
+    "device with keys",
+    "in care",
+    "by appointment",
+    "other one reachable",
+    "no block",
+];
 
 const CLINIC: usize = 0;
 const ACTIVE: usize = 1;
 const DEVICE: usize = 2;
 const CARE: usize = 3;
-const REACHABLE: usize = 4;
-const UNBLOCKED: usize = 5;
+const APPOINTMENT: usize = 4;
+const REACHABLE: usize = 5;
+const UNBLOCKED: usize = 6;
 
 impl Starting {
     /// Every combination.
@@ -92,6 +100,7 @@ impl Starting {
                 ("device", Fact::Text(if holds(DEVICE) { "messaging" } else { "session" })),
                 ("kind", Fact::Text(self.kind.as_str())),
                 ("people", Fact::Record(people)),
+                ("by_appointment", Fact::Bool(holds(APPOINTMENT))),
             ],
         })
     }
@@ -162,6 +171,8 @@ mod tests {
                 assert!(case.holds[always], "{case:?}");
             }
             assert!(case.patients == 0 || case.holds[CARE], "without care: {case:?}");
+            let calls = case.role == Role::Patient && case.patients > 0;
+            assert!(!calls || case.holds[APPOINTMENT], "by a patient without an appointment: {case:?}");
             assert!(case.kind != ConversationType::Emergency, "not by its own door: {case:?}");
             let administrative = case.kind == ConversationType::Administrative;
             assert!(
