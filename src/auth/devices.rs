@@ -71,8 +71,7 @@ pub async fn revoke_device(
 }
 
 /// Queues word of a messaging device's removal for the user's other ones, but the caller's. Gives the devices to wake
-/// after the commit. What is queued for the removed one goes with it: it is among them so that all their rows are
-/// locked in one order, whoever removes whom at the same time.
+/// after the commit.
 async fn tell_of_removal(tx: &mut Tx, ctx: &Ctx, user: UserId, removed: DeviceId) -> Result<Vec<DeviceId>> {
     let caller = ctx.caller()?.device_id;
     let devices = store::devices(tx, user).await?;
@@ -80,7 +79,7 @@ async fn tell_of_removal(tx: &mut Tx, ctx: &Ctx, user: UserId, removed: DeviceId
     let Some(device_id) = number else { return Ok(Vec::new()) };
     let data = serde_json::to_value(DeviceRemoved { device_id }).map_err(Error::internal)?;
     let told = |row: &&store::DeviceRow| {
-        row.device_number.is_some() && (row.device_id != caller || caller == removed)
+        row.device_number.is_some() && row.device_id != caller && row.device_id != removed
     };
     let event = |row: &store::DeviceRow| DeviceEvent {
         device: row.device_id,
@@ -90,8 +89,9 @@ async fn tell_of_removal(tx: &mut Tx, ctx: &Ctx, user: UserId, removed: DeviceId
         body: EventBody::Data(data.clone()),
     };
     let events: Vec<DeviceEvent> = devices.iter().filter(told).map(event).collect();
-    outbox::enqueue(tx, &events, ctx.now).await?;
-    Ok(events.into_iter().map(|event| event.device).filter(|device| *device != removed).collect())
+    let woken = events.iter().map(|event| event.device).collect();
+    outbox::enqueue(tx, events, ctx.now);
+    Ok(woken)
 }
 
 /// Ends the tokens of all of a person's devices, or of all but one. Gives the devices to [`cut_off`] after the

@@ -29,9 +29,10 @@ pub(super) async fn note(
     let key = app.clinic_key(ctx, ctx.tenant).await?;
     let entry = audit::prepare(ctx, &act, &key, None, &*app.entropy)?;
     let mut tx = app.db.begin("audit_denial").await?;
-    audit::write(&mut tx, ctx.tenant, std::slice::from_ref(&entry)).await?;
+    let leaf = entry.leaf;
+    audit::write(&mut tx, ctx.tenant, vec![entry]);
     tx.commit().await?;
-    Ok(entry.leaf)
+    Ok(leaf)
 }
 
 /// Signs a refusal by the rules for the person who asked; everything else stays as it is, as does a refusal in a clinic
