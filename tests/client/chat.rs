@@ -102,7 +102,8 @@ async fn the_chat_reaches_what_the_client_can_do() {
     patient.shutdown().await.unwrap();
 
     let said =
-        chat(&ana, &[], "/open 1\n/who\n/contacts mart role:doctor\n/contacts role:compliance\n/quit\n").await;
+        chat(&ana, &[], "/open 1\n/who\n/contacts mart role:doctor\n/contacts role:compliance\n/quit\n")
+            .await;
     assert_eq!(said.matches("offline, last seen 20").count(), 2, "{said}");
     assert!(said.contains("Nobody"), "no compliance officer: {said}");
 
@@ -117,6 +118,7 @@ async fn the_chat_reaches_what_the_client_can_do() {
     let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(of_type(&lines, "error").is_empty(), "{said}");
     let messages = of_type(&lines, "message");
+    assert!(messages.len() > 1, "{said}");
     assert!(messages[0]["expires_at"].is_string() && messages[1]["expires_at"].is_null(), "{said}");
     let versions = of_type(&lines, "versions");
     assert_eq!(versions[0]["results"][0]["text"], "una dosis");

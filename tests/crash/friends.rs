@@ -10,6 +10,9 @@ use crate::{
     support::TestServer,
 };
 
+/// A client that was refused several times waits up to a minute before it tries again.
+const LONGEST_WAIT: std::time::Duration = std::time::Duration::from_secs(120);
+
 /// Two people who know each other; their programs do not run.
 pub struct Friends {
     folder: TempDir,
@@ -72,7 +75,7 @@ async fn write(client: Client, conversation: ConversationId, stop: watch::Receiv
                     }
                 }
             };
-            tokio::time::timeout(DEADLINE, accepted)
+            tokio::time::timeout(LONGEST_WAIT, accepted)
                 .await
                 .expect("what waits is sent when the server is back");
         }

@@ -13,8 +13,8 @@ use sigilo_wire::{
 use crate::{
     ArchiveKey, Content, ContentKey, Context, Decision, Ed25519Secret, Envelope, HistoryKeyEnvelope,
     IdentityPublicKey, IdentitySecret, KeyPurpose, KyberPublicKey, LinkClaim, LinkOffer, LinkPackage,
-    LinkSecret, LinkedContact, LinkedEarlier, Manifest, ManifestDevice, Member, PreKeyPublic, Receipt, Recipient,
-    RecordSeal, RootFingerprint, RootStatement, SealHeader, XWingSecret,
+    LinkSecret, LinkedContact, LinkedEarlier, Manifest, ManifestDevice, Member, PreKeyPublic, Receipt,
+    Recipient, RecordSeal, RootFingerprint, RootStatement, SealHeader, XWingSecret,
     decision::{DENIED, FRAME, request_hash},
     key_check,
     link::LinkedAccount,

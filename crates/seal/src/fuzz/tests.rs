@@ -11,8 +11,9 @@ use sigilo_wire::{DeviceId, MessageId, SealId, Timestamp};
 
 use super::*;
 use crate::{
-    Commitment, ContentKey, Ed25519Secret, IdentitySecret, KeyPurpose, LinkClaim, LinkedContact, LinkedEarlier,
-    ManifestDevice, Member, Recipient, RootFingerprint, SealHeader, decision::DENIED, testing::test_rng,
+    Commitment, ContentKey, Ed25519Secret, IdentitySecret, KeyPurpose, LinkClaim, LinkedContact,
+    LinkedEarlier, ManifestDevice, Member, Recipient, RootFingerprint, SealHeader, decision::DENIED,
+    testing::test_rng,
 };
 
 fn corpus(target: &str) -> PathBuf {

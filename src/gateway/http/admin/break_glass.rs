@@ -2,7 +2,10 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
-use sigilo_wire::{ErrorBody, break_glass::{BreakGlassList, BreakGlassSettings}};
+use sigilo_wire::{
+    ErrorBody,
+    break_glass::{BreakGlassList, BreakGlassSettings},
+};
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -18,7 +21,9 @@ use crate::{
 
 /// The routes of this file.
 pub(super) fn routes() -> OpenApiRouter<SharedApp> {
-    OpenApiRouter::new().routes(routes!(list_used_break_glass)).routes(routes!(get_break_glass, set_break_glass))
+    OpenApiRouter::new()
+        .routes(routes!(list_used_break_glass))
+        .routes(routes!(get_break_glass, set_break_glass))
 }
 
 const DEFAULT_PAGE: usize = 20;
