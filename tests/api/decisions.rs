@@ -26,8 +26,8 @@ const CONVERSATIONS: &str = "/api/chat/conversations/";
 
 fn receipt_key(clinic: &Clinic) -> Ed25519Public {
     let statements = clinic.ceremony.clinic_keys.statements.iter();
-    let statements = statements.map(|signed| RootStatement::decode(&signed.statement).unwrap());
-    statements.filter(|s| s.purpose == KeyPurpose::Receipt).next_back().unwrap().ed25519_key().unwrap()
+    let mut statements = statements.map(|signed| RootStatement::decode(&signed.statement).unwrap());
+    statements.rfind(|s| s.purpose == KeyPurpose::Receipt).unwrap().ed25519_key().unwrap()
 }
 
 /// The refusal of an answer, verified, which must answer this request.
