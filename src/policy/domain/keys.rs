@@ -15,9 +15,9 @@ pub struct Fetching {
     pub role: Role,
     /// Whose.
     pub target: Role,
-    /// Which of [`SHARED`] hold.
+    /// Which of the `SHARED` hold.
     pub shares: [bool; SHARED.len()],
-    /// Which of [`CONDITIONS`] hold.
+    /// Which of the `CONDITIONS` hold.
     pub holds: [bool; CONDITIONS.len()],
 }
 

@@ -21,7 +21,7 @@ pub struct Starting {
     pub patients: i64,
     /// How many of the clinic's staff would.
     pub admins: i64,
-    /// Which of [`CONDITIONS`] hold.
+    /// Which of the `CONDITIONS` hold.
     pub holds: [bool; CONDITIONS.len()],
 }
 
