@@ -105,7 +105,7 @@ impl App {
             tokens: TokenKeys::open(&db, &crypter, &*entropy, clock.now()).await?,
             passwords: Passwords::new(&*entropy)?,
             known_devices: KnownDevices::default(),
-            limits: Limiter::new(&*buckets, &config.limits),
+            limits: Limiter::new(Arc::clone(&buckets) as _, &config.limits),
             crypter,
             config,
             db,

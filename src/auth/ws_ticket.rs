@@ -21,6 +21,7 @@ use crate::{
 /// # Errors
 /// When the database is away.
 pub async fn issue_ws_ticket(app: &App, ctx: &Ctx, _grant: Grant<ManageOwnAccount>) -> Result<WsTicket> {
+    app.limits.clinics.ticket(&app.db, ctx).await?;
     let caller = ctx.caller()?;
     let ticket = Opaque::new(&*app.entropy);
     let mut tx = app.db.begin("ws_ticket").await?;

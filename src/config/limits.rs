@@ -28,6 +28,16 @@ pub struct Limits {
     pub logins_per_address: u32,
     /// Slow hashes for people who have not logged in, of everybody together, in a minute.
     pub logins_per_minute: u32,
+    /// Messages of a device, in a minute, where its clinic has not set another number. So are those that follow.
+    pub messages_per_minute: u32,
+    /// Messages of a clinician's device, in a minute.
+    pub clinician_messages_per_minute: u32,
+    /// Other requests of a device, in a minute.
+    pub requests_per_minute: u32,
+    /// Requests of a device for key bundles, in a minute.
+    pub prekey_fetches_per_minute: u32,
+    /// Bundles of one device for one person at once; then one in ten minutes.
+    pub prekey_fetches_per_device: u32,
     /// How many callers are counted at once, for each limit.
     pub buckets: usize,
 }
@@ -44,6 +54,11 @@ impl Default for Limits {
             logins_per_account: 50,
             logins_per_address: 300,
             logins_per_minute: 600,
+            messages_per_minute: 20,
+            clinician_messages_per_minute: 60,
+            requests_per_minute: 100,
+            prekey_fetches_per_minute: 60,
+            prekey_fetches_per_device: 6,
             buckets: 1_000_000,
         }
     }
@@ -78,6 +93,11 @@ impl Limits {
             ("logins_per_account", self.logins_per_account == 0),
             ("logins_per_address", self.logins_per_address == 0),
             ("logins_per_minute", self.logins_per_minute == 0),
+            ("messages_per_minute", self.messages_per_minute == 0),
+            ("clinician_messages_per_minute", self.clinician_messages_per_minute == 0),
+            ("requests_per_minute", self.requests_per_minute == 0),
+            ("prekey_fetches_per_minute", self.prekey_fetches_per_minute == 0),
+            ("prekey_fetches_per_device", self.prekey_fetches_per_device == 0),
             ("buckets", self.buckets == 0),
         ];
         match zero.iter().find(|(_, wrong)| *wrong) {

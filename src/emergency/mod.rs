@@ -24,6 +24,16 @@ pub(crate) use steps::step_out;
 pub use steps::{acknowledge, authorize_handle, close, escalate};
 pub(crate) use store::{Withheld, abandon, add_withheld};
 
+use sigilo_wire::UserId;
+
+use crate::{Result, storage::Db};
+
+/// Whether somebody takes part in an emergency that is open.
+pub(crate) async fn is_in_one(db: &Db, user: UserId) -> Result<bool> {
+    let mut tx = db.read("emergency_is_in_one").await?;
+    store::is_in_one(&mut tx, user).await
+}
+
 /// How long each tier has to acknowledge when the clinic has not said otherwise.
 pub const ESCALATE_AFTER_S: u32 = 300;
 /// How many tiers there may be.

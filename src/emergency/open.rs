@@ -33,6 +33,10 @@ const TRIES: u32 = 5;
 /// `forbidden` to all but patients.
 pub async fn authorize_open(app: &App, ctx: &Ctx) -> Result<Grant<Open>> {
     let decision = app.policy.decide::<Open>(ctx, &facts::Clinic { tenant: ctx.tenant });
+    if decision.is_err() {
+        // Calling for help has no limit, being refused has one: it is written down.
+        app.limits.clinics.request(&app.db, ctx).await?;
+    }
     policy::audited(app, ctx, decision, None, &[]).await
 }
 

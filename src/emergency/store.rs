@@ -18,6 +18,9 @@ macro_rules! emergency_columns {
 }
 
 statements! {
+    OPEN_OF_PERSON = "SELECT COUNT(*) FROM participants p
+        JOIN conversations c ON c.conversation_id = p.conversation_id AND c.type = 'emergency' AND c.status = 'active'
+        WHERE p.user_id = $1 AND p.status = 'active'";
     SHIFTS = "SELECT shift_id, user_id, tier, starts_at, ends_at FROM on_call_shifts
         WHERE tenant_id = $1 AND (ends_at IS NULL OR ends_at > $2) ORDER BY starts_at, shift_id";
     INSERT_SHIFT = "INSERT INTO on_call_shifts (shift_id, tenant_id, user_id, tier, starts_at, ends_at, created_at)
@@ -126,6 +129,11 @@ fn tier(stored: i64) -> Result<u32> {
 }
 
 /// The shifts that have not ended, in order of their beginning.
+/// Whether the person takes part in an open emergency.
+pub(super) async fn is_in_one(tx: &mut Tx, user: UserId) -> Result<bool> {
+    Ok(fetch_one!(tx, (i64,), OPEN_OF_PERSON, user)?.0 > 0)
+}
+
 pub(super) async fn shifts(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<Vec<Shift>> {
     let rows = fetch_all!(tx, ShiftRow, SHIFTS, tenant, now)?;
     let shift = |row: ShiftRow| {

@@ -29,11 +29,25 @@ pub async fn authorize_own(app: &App, ctx: &Ctx) -> Result<Grant<PublishKeys>> {
 ///
 /// # Errors
 /// `not_found` when nobody of the clinic has this id; `forbidden`.
-pub async fn authorize_fetch(app: &App, ctx: &Ctx, target: UserId) -> Result<Grant<FetchKeys>> {
+pub async fn authorize_fetch(app: &App, ctx: &Ctx, target: UserId) -> Result<(Grant<FetchKeys>, Purpose)> {
     let facts = load(app, ctx, target).await?;
     let decision = app.policy.decide::<FetchKeys>(ctx, &facts);
+    if decision.is_err() {
+        // A refusal is written down, and fetches are counted by what they take.
+        app.limits.clinics.request(&app.db, ctx).await?;
+    }
     let patient = patient_of(&[facts.target, facts.caller]);
-    policy::audited(app, ctx, decision, patient, &[("user", target.to_string())]).await
+    let grant = policy::audited(app, ctx, decision, patient, &[("user", target.to_string())]).await?;
+    Ok((grant, if facts.emergency { Purpose::Emergency } else { Purpose::Ordinary }))
+}
+
+/// What keys are fetched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The two are in an open emergency: nothing is counted.
+    Emergency,
+    /// Anything else.
+    Ordinary,
 }
 
 /// What the rules would say to fetching a person's keys, and the patient it concerns.

@@ -2,12 +2,12 @@
 
 use serde::Deserialize;
 use sigilo_wire::{
-    Base64Array, DeviceNumber, UserId,
+    Base64Array, DeviceId, DeviceNumber, UserId,
     keys::{DeviceBundle, KeyBundles, KyberPreKey, PreKey, SignedPreKey},
 };
 
 use super::{
-    KEYS_EXPIRE_AFTER, keys_missing,
+    KEYS_EXPIRE_AFTER, Purpose, keys_missing,
     manifest::read_manifest,
     notify,
     store::{self, ManifestDeviceRow},
@@ -43,19 +43,36 @@ impl TryFrom<String> for Which {
 
 /// Takes what the caller needs to open sessions with a person's devices: those of the newest manifest whose
 /// signed prekey is at most [`KEYS_EXPIRE_AFTER`] old. The transaction that returns a one-time key deletes it:
-/// nobody else gets it, and when the transaction fails it stays. Devices that run low are told.
+/// nobody else gets it, and when the transaction fails it stays. Devices that run low are told. Each bundle is counted
+/// before, unless it is for an emergency.
 ///
 /// # Errors
+/// `rate_limited`; `unavailable` when what was fetched cannot be counted;
 /// 409 `keys_missing` without identity or manifest, or when the one device asked for has only expired keys;
 /// `not_found` when the manifest does not name it.
-pub async fn fetch(app: &App, ctx: &Ctx, grant: Grant<FetchKeys>, which: Which) -> Result<KeyBundles> {
+pub async fn fetch(
+    app: &App,
+    ctx: &Ctx,
+    (grant, purpose): (Grant<FetchKeys>, Purpose),
+    which: Which,
+) -> Result<KeyBundles> {
     let caller = ctx.caller()?;
     let user = *grant.resource();
+    let counted = match purpose {
+        Purpose::Ordinary => Some(count(app, ctx, user, which).await?),
+        Purpose::Emergency => None,
+    };
     let key = app.clinic_key(ctx, ctx.tenant).await?;
     let mut tx = app.db.begin("keys_fetch").await?;
     let row = store::user(&mut tx, ctx.tenant, user).await?;
     let published = read_manifest(&mut tx, user, &row).await?;
     let devices = choose(store::manifest_devices(&mut tx, user).await?, ctx, caller, user, which)?;
+    let is_counted = |device: &ManifestDeviceRow| {
+        counted.as_ref().is_none_or(|counted| counted.contains(&device.device_id))
+    };
+    if !devices.iter().all(is_counted) {
+        return Err(Error::Unavailable("a device was added in this moment".to_owned()));
+    }
     let mut bundles = Vec::with_capacity(devices.len());
     for device in &devices {
         bundles.push(take(&mut tx, device).await?);
@@ -80,6 +97,18 @@ pub async fn fetch(app: &App, ctx: &Ctx, grant: Grant<FetchKeys>, which: Which) 
         manifest: published.manifest,
         devices: bundles,
     })
+}
+
+/// Counts a bundle of each device that will be chosen, before anything is locked.
+async fn count(app: &App, ctx: &Ctx, user: UserId, which: Which) -> Result<Vec<DeviceId>> {
+    app.limits.clinics.prekey_fetch(&app.db, ctx).await?;
+    let mut tx = app.db.read("keys_fetch_count").await?;
+    let devices = store::manifest_devices(&mut tx, user).await?;
+    drop(tx);
+    let chosen = choose(devices, ctx, ctx.caller()?, user, which)?;
+    let chosen: Vec<DeviceId> = chosen.into_iter().map(|device| device.device_id).collect();
+    app.limits.clinics.prekeys_of(&app.db, ctx, &chosen).await?;
+    Ok(chosen)
 }
 
 fn choose(

@@ -23,7 +23,7 @@ use serde_json::json;
 use sigilo_wire::ErrorCode;
 
 pub(crate) use authorize::look_fetch;
-pub use authorize::{authorize_fetch, authorize_own};
+pub use authorize::{Purpose, authorize_fetch, authorize_own};
 pub use check::check;
 pub use fetch::{Which, fetch};
 pub use identity::put_identity;

@@ -7,8 +7,10 @@
 //! A store that does not answer lets requests and messages pass, because a clinic that cannot write is worse
 //! off than one whose limits rest. What guesses or drains is refused then: log-ins, and one-time keys.
 //!
-//! Refusals of log-ins are in `login`.
+//! `login` counts whoever has not logged in, `clinics` the people of a clinic. What must never be held up is not
+//! counted: acknowledgements, the events a device has missed, new tokens, sockets, and whatever serves an emergency.
 
+pub(crate) mod clinics;
 mod key;
 pub(crate) mod login;
 mod memory;
@@ -36,6 +38,16 @@ pub enum Kind {
     LoginAll,
     /// Audit entries that say that an account's log-ins were refused.
     LoginNoted,
+    /// Messages of a device.
+    Message,
+    /// Other requests of a device.
+    Request,
+    /// Tickets for sockets of a device.
+    Ticket,
+    /// Requests of a device for key bundles.
+    PrekeyFetch,
+    /// Bundles of one device for one person.
+    PrekeyDevice,
 }
 
 impl Kind {
@@ -48,16 +60,17 @@ impl Kind {
             Self::LoginAddress => "login_address",
             Self::LoginAll => "login_all",
             Self::LoginNoted => "login_noted",
+            Self::Message => "message",
+            Self::Request => "request",
+            Self::Ticket => "ticket",
+            Self::PrekeyFetch => "prekey_fetch",
+            Self::PrekeyDevice => "prekey_device",
         }
     }
 
     /// Whether it passes while the store does not answer.
     const fn passes_uncounted(self) -> bool {
-        match self {
-            Self::LoginPair | Self::LoginAccount | Self::LoginAddress | Self::LoginAll | Self::LoginNoted => {
-                false
-            }
-        }
+        matches!(self, Self::Message | Self::Request | Self::Ticket)
     }
 }
 
@@ -152,12 +165,16 @@ impl Limit {
 /// The limits of a server.
 pub struct Limiter {
     pub(crate) login: login::Limits,
+    pub(crate) clinics: clinics::Clinics,
 }
 
 impl Limiter {
     /// The limits of a configuration, counted in this store.
     #[must_use]
-    pub fn new(store: &dyn Store, config: &config::Limits) -> Self {
-        Self { login: login::Limits::new(store, config) }
+    pub fn new(store: Arc<dyn Store>, config: &config::Limits) -> Self {
+        Self {
+            login: login::Limits::new(&*store, config),
+            clinics: clinics::Clinics::new(store, config.clone()),
+        }
     }
 }

@@ -33,7 +33,7 @@ pub(crate) use networks::Ranges;
 pub use networks::{Networks, authorize_manage_networks, networks, set_networks};
 pub(crate) use person::person;
 pub use root_card::RootCard;
-pub use settings::{SecondFactorRule, set_second_factor};
+pub use settings::{RateLimits, SecondFactorRule, rate_limits, set_rate_limits, set_second_factor};
 pub(crate) use settings::{Settings, change_settings, settings};
 pub use suspend::{StatusChange, resume_user, suspend_user};
 pub use users::{UserSummary, list_users};

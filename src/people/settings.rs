@@ -1,6 +1,6 @@
 //! What a clinic has decided for itself: a JSON document in its row.
 
-use std::str::FromStr;
+use std::{num::NonZeroU32, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use sigilo_wire::TenantId;
@@ -29,6 +29,36 @@ pub struct Settings {
     /// From which networks the people of each role may come.
     #[serde(skip_serializing_if = "Networks::is_empty")]
     pub networks: Networks,
+    /// How much its people may do in a time.
+    #[serde(skip_serializing_if = "RateLimits::is_empty")]
+    pub rate_limits: RateLimits,
+}
+
+/// How much the people of a clinic may do in a time: where nothing is set, what the server's configuration says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RateLimits {
+    /// Messages of a device, in a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages_per_minute: Option<NonZeroU32>,
+    /// Messages of a clinician's device, in a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clinician_messages_per_minute: Option<NonZeroU32>,
+    /// Other requests of a device, in a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// Requests of a device for key bundles, in a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prekey_fetches_per_minute: Option<NonZeroU32>,
+    /// Bundles of one device for one person at once; then one in ten minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prekey_fetches_per_device: Option<NonZeroU32>,
+}
+
+impl RateLimits {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Whether doctors, admins, moderators and compliance officers must have a second factor.
@@ -114,6 +144,37 @@ pub async fn set_second_factor(
     tx.commit().await?;
     app.known_devices.forget_all();
     Ok(())
+}
+
+/// Sets how much the clinic's people may do in a time, in place of what was set before. Other servers follow within
+/// seconds.
+///
+/// # Errors
+/// 404 when there is no such clinic.
+pub async fn set_rate_limits(
+    app: &App,
+    ctx: &Ctx,
+    grant: Grant<ManageClinic>,
+    limits: RateLimits,
+) -> Result<()> {
+    let key = app.clinic_key(ctx, ctx.tenant).await?;
+    let mut tx = app.db.begin("clinic_settings").await?;
+    change_settings(&mut tx, ctx.tenant, |settings| settings.rate_limits = limits).await?;
+    let text = serde_json::to_string(&limits).map_err(Error::internal)?;
+    let act = Act::done("change_settings").object("clinic", ctx.tenant).object("rate_limits", text);
+    app.audit(&mut tx, ctx, &key, act.by(grant.basis())).await?;
+    tx.commit().await?;
+    app.limits.clinics.forget(ctx.tenant);
+    Ok(())
+}
+
+/// What the clinic has set for how much its people may do.
+///
+/// # Errors
+/// 404 when there is no such clinic.
+pub async fn rate_limits(app: &App, ctx: &Ctx, _grant: &Grant<ManageClinic>) -> Result<RateLimits> {
+    let mut tx = app.db.read("clinic_settings_show").await?;
+    Ok(settings(&mut tx, ctx.tenant).await?.rate_limits)
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub(crate) use plan::recipients_digest;
 pub use receipts::ReceiptKeys;
 pub use revise::revise;
 pub use search::{MessageSearch, search};
-pub use submit::{Pending, begin_send, is_facts_changed, may_try_again, send};
+pub use submit::{Pending, begin_send, is_facts_changed, may_try_again, send, send_again};
 
 use std::time::Duration;
 

@@ -122,16 +122,47 @@ pub(super) const DECISIONS: usize = 3;
 ///
 /// # Errors
 /// Those of [`conversations::authorize_send`]; `invalid_*` for a malformed message, `conflict` codes that say
-/// how to repair it, `unavailable` when it could not be stored.
+/// how to repair it, `rate_limited`, `unavailable` when it could not be stored.
 pub async fn send(
     app: &App,
     ctx: &Ctx,
     conversation: ConversationId,
     message: Arc<SendMessage>,
 ) -> Result<Taken> {
+    send_counting(app, ctx, conversation, message, Counting::Once).await
+}
+
+/// As [`send`], for a message that [`begin_send`] has counted and [`may_try_again`] gave back.
+///
+/// # Errors
+/// As [`send`].
+pub async fn send_again(
+    app: &App,
+    ctx: &Ctx,
+    conversation: ConversationId,
+    message: Arc<SendMessage>,
+) -> Result<Taken> {
+    send_counting(app, ctx, conversation, message, Counting::Done).await
+}
+
+/// Whether a message still counts for how many its device may send.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counting {
+    Once,
+    Done,
+}
+
+async fn send_counting(
+    app: &App,
+    ctx: &Ctx,
+    conversation: ConversationId,
+    message: Arc<SendMessage>,
+    mut counting: Counting,
+) -> Result<Taken> {
     let mut ctx = ctx.clone();
     for _ in 1..DECISIONS {
-        let pending = begin_send(app, &ctx, conversation, Arc::clone(&message)).await;
+        let pending = begin(app, &ctx, conversation, Arc::clone(&message), counting).await;
+        counting = Counting::Done;
         match async { pending?.taken().await }.await {
             // Time may be what has changed.
             Err(error) if is_facts_changed(&error) => ctx.now = app.clock.now(),
@@ -142,7 +173,7 @@ pub async fn send(
             answer => return answer,
         }
     }
-    begin_send(app, &ctx, conversation, message).await?.taken().await
+    begin(app, &ctx, conversation, message, counting).await?.taken().await
 }
 
 /// As [`send`], but comes back as soon as the writer has the message: sockets keep the order of their messages
@@ -157,10 +188,20 @@ pub async fn begin_send(
     conversation: ConversationId,
     message: Arc<SendMessage>,
 ) -> Result<Pending> {
-    let mut taken = begin_submit(app, ctx, conversation, Arc::clone(&message)).await;
+    begin(app, ctx, conversation, message, Counting::Once).await
+}
+
+async fn begin(
+    app: &App,
+    ctx: &Ctx,
+    conversation: ConversationId,
+    message: Arc<SendMessage>,
+    counting: Counting,
+) -> Result<Pending> {
+    let mut taken = begin_submit(app, ctx, conversation, Arc::clone(&message), counting).await;
     if taken.as_ref().is_err_and(may_be_of_the_past) {
         app.snapshots.forget(conversation);
-        taken = begin_submit(app, ctx, conversation, Arc::clone(&message)).await;
+        taken = begin_submit(app, ctx, conversation, Arc::clone(&message), Counting::Done).await;
     }
     let refusal = match taken {
         Err(Error::Unavailable(what)) => return Err(Error::Unavailable(what)),
@@ -179,6 +220,13 @@ pub async fn begin_send(
             Err(_) => {}
         }
     }
+    if matches!(refusal, Error::RateLimited { .. }) {
+        return Err(refusal);
+    }
+    // What is refused, or held, was not counted yet; each costs a look and most an entry.
+    if counting == Counting::Once && matches!(refusal, Error::Denied(_) | Error::NotFound) {
+        app.limits.clinics.message(&app.db, ctx).await?;
+    }
     if refusal.code() == ErrorCode::OutsideChatHours && message.deliver == Deliver::WhenOpen {
         return held::hold(app, ctx, conversation, message).await.map(|held| Pending::Held(Box::new(held)));
     }
@@ -190,14 +238,18 @@ fn may_be_of_the_past(refusal: &Error) -> bool {
     matches!(refusal.code(), ErrorCode::InvalidSignature | ErrorCode::KeysMissing)
 }
 
-/// Decides on a message, checks it and hands it to the writer.
+/// Decides on a message, counts it, checks it and hands it to the writer. Messages of an emergency are not counted.
 async fn begin_submit(
     app: &App,
     ctx: &Ctx,
     conversation: ConversationId,
     message: Arc<SendMessage>,
+    counting: Counting,
 ) -> Result<Pending> {
     let (grant, snapshot) = conversations::authorize_send(app, ctx, conversation).await?;
+    if counting == Counting::Once && !snapshot.is_emergency() {
+        app.limits.clinics.message(&app.db, ctx).await?;
+    }
     let decided = Decided { basis: grant.basis().clone(), snapshot, held: None };
     let submission = prepare(app, ctx, conversation, message, decided).await?;
     let (answer, pending) = oneshot::channel();

@@ -32,6 +32,7 @@ mod openapi;
 mod operation;
 mod participants;
 mod passwords;
+mod rates;
 mod receipts;
 mod relationships;
 mod relay;

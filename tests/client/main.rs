@@ -16,6 +16,7 @@ mod emergency;
 mod exchange;
 mod groups;
 mod lifecycle;
+mod limits;
 mod lost_answers;
 mod new_identity;
 mod people;

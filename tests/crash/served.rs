@@ -51,6 +51,18 @@ impl Served {
         ] {
             command.envs(url.as_ref().map(|url| (name, url)));
         }
+        let limits = &self.config.limits;
+        for (name, limit) in [
+            ("LOGINS_PER_ADDRESS", limits.logins_per_address),
+            ("LOGINS_PER_MINUTE", limits.logins_per_minute),
+            ("MESSAGES_PER_MINUTE", limits.messages_per_minute),
+            ("CLINICIAN_MESSAGES_PER_MINUTE", limits.clinician_messages_per_minute),
+            ("REQUESTS_PER_MINUTE", limits.requests_per_minute),
+            ("PREKEY_FETCHES_PER_MINUTE", limits.prekey_fetches_per_minute),
+            ("PREKEY_FETCHES_PER_DEVICE", limits.prekey_fetches_per_device),
+        ] {
+            command.env(format!("SIGILO__LIMITS__{name}"), limit.to_string());
+        }
         command.env("SIGILO__SERVER__METRICS_LISTEN", "127.0.0.1:0").env("SIGILO__LOG__FORMAT", "json");
         command
     }

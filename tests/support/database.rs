@@ -137,6 +137,11 @@ fn unhurried(limits: Limits) -> Limits {
         logins_per_account: MANY,
         logins_per_address: MANY,
         logins_per_minute: MANY,
+        messages_per_minute: MANY,
+        clinician_messages_per_minute: MANY,
+        requests_per_minute: MANY,
+        prekey_fetches_per_minute: MANY,
+        prekey_fetches_per_device: MANY,
         ..limits
     }
 }

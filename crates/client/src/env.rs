@@ -103,6 +103,11 @@ impl Env {
         base / self.haste
     }
 
+    /// [`Env::pause`], spread evenly over 100% to 150%: for a time before which it makes no sense.
+    pub(crate) fn not_before(&self, base: Duration) -> Duration {
+        self.jitter(base) + self.pause(base) / 4
+    }
+
     /// [`Env::pause`], spread evenly over 75% to 125%, so that many clients do not come back in step.
     pub(crate) fn jitter(&self, base: Duration) -> Duration {
         let share = u32::from(u16::from_be_bytes(self.bytes()));

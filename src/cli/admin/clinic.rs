@@ -37,6 +37,11 @@ pub enum Clinic {
     /// Changes a clinic's settings.
     #[command(after_help = "Example: sigilo admin clinic set --clinic ejemplo --second-factor optional")]
     Set(Set),
+    /// Shows, and changes, how much the clinic's people may do in a time. What is not set is as the server has it.
+    #[command(
+        after_help = "Example: sigilo admin clinic limits --clinic ejemplo --clinician-messages-per-minute 90"
+    )]
+    Limits(super::limits::Limits),
     /// When conversations with patients are open.
     #[command(subcommand, after_help = "Example: sigilo admin clinic hours show --clinic ejemplo")]
     Hours(super::hours::Hours),
@@ -146,6 +151,7 @@ impl Clinic {
     pub(super) async fn run(self) -> Result<Outcome> {
         match self {
             Self::Hours(command) => command.run().await,
+            Self::Limits(command) => command.run().await,
             Self::Networks(command) => command.run().await,
             Self::Create(command) => {
                 let beside = Beside::open(&command.config).await?;

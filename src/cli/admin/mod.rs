@@ -9,6 +9,7 @@ mod care_team;
 mod clinic;
 mod hours;
 mod identity;
+mod limits;
 mod networks;
 mod on_call;
 mod relationship;

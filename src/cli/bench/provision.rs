@@ -1,6 +1,8 @@
 //! A clinic for the load: its keys, its pairs of patient and doctor, their conversations and record seals.
 //! Everything through the server's own functions, on its databases, before it starts.
 
+use std::num::NonZeroU32;
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
@@ -18,7 +20,7 @@ use sigilo_wire::{
 use super::progress::Progress;
 use crate::{
     Actor, App, Ctx, Error, Result, auth, conversations, hours, keys,
-    people::{self, Invitee, NewClinic, RootCard},
+    people::{self, Invitee, NewClinic, RateLimits, RootCard},
     relationships, rng,
 };
 
@@ -127,6 +129,8 @@ async fn make_clinic(app: &App) -> Result<Clinic> {
     };
     let grant = people::authorize_manage_clinic(app, &ctx)?;
     let request = people::create_clinic(app, &ctx, grant, &new).await?;
+    let grant = people::authorize_manage_clinic(app, &ctx)?;
+    people::set_rate_limits(app, &ctx, grant, unhurried()).await?;
     let made =
         people::certify(&request, ctx.now, &mut rng::EntropyRng(&*app.entropy)).map_err(Error::internal)?;
     let grant = people::authorize_manage_clinic(app, &ctx)?;
@@ -141,6 +145,18 @@ async fn make_clinic(app: &App) -> Result<Clinic> {
         .find_map(|signed| sigilo_seal::SignedRootStatement::from(signed).verify(root, &need).ok())
         .ok_or_else(|| Error::internal("the ceremony made no records key"))?;
     Ok(Clinic { ctx, card: made.card, records })
+}
+
+/// Limits that no device of the load meets.
+fn unhurried() -> RateLimits {
+    let many = Some(NonZeroU32::MAX);
+    RateLimits {
+        messages_per_minute: many,
+        clinician_messages_per_minute: many,
+        requests_per_minute: many,
+        prekey_fetches_per_minute: many,
+        prekey_fetches_per_device: many,
+    }
 }
 
 /// One appointment a pair: why its patient may write to its doctor. Invitations attach to these people.

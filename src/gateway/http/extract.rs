@@ -22,9 +22,15 @@ use super::{
 };
 use crate::{Actor, Ctx, Error, app::SharedApp, auth};
 
-/// The caller, proven by `Authorization: Bearer <access token>`; 401 otherwise.
+/// The caller, proven by `Authorization: Bearer <access token>`, 401 otherwise; one more of their requests, 429 when there
+/// were too many.
 #[derive(Clone, Debug)]
 pub struct Authenticated(pub Ctx);
+
+/// The caller, of whom this is not counted as a request: because the capability counts it as what it is, or because it
+/// must not be held up.
+#[derive(Clone, Debug)]
+pub struct Uncounted(pub Ctx);
 
 /// The caller, also when their account must enrol a second factor first: for what enrols it, and for what a client
 /// has to know by then.
@@ -59,6 +65,16 @@ impl FromRequestParts<SharedApp> for Authenticated {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
+        let Uncounted(ctx) = Uncounted::from_request_parts(parts, app).await?;
+        app.limits.clinics.request(&app.db, &ctx).await?;
+        Ok(Self(ctx))
+    }
+}
+
+impl FromRequestParts<SharedApp> for Uncounted {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
         let arrival = arrival(parts)?;
         let token =
             bearer(&parts.headers).ok_or(ApiError(Error::Unauthenticated(ErrorCode::Unauthenticated)))?;
@@ -74,7 +90,9 @@ impl FromRequestParts<SharedApp> for Enrolling {
         let token =
             bearer(&parts.headers).ok_or(ApiError(Error::Unauthenticated(ErrorCode::Unauthenticated)))?;
         let address = address(parts, app);
-        Ok(Self(auth::authenticate_enrolling(app, token, arrival.request, address).await?))
+        let ctx = auth::authenticate_enrolling(app, token, arrival.request, address).await?;
+        app.limits.clinics.request(&app.db, &ctx).await?;
+        Ok(Self(ctx))
     }
 }
 

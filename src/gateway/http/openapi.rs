@@ -62,6 +62,11 @@ pub(super) fn add_common_answers(document: &mut Document) {
                 ("401", operation.security.is_none(), "unauthenticated, token_expired, device_revoked"),
                 ("413", has_body, "too_large"),
                 ("415", has_body, "The body is not declared as JSON."),
+                (
+                    "429",
+                    operation.security.is_none(),
+                    "rate_limited: try again after the time that Retry-After names.",
+                ),
                 ("503", true, "unavailable: try again after the time that Retry-After names."),
             ];
             for (status, _, description) in common.into_iter().filter(|(_, applies, _)| *applies) {

@@ -327,6 +327,7 @@ impl Connection {
         named: Option<ConversationId>,
         read: ReadUpTo,
     ) -> Result<ReadPosition> {
+        self.app.limits.clinics.request(&self.app.db, &ctx).await?;
         let grant = conversations::authorize_read(&self.app, &ctx, self.named_or_own(named)?).await?;
         marks::mark_read(&self.app, &ctx, grant, read.up_to.map_or(Reach::Newest, Reach::UpTo)).await
     }
@@ -396,7 +397,7 @@ impl Connection {
                 // A task of its own: it locks rows, and this future rests while the loop decides on the next frame,
                 // which may wait for those rows.
                 Err(error) if relay::may_try_again(&error) => {
-                    let again = async move { relay::send(&app, &ctx, conversation, message).await };
+                    let again = async move { relay::send_again(&app, &ctx, conversation, message).await };
                     tokio::spawn(again).await.map_err(Error::internal)?
                 }
                 answer => answer,

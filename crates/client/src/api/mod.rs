@@ -40,6 +40,11 @@ const READ_ATTEMPTS: u32 = 3;
 /// The longest wait between two attempts of one read; longer ones are the caller's to wait for.
 const READ_WAIT: Duration = Duration::from_secs(2);
 
+/// A limit that passes again within this is waited for; longer ones are the caller's to wait for.
+const LIMIT_WAIT: Duration = Duration::from_secs(2);
+/// How often it is waited for.
+const LIMIT_ATTEMPTS: u32 = 10;
+
 /// The API of one server for one device.
 pub(crate) struct Api {
     http: reqwest::Client,
@@ -179,6 +184,30 @@ impl Api {
         if auth == Auth::None {
             return self.attempt(method, path, body, idempotency_key, None).await;
         }
+        let mut attempt = 1;
+        loop {
+            match self.authorized(method, path, body, idempotency_key).await {
+                // Nothing was done: it may be asked again, whatever it is.
+                Err(error) if attempt < LIMIT_ATTEMPTS && error.code() == Some(ErrorCode::RateLimited) => {
+                    let Some(wait) = error.retry_after().filter(|wait| *wait <= LIMIT_WAIT) else {
+                        return Err(error);
+                    };
+                    tokio::time::sleep(self.env.not_before(wait)).await;
+                    attempt += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Sends a request with the access token, and once more with a fresh one.
+    async fn authorized<T: DeserializeOwned>(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&[u8]>,
+        idempotency_key: Option<&str>,
+    ) -> Result<T> {
         let token = self.access_token().await?;
         match self.attempt(method, path, body, idempotency_key, Some(&token)).await {
             Err(Error::Server { status: 401, body: why, .. }) if !is_wrong_proof(why.error) => {

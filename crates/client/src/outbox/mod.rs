@@ -255,8 +255,11 @@ impl Engine {
         item.problem = Some(reason.clone());
         if waits(&error) {
             let exponent = item.attempts.saturating_sub(1).min(6);
-            let wait = error.retry_after().unwrap_or(RETRY_FIRST * 2u32.pow(exponent)).min(RETRY_MOST);
-            self.flush_in(self.env.jitter(wait));
+            let wait = match error.retry_after() {
+                Some(wait) => self.env.not_before(wait.min(RETRY_MOST)),
+                None => self.env.jitter((RETRY_FIRST * 2u32.pow(exponent)).min(RETRY_MOST)),
+            };
+            self.flush_in(wait);
             self.profile.put(&item).await?;
             self.tell(ClientEvent::Waiting { conversation, client_message_id, reason: reason.clone() });
             let offline = matches!(error, Error::Offline(_) | Error::LoggedOut);

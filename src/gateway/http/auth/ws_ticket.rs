@@ -6,7 +6,7 @@ use sigilo_wire::{ErrorBody, account::WsTicket};
 use crate::{
     app::SharedApp,
     auth,
-    gateway::http::{error::ApiResult, extract::Authenticated},
+    gateway::http::{error::ApiResult, extract::Uncounted},
     policy,
 };
 
@@ -15,7 +15,7 @@ use crate::{
     responses((status = 200, body = WsTicket), (status = 401, body = ErrorBody)))]
 pub(super) async fn ws_ticket(
     State(app): State<SharedApp>,
-    Authenticated(ctx): Authenticated,
+    Uncounted(ctx): Uncounted,
 ) -> ApiResult<Json<WsTicket>> {
     let grant = policy::own_account(&app, &ctx)?;
     Ok(Json(auth::issue_ws_ticket(&app, &ctx, grant).await?))

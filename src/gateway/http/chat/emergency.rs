@@ -12,7 +12,7 @@ use crate::{
     conversations, emergency,
     gateway::http::{
         error::ApiResult,
-        extract::{ApiJson, ApiPath, Authenticated, IdempotencyHeader},
+        extract::{ApiJson, ApiPath, IdempotencyHeader, Uncounted},
     },
     idempotency::IdempotencyKey,
 };
@@ -41,7 +41,7 @@ pub(super) fn routes() -> OpenApiRouter<SharedApp> {
               (status = 409, description = "`idempotency_conflict`", body = ErrorBody)))]
 async fn open_emergency(
     State(app): State<SharedApp>,
-    Authenticated(ctx): Authenticated,
+    Uncounted(ctx): Uncounted,
     IdempotencyHeader(key): IdempotencyHeader,
     ApiJson(wanted): ApiJson<OpenEmergency>,
 ) -> ApiResult<(StatusCode, Json<OpenedEmergency>)> {
@@ -58,7 +58,7 @@ async fn open_emergency(
               (status = 404, description = "Not there, or the caller does not take part (yet).", body = ErrorBody)))]
 async fn get_emergency(
     State(app): State<SharedApp>,
-    Authenticated(ctx): Authenticated,
+    Uncounted(ctx): Uncounted,
     ApiPath(id): ApiPath<ConversationId>,
 ) -> ApiResult<Json<Emergency>> {
     let grant = conversations::authorize_read(&app, &ctx, id).await?;
@@ -74,7 +74,7 @@ async fn get_emergency(
               (status = 409, description = "`already_settled`: it is closed.", body = ErrorBody)))]
 async fn acknowledge_emergency(
     State(app): State<SharedApp>,
-    Authenticated(ctx): Authenticated,
+    Uncounted(ctx): Uncounted,
     ApiPath(id): ApiPath<ConversationId>,
 ) -> ApiResult<Json<Emergency>> {
     let grant = emergency::authorize_handle(&app, &ctx, id).await?;
@@ -90,7 +90,7 @@ async fn acknowledge_emergency(
               (status = 409, description = "`already_settled`: it is closed, or nobody is left to call.", body = ErrorBody)))]
 async fn escalate_emergency(
     State(app): State<SharedApp>,
-    Authenticated(ctx): Authenticated,
+    Uncounted(ctx): Uncounted,
     ApiPath(id): ApiPath<ConversationId>,
     ApiJson(request): ApiJson<EscalateEmergency>,
 ) -> ApiResult<Json<Emergency>> {
@@ -107,7 +107,7 @@ async fn escalate_emergency(
               (status = 409, description = "`already_settled`: it was closed before.", body = ErrorBody)))]
 async fn close_emergency(
     State(app): State<SharedApp>,
-    Authenticated(ctx): Authenticated,
+    Uncounted(ctx): Uncounted,
     ApiPath(id): ApiPath<ConversationId>,
     ApiJson(request): ApiJson<CloseEmergency>,
 ) -> ApiResult<Json<Emergency>> {

@@ -18,7 +18,7 @@ use crate::{
     conversations,
     gateway::http::{
         error::ApiResult,
-        extract::{ApiPath, ApiQuery, Authenticated, SendJson},
+        extract::{ApiPath, ApiQuery, Authenticated, SendJson, Uncounted},
     },
     policy,
     relay::{self, read},
@@ -49,7 +49,7 @@ const MAX_PAGE: usize = 100;
         (status = 413, body = ErrorBody), (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
 async fn send_message(
     State(app): State<SharedApp>,
-    Authenticated(ctx): Authenticated,
+    Uncounted(ctx): Uncounted,
     ApiPath(conversation): ApiPath<ConversationId>,
     SendJson(message): SendJson<SendMessage>,
 ) -> ApiResult<(StatusCode, Json<Taken>)> {
@@ -168,7 +168,7 @@ async fn get_message(
         (status = 503, body = ErrorBody)))]
 async fn edit_message(
     State(app): State<SharedApp>,
-    Authenticated(ctx): Authenticated,
+    Uncounted(ctx): Uncounted,
     ApiPath(target): ApiPath<MessageId>,
     SendJson(message): SendJson<SendMessage>,
 ) -> ApiResult<(StatusCode, Json<Taken>)> {
@@ -188,7 +188,7 @@ async fn edit_message(
         (status = 503, body = ErrorBody)))]
 async fn delete_message(
     State(app): State<SharedApp>,
-    Authenticated(ctx): Authenticated,
+    Uncounted(ctx): Uncounted,
     ApiPath(target): ApiPath<MessageId>,
     SendJson(message): SendJson<SendMessage>,
 ) -> ApiResult<(StatusCode, Json<Taken>)> {
@@ -223,7 +223,7 @@ struct EventQuery {
     responses((status = 200, body = EventList), (status = 400, body = ErrorBody)))]
 async fn list_events(
     State(app): State<SharedApp>,
-    Authenticated(ctx): Authenticated,
+    Uncounted(ctx): Uncounted,
     ApiQuery(query): ApiQuery<EventQuery>,
 ) -> ApiResult<Json<EventList>> {
     let page_size = query.page_size.unwrap_or(DEFAULT_PAGE);

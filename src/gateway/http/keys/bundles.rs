@@ -7,7 +7,7 @@ use crate::{
     app::SharedApp,
     gateway::http::{
         error::ApiResult,
-        extract::{ApiPath, Authenticated},
+        extract::{ApiPath, Uncounted},
     },
     keys,
 };
@@ -25,7 +25,7 @@ use crate::{
               (status = 409, description = "`keys_missing`: nothing is published yet, or it has expired.", body = ErrorBody)))]
 pub(super) async fn fetch_keys(
     State(app): State<SharedApp>,
-    Authenticated(ctx): Authenticated,
+    Uncounted(ctx): Uncounted,
     ApiPath((user, which)): ApiPath<(UserId, keys::Which)>,
 ) -> ApiResult<Json<KeyBundles>> {
     let grant = keys::authorize_fetch(&app, &ctx, user).await?;

@@ -47,6 +47,6 @@ pub(super) async fn get_manifest(
     Authenticated(ctx): Authenticated,
     ApiPath(user): ApiPath<UserId>,
 ) -> ApiResult<Json<UserManifest>> {
-    let grant = keys::authorize_fetch(&app, &ctx, user).await?;
+    let (grant, _) = keys::authorize_fetch(&app, &ctx, user).await?;
     Ok(Json(keys::get_manifest(&app, &ctx, grant).await?))
 }
