@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What the README promises of the demo.
-const PROMISED: [&str; 18] = [
+const PROMISED: [&str; 20] = [
     "the patient without an appointment is refused and told why",
     "the doctor reads what the patient wrote, live and verified",
     "a message sent while the doctor was away waits and arrives",
@@ -22,6 +22,8 @@ const PROMISED: [&str; 18] = [
     "an edit is shown on its message, and the first text stays in the record",
     "a reaction is shown on its message, and the server does not know which",
     "what was said is found on the device, in whatever form of the word",
+    "a new identity is noticed, and nothing is said to it before it is confirmed",
+    "once the two have compared the number, they go on under the new key",
     "no word of the conversation is in database, journal, keys or logs",
     "no word of the conversation is in the server's memory",
 ];

@@ -8,6 +8,7 @@ mod devices;
 mod evening;
 mod glass;
 pub mod hunt;
+mod identity;
 mod lines;
 mod narrator;
 mod night;

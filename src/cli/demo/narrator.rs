@@ -33,6 +33,8 @@ pub(super) const CLAIMS: &[&str] = &[
     "a held message is decided on again and delivered at the opening",
     "a doctor who breaks the glass says why, and the patient and the staff are told",
     "each broken glass waits until compliance has reviewed it",
+    "a new identity is noticed, and nothing is said to it before it is confirmed",
+    "once the two have compared the number, they go on under the new key",
     "the hunt finds what it is meant to find",
     "no word of the conversation is in database, journal, keys or logs",
     "no word of the conversation is in the server's memory",

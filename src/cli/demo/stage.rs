@@ -93,8 +93,18 @@ impl Stage {
 
     /// Runs a command as the operator would type it; gives its JSON.
     pub(super) async fn operator(&self, arguments: &[&str], beside_database: bool) -> Result<Value> {
+        self.operator_as(arguments, beside_database, &[]).await
+    }
+
+    /// The same, with what is asked of somebody who logs in.
+    pub(super) async fn operator_as(
+        &self,
+        arguments: &[&str],
+        beside_database: bool,
+        secrets: &[(&str, &str)],
+    ) -> Result<Value> {
         let mut command = self.command();
-        command.args(arguments).arg("--json");
+        command.args(arguments).arg("--json").envs(secrets.iter().copied());
         if beside_database {
             command.arg("--data").arg(self.data());
         }

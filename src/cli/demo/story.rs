@@ -8,6 +8,7 @@ use super::{
     bundle::{SYSTEM, bundle},
     devices, evening, glass,
     hunt::{Hunt, Report},
+    identity,
     lines::{Dialogue, Line},
     narrator::Narrator,
     night,
@@ -45,6 +46,7 @@ pub(super) async fn tell(stage: &mut Stage, narrator: &mut Narrator, dialogue: &
     night::tell(stage, narrator, (&mut ana, &mut maria, &mut jorge), &mut said).await?;
     evening::morning(stage, narrator, &mut ana, &mut maria).await?;
     glass::tell(stage, narrator, (&mut ana, &mut jorge), &mut said).await?;
+    let ana = identity::tell(stage, narrator, ana, &mut maria, &mut said).await?;
     hunt_memory(stage, narrator, &said)?;
     ana.leave().await?;
     maria.leave().await?;
@@ -104,7 +106,8 @@ pub(super) async fn invite_somebody(stage: &Stage, role: &str) -> Result<String>
     invite_as(stage, &url, (role, role), ["--name", role]).await
 }
 
-async fn invite_as(
+/// Invites somebody whom the records system knows, or whose name is given.
+pub(super) async fn invite_as(
     stage: &Stage,
     url: &str,
     (role, who): (&str, &str),
