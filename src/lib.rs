@@ -26,6 +26,7 @@ pub mod limits;
 pub mod marks;
 pub mod mfa;
 pub mod outbox;
+pub mod paging;
 pub mod people;
 pub mod policy;
 pub mod presence;

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     App, Ctx, Error, Result,
     audit::Act,
-    conversations::page_limit,
+    paging::Paging,
     policy::{Grant, ManageOwnAccount, ManageRelationships},
     storage::crypter::Place,
 };
@@ -46,24 +46,16 @@ pub async fn list(
     app: &App,
     ctx: &Ctx,
     grant: Grant<ManageOwnAccount>,
-    cursor: Option<&str>,
-    page_size: usize,
+    paging: &Paging,
 ) -> Result<BlockList> {
-    let wanted = page_limit(page_size)?;
-    let after = match cursor {
-        Some(cursor) => {
-            cursor.parse().map_err(|_| Error::field("cursor", "is not a cursor this server gave"))?
-        }
-        None => UserId::from_bytes([0; 16]),
-    };
+    let window = paging.window()?;
+    let after = paging.place()?.unwrap_or_else(|| UserId::from_bytes([0; 16]));
     let mut tx = app.db.read("blocks").await?;
-    let mut rows = store::of(&mut tx, ctx.tenant, *grant.resource(), after, wanted).await?;
+    let mut rows = store::of(&mut tx, ctx.tenant, *grant.resource(), after, window).await?;
     drop(tx);
-    let has_more = rows.len() > page_size;
-    rows.truncate(page_size);
-    let next_cursor = rows.last().filter(|_| has_more).map(|row| row.blocked_id.to_string());
+    let next_cursor = window.cut(&mut rows, |row| row.blocked_id);
     let results = rows.into_iter().map(|row| shown(app, *grant.resource(), row)).collect::<Result<_>>()?;
-    Ok(BlockList { results, next_cursor, has_more })
+    Ok(BlockList { results, has_more: next_cursor.is_some(), next_cursor })
 }
 
 /// Every block of the clinic. That somebody has looked is in the audit log.

@@ -2,7 +2,7 @@
 
 use sigilo_wire::{TenantId, Timestamp, UserId};
 
-use crate::{Result, execute, fetch_all, fetch_optional, statements, storage::Tx};
+use crate::{Result, execute, fetch_all, fetch_optional, paging::Window, statements, storage::Tx};
 
 statements! {
     INSERT = "INSERT INTO blocks (blocker_id, blocked_id, tenant_id, reason_enc, created_at)
@@ -12,7 +12,7 @@ statements! {
         JOIN users u ON u.user_id = b.blocked_id WHERE b.blocker_id = $1 AND b.blocked_id = $2";
     OF = "SELECT b.blocked_id, u.full_name_enc, u.role, b.reason_enc, b.created_at FROM blocks b
         JOIN users u ON u.user_id = b.blocked_id
-        WHERE b.tenant_id = $1 AND b.blocker_id = $2 AND b.blocked_id > $3 ORDER BY b.blocked_id LIMIT $4";
+        WHERE b.tenant_id = $1 AND b.blocker_id = $2 AND b.blocked_id > $3 ORDER BY b.blocked_id LIMIT $4 OFFSET $5";
     ALL_OF_CLINIC = "SELECT b.blocker_id, w.full_name_enc AS blocker_name_enc, b.blocked_id,
         u.full_name_enc AS blocked_name_enc, b.reason_enc, b.created_at FROM blocks b
         JOIN users w ON w.user_id = b.blocker_id JOIN users u ON u.user_id = b.blocked_id
@@ -70,9 +70,9 @@ pub(super) async fn of(
     tenant: TenantId,
     blocker: UserId,
     after: UserId,
-    limit: i64,
+    window: Window,
 ) -> Result<Vec<BlockRow>> {
-    fetch_all!(tx, BlockRow, OF, tenant, blocker, after, limit)
+    fetch_all!(tx, BlockRow, OF, tenant, blocker, after, window.limit, window.offset)
 }
 
 pub(super) async fn all(

@@ -10,7 +10,7 @@ use super::store::{self, Row};
 use crate::{
     App, Ctx, Error, Result,
     audit::Act,
-    conversations,
+    paging::{self, Paging},
     policy::{self, Grant, ManageRelationships, ReviewBreakGlass, facts},
     storage::crypter::Place,
 };
@@ -56,9 +56,9 @@ pub async fn list(
     ctx: &Ctx,
     _grant: Grant<ReviewBreakGlass>,
     closed: bool,
-    page: (Option<&str>, usize),
+    paging: &Paging,
 ) -> Result<BreakGlassList> {
-    read(app, ctx, if closed { Which::Reviewed } else { Which::Waiting }, page).await
+    read(app, ctx, if closed { Which::Reviewed } else { Which::Waiting }, paging).await
 }
 
 /// A page of all uses, newest first, without their texts: those are for compliance.
@@ -69,40 +69,31 @@ pub async fn list_for_staff(
     app: &App,
     ctx: &Ctx,
     _grant: Grant<ManageRelationships>,
-    page: (Option<&str>, usize),
+    paging: &Paging,
 ) -> Result<BreakGlassList> {
-    let mut list = read(app, ctx, Which::All, page).await?;
+    let mut list = read(app, ctx, Which::All, paging).await?;
     for used in &mut list.results {
         used.text = None;
     }
     Ok(list)
 }
 
-async fn read(
-    app: &App,
-    ctx: &Ctx,
-    which: Which,
-    (cursor, page_size): (Option<&str>, usize),
-) -> Result<BreakGlassList> {
-    let wanted = conversations::page_limit(page_size)?;
+async fn read(app: &App, ctx: &Ctx, which: Which, paging: &Paging) -> Result<BreakGlassList> {
+    let window = paging.window()?;
     let mut tx = app.db.read("break_glass_list").await?;
-    let end = match cursor {
+    let end = match paging.place()? {
         None if which == Which::Waiting => (Timestamp::from_micros(0), BreakGlassId::from_bytes([0; 16])),
         None => (Timestamp::from_micros(i64::MAX), BreakGlassId::from_bytes([0xff; 16])),
-        Some(cursor) => {
-            let unknown = || Error::field("cursor", "is not a cursor this server gave");
-            let id = cursor.parse().map_err(|_| unknown())?;
-            let last = store::by_id(&mut tx, ctx.tenant, id).await?.ok_or_else(unknown)?;
+        Some(id) => {
+            let last = store::by_id(&mut tx, ctx.tenant, id).await?.ok_or_else(paging::not_a_cursor)?;
             (last.opened_at, id)
         }
     };
-    let mut rows = store::list(&mut tx, ctx.tenant, which, end, wanted).await?;
+    let mut rows = store::list(&mut tx, ctx.tenant, which, end, window).await?;
     drop(tx);
-    let has_more = rows.len() > page_size;
-    rows.truncate(page_size);
-    let next_cursor = rows.last().filter(|_| has_more).map(|row| row.break_glass_id.to_string());
+    let next_cursor = window.cut(&mut rows, |row| row.break_glass_id);
     let results = rows.into_iter().map(|row| shown(app, row)).collect::<Result<_>>()?;
-    Ok(BreakGlassList { results, next_cursor, has_more })
+    Ok(BreakGlassList { results, has_more: next_cursor.is_some(), next_cursor })
 }
 
 /// Closes a use with what was found. The same finding again changes nothing.

@@ -4,7 +4,8 @@ use sigilo_wire::{BreakGlassId, DeviceId, RelationshipId, TenantId, Timestamp, U
 
 use super::review::Which;
 use crate::{
-    Error, Result, execute, fetch_all, fetch_one, fetch_optional, policy::Person, statements, storage::Tx,
+    Error, Result, execute, fetch_all, fetch_one, fetch_optional, paging::Window, policy::Person, statements,
+    storage::Tx,
 };
 
 statements! {
@@ -17,15 +18,15 @@ statements! {
         text_enc, opened_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     WAITING = "SELECT break_glass_id, clinician_id, patient_id, reason, text_enc, opened_at, expires_at, reviewed_by,
         reviewed_at, finding FROM break_glass WHERE tenant_id = $1 AND reviewed_at IS NULL
-        AND (opened_at > $2 OR (opened_at = $2 AND break_glass_id > $3)) ORDER BY opened_at, break_glass_id LIMIT $4";
+        AND (opened_at > $2 OR (opened_at = $2 AND break_glass_id > $3)) ORDER BY opened_at, break_glass_id LIMIT $4 OFFSET $5";
     REVIEWED = "SELECT break_glass_id, clinician_id, patient_id, reason, text_enc, opened_at, expires_at, reviewed_by,
         reviewed_at, finding FROM break_glass WHERE tenant_id = $1 AND reviewed_at IS NOT NULL
         AND (opened_at < $2 OR (opened_at = $2 AND break_glass_id < $3))
-        ORDER BY opened_at DESC, break_glass_id DESC LIMIT $4";
+        ORDER BY opened_at DESC, break_glass_id DESC LIMIT $4 OFFSET $5";
     ALL_USES = "SELECT break_glass_id, clinician_id, patient_id, reason, text_enc, opened_at, expires_at, reviewed_by,
         reviewed_at, finding FROM break_glass WHERE tenant_id = $1
         AND (opened_at < $2 OR (opened_at = $2 AND break_glass_id < $3))
-        ORDER BY opened_at DESC, break_glass_id DESC LIMIT $4";
+        ORDER BY opened_at DESC, break_glass_id DESC LIMIT $4 OFFSET $5";
     BY_ID = "SELECT break_glass_id, clinician_id, patient_id, reason, text_enc, opened_at, expires_at, reviewed_by,
         reviewed_at, finding FROM break_glass WHERE break_glass_id = $1 AND tenant_id = $2";
     REVIEW = "UPDATE break_glass SET reviewed_by = $2, reviewed_at = $3, finding = $4
@@ -110,14 +111,14 @@ pub(super) async fn list(
     tenant: TenantId,
     which: Which,
     (opened_at, id): (Timestamp, BreakGlassId),
-    limit: i64,
+    window: Window,
 ) -> Result<Vec<Row>> {
     let sql = match which {
         Which::Waiting => WAITING,
         Which::Reviewed => REVIEWED,
         Which::All => ALL_USES,
     };
-    fetch_all!(tx, Row, sql, tenant, opened_at, id, limit)
+    fetch_all!(tx, Row, sql, tenant, opened_at, id, window.limit, window.offset)
 }
 
 pub(super) async fn by_id(tx: &mut Tx, tenant: TenantId, id: BreakGlassId) -> Result<Option<Row>> {

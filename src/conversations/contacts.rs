@@ -7,11 +7,12 @@ use sigilo_wire::{
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
 use super::{
-    company, not_a_cursor, page_limit,
+    company,
     store::{self, CandidateQuery, CandidateRow},
 };
 use crate::{
     App, Ctx, Error, Result,
+    paging::Paging,
     policy::{
         Grant, ListContacts, Person, StartConversation,
         facts::{People, Start, Ties},
@@ -26,10 +27,8 @@ pub struct ContactFilter {
     pub role: Option<Role>,
     /// Whose name has this in it, in any case and with or without accents.
     pub name: Option<String>,
-    /// Where the last page ended.
-    pub cursor: Option<String>,
-    /// How many, 1..=100.
-    pub page_size: usize,
+    /// Which part of them.
+    pub paging: Paging,
 }
 
 /// How many candidates are read at a time. Names are encrypted, so a search by name reads on until a page is
@@ -48,13 +47,11 @@ pub async fn contacts(
     grant: Grant<ListContacts>,
     filter: &ContactFilter,
 ) -> Result<ContactList> {
-    let wanted = page_limit(filter.page_size)?;
+    let window = filter.paging.window()?;
     let caller = Person::caller(ctx)?;
     let name = filter.name.as_ref().map(|name| folded(name.trim())).unwrap_or_default();
-    let mut after = match &filter.cursor {
-        Some(cursor) => cursor.parse().map_err(|_| not_a_cursor())?,
-        None => UserId::from_bytes([0; 16]),
-    };
+    let mut after = filter.paging.place()?.unwrap_or_else(|| UserId::from_bytes([0; 16]));
+    let mut passed_over = window.offset;
     let mut tx = app.db.read("contacts").await?;
     let ties = store::ties::of(&mut tx, ctx.tenant, *grant.resource(), ctx.now).await?;
     let shown = company::shown(app, &mut tx, caller.id).await?;
@@ -75,8 +72,13 @@ pub async fn contacts(
         for row in rows {
             after = row.user_id;
             let target = store::person(ctx.tenant, row.user_id, &row.role, &row.status)?;
-            found.extend(contact(app, ctx, (caller, target), &ties, row, &name)?);
-            if i64::try_from(found.len()).map_err(Error::internal)? == wanted {
+            let Some(contact) = contact(app, ctx, (caller, target), &ties, row, &name)? else { continue };
+            if passed_over > 0 {
+                passed_over -= 1;
+                continue;
+            }
+            found.push(contact);
+            if i64::try_from(found.len()).map_err(Error::internal)? == window.limit {
                 break 'pages;
             }
         }
@@ -88,13 +90,11 @@ pub async fn contacts(
             break;
         }
     }
-    let more_found = found.len() > filter.page_size;
-    found.truncate(filter.page_size);
+    let next_found = window.cut(&mut found, |contact| contact.user_id);
     for contact in &mut found {
         contact.presence = shown.get(&contact.user_id).copied();
     }
-    let next = if more_found { found.last().map(|contact: &Contact| contact.user_id) } else { stopped_at };
-    let next_cursor = next.map(|user| user.to_string());
+    let next_cursor = next_found.or_else(|| stopped_at.map(|user: UserId| user.to_string()));
     Ok(ContactList { results: found, has_more: next_cursor.is_some(), next_cursor })
 }
 

@@ -129,6 +129,9 @@ async fn attempt(
             return Ok(None);
         }
         devices = insert_people(&mut tx, ctx, grant, id, &people, patient, &data_key, app).await?;
+        if !wanted.settings.is_empty() {
+            store::members::arrange(&mut tx, id, caller.id, &wanted.settings).await?;
+        }
     }
     let conversation = details::shown(app, &mut tx, ctx, id).await?;
     let status = if existing.is_some() { OK } else { CREATED };
@@ -232,11 +235,7 @@ mod tests {
     use super::*;
 
     fn wanted(kind: ConversationType, others: &[u8]) -> CreateConversation {
-        CreateConversation {
-            r#type: kind,
-            participants: others.iter().map(|n| UserId::from_bytes([*n; 16])).collect(),
-            metadata: ConversationMetadata::default(),
-        }
+        CreateConversation::of(kind, others.iter().map(|n| UserId::from_bytes([*n; 16])).collect())
     }
 
     #[test]

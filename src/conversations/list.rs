@@ -7,11 +7,12 @@ use sigilo_wire::{
 use uuid::Uuid;
 
 use super::{
-    Cursor, details, page_limit,
+    Cursor, details,
     store::{self, ListQuery},
 };
 use crate::{
-    App, Ctx, Error, Result,
+    App, Ctx, Result,
+    paging::Paging,
     policy::{Grant, ListConversations},
 };
 
@@ -34,16 +35,9 @@ pub struct ConversationFilter {
     pub has_unread: Option<bool>,
     /// Oldest change first instead of newest first.
     pub oldest_first: bool,
-    /// Where the last page ended.
-    pub cursor: Option<Cursor>,
-    /// The page, from 1, when there is no cursor.
-    pub page: Option<usize>,
-    /// How many, 1..=100.
-    pub page_size: usize,
+    /// Which part of them.
+    pub paging: Paging,
 }
-
-/// How far `page` reaches; beyond that, cursors.
-const MAX_PAGE: usize = 100;
 
 /// A page of the caller's conversations.
 ///
@@ -55,11 +49,7 @@ pub async fn list(
     grant: Grant<ListConversations>,
     filter: &ConversationFilter,
 ) -> Result<ConversationList> {
-    let limit = page_limit(filter.page_size)?;
-    let page = filter.page.unwrap_or(1);
-    if page == 0 || page > MAX_PAGE || (filter.page.is_some() && filter.cursor.is_some()) {
-        return Err(Error::field("page", "is between 1 and 100, and not given together with a cursor"));
-    }
+    let window = filter.paging.window()?;
     let start = if filter.oldest_first {
         (Timestamp::from_micros(i64::MIN), Uuid::nil())
     } else {
@@ -69,7 +59,7 @@ pub async fn list(
         user: *grant.resource(),
         tenant: ctx.tenant,
         newest_first: !filter.oldest_first,
-        from: filter.cursor.map_or(start, |cursor| (cursor.at, cursor.id)),
+        from: filter.paging.place()?.map_or(start, |Cursor { at, id }| (at, id)),
         kind: filter.kind.map_or("", ConversationType::as_str),
         updated_since: filter.updated_since.unwrap_or(Timestamp::from_micros(i64::MIN)),
         with_user: filter.with_user,
@@ -78,19 +68,14 @@ pub async fn list(
         related_appointment: filter.related_appointment,
         has_unread: filter.has_unread,
         now: ctx.now,
-        limit,
-        offset: i64::try_from((page - 1) * filter.page_size).map_err(Error::internal)?,
+        window,
     };
     let mut tx = app.db.read("conversation_list").await?;
     let mut rows = store::list(&mut tx, &query).await?;
-    let has_more = rows.len() > filter.page_size;
-    rows.truncate(filter.page_size);
-    let next_cursor = rows
-        .last()
-        .filter(|_| has_more)
-        .map(|row| Cursor { at: row.updated_at, id: row.conversation_id.uuid() }.to_string());
+    let cursor = |row: &store::ConversationRow| Cursor { at: row.updated_at, id: row.conversation_id.uuid() };
+    let next_cursor = window.cut(&mut rows, cursor);
     let conversations = details::render(app, &mut tx, ctx, rows).await?;
     drop(tx);
     let results = details::with_last_messages(app, ctx, conversations).await?;
-    Ok(ConversationList { results, next_cursor, has_more })
+    Ok(ConversationList { results, has_more: next_cursor.is_some(), next_cursor })
 }

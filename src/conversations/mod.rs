@@ -52,11 +52,10 @@ pub const MAX_PARTICIPANTS: usize = 50;
 /// The most characters of a consultation type.
 pub const MAX_CONSULTATION_TYPE: usize = 40;
 
-use serde_json::json;
-use sigilo_wire::{ErrorCode, Timestamp};
+use sigilo_wire::Timestamp;
 use uuid::Uuid;
 
-use crate::{Error, Result};
+use crate::{Error, Result, paging};
 
 /// A place in a list ordered by time: `<microseconds>-<id>`. Opaque to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,24 +80,8 @@ impl std::str::FromStr for Cursor {
             let (at, id) = text.split_once('-')?;
             Some(Self { at: Timestamp::from_micros(at.parse().ok()?), id: Uuid::try_parse(id).ok()? })
         };
-        parse().ok_or_else(not_a_cursor)
+        parse().ok_or_else(paging::not_a_cursor)
     }
-}
-
-fn not_a_cursor() -> Error {
-    let details = json!({"field": "cursor", "problem": "is not a cursor this server gave"});
-    Error::invalid(ErrorCode::InvalidField, details)
-}
-
-/// Checks a page's size; gives one more, by which a further page is noticed.
-///
-/// # Errors
-/// `invalid_field`.
-pub(crate) fn page_limit(page_size: usize) -> Result<i64> {
-    if page_size == 0 || page_size > 100 {
-        return Err(Error::field("page_size", "is between 1 and 100"));
-    }
-    i64::try_from(page_size + 1).map_err(Error::internal)
 }
 
 #[cfg(test)]

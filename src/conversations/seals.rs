@@ -14,12 +14,13 @@ use sigilo_wire::{
 use uuid::Uuid;
 
 use super::{
-    Cursor, page_limit,
+    Cursor,
     store::{self, MemberKeysRow, SealRow},
 };
 use crate::{
     App, Ctx, Error, Result,
     audit::{self, Act},
+    paging::Paging,
     people::{self, KeyInForce},
     policy::{Grant, PublishSeal, ReadSeals, SealsOf},
     relay,
@@ -93,27 +94,17 @@ pub async fn publish_seal(app: &App, ctx: &Ctx, grant: Grant<PublishSeal>, new: 
 ///
 /// # Errors
 /// `invalid_field` for a page size out of range.
-pub async fn list_seals(
-    app: &App,
-    _ctx: &Ctx,
-    grant: Grant<ReadSeals>,
-    cursor: Option<Cursor>,
-    page_size: usize,
-) -> Result<SealList> {
-    let limit = page_limit(page_size)?;
+pub async fn list_seals(app: &App, _ctx: &Ctx, grant: Grant<ReadSeals>, paging: &Paging) -> Result<SealList> {
+    let window = paging.window()?;
     let start = (Timestamp::from_micros(i64::MAX), Uuid::max());
-    let from = cursor.map_or(start, |cursor| (cursor.at, cursor.id));
+    let from = paging.place()?.map_or(start, |Cursor { at, id }| (at, id));
     let mut tx = app.db.read("list_seals").await?;
     let SealsOf { conversation_id, only } = *grant.resource();
-    let mut rows = store::seals(&mut tx, conversation_id, only, from, limit).await?;
-    let has_more = rows.len() > page_size;
-    rows.truncate(page_size);
-    let next_cursor = rows
-        .last()
-        .filter(|_| has_more)
-        .map(|row| Cursor { at: row.received_at, id: row.seal_id.uuid() }.to_string());
+    let mut rows = store::seals(&mut tx, conversation_id, only, from, window).await?;
+    let cursor = |row: &store::SealRow| Cursor { at: row.received_at, id: row.seal_id.uuid() };
+    let next_cursor = window.cut(&mut rows, cursor);
     let results = rows.into_iter().map(render).collect::<Result<_>>()?;
-    Ok(SealList { results, next_cursor, has_more })
+    Ok(SealList { results, has_more: next_cursor.is_some(), next_cursor })
 }
 
 /// The seal stored under this id, when it is this one.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     Caller, Error, Result, execute, execute_rows, fetch_all, fetch_list, fetch_optional,
-    marks::store::is_unread, policy::Person, statements, storage::Tx,
+    marks::store::is_unread, paging::Window, policy::Person, statements, storage::Tx,
 };
 
 statements! {
@@ -146,7 +146,7 @@ statements! {
     SEALS = "SELECT seal_id, conversation_id, sender_id, device_number, created_at, received_at, members, copies,
         signature FROM record_seals WHERE conversation_id = $1
         AND (received_at < $2 OR (received_at = $2 AND seal_id < $3)) AND members LIKE $4
-        ORDER BY received_at DESC, seal_id DESC LIMIT $5";
+        ORDER BY received_at DESC, seal_id DESC LIMIT $5 OFFSET $6";
 }
 
 #[derive(sqlx::FromRow)]
@@ -307,8 +307,7 @@ pub(super) struct ListQuery {
     pub related_appointment: Option<AppointmentId>,
     pub has_unread: Option<bool>,
     pub now: Timestamp,
-    pub limit: i64,
-    pub offset: i64,
+    pub window: Window,
 }
 
 pub(super) async fn list(tx: &mut Tx, query: &ListQuery) -> Result<Vec<ConversationRow>> {
@@ -336,8 +335,8 @@ pub(super) async fn list(tx: &mut Tx, query: &ListQuery) -> Result<Vec<Conversat
         query.updated_since,
         asked,
         with,
-        query.limit,
-        query.offset,
+        query.window.limit,
+        query.window.offset,
         archived,
         query.participant_type,
         about,
@@ -525,8 +524,8 @@ pub(super) async fn seals(
     conversation: ConversationId,
     only: Option<UserId>,
     from: (Timestamp, Uuid),
-    limit: i64,
+    window: Window,
 ) -> Result<Vec<SealRow>> {
     let members = only.map_or_else(|| "%".to_owned(), |user| format!("%\"{user}\"%"));
-    fetch_all!(tx, SealRow, SEALS, conversation, from.0, from.1, members, limit)
+    fetch_all!(tx, SealRow, SEALS, conversation, from.0, from.1, members, window.limit, window.offset)
 }

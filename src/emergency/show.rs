@@ -7,7 +7,8 @@ use sigilo_wire::{
 
 use super::store::{self, EmergencyRow};
 use crate::{
-    App, Ctx, Error, Result, conversations,
+    App, Ctx, Error, Result,
+    paging::{self, Paging},
     policy::{Grant, ManageOnCall, ReadConversation},
     storage::Tx,
 };
@@ -31,29 +32,25 @@ pub async fn list(
     ctx: &Ctx,
     _grant: Grant<ManageOnCall>,
     flagged: bool,
-    (cursor, page_size): (Option<&str>, usize),
+    paging: &Paging,
 ) -> Result<EmergencyList> {
-    let wanted = conversations::page_limit(page_size)?;
+    let window = paging.window()?;
     let mut tx = app.db.read("emergency_list").await?;
-    let before = match cursor {
+    let before = match paging.place()? {
         None => (Timestamp::from_micros(i64::MAX), ConversationId::from_bytes([0xff; 16])),
-        Some(cursor) => {
-            let unknown = || Error::field("cursor", "is not a cursor this server gave");
-            let id = cursor.parse().map_err(|_| unknown())?;
-            let last = store::by_id(&mut tx, ctx.tenant, id).await?.ok_or_else(unknown)?;
+        Some(id) => {
+            let last = store::by_id(&mut tx, ctx.tenant, id).await?.ok_or_else(paging::not_a_cursor)?;
             (last.opened_at, id)
         }
     };
-    let mut rows = store::list(&mut tx, ctx.tenant, flagged, before, wanted).await?;
-    let has_more = rows.len() > page_size;
-    rows.truncate(page_size);
-    let next_cursor = rows.last().filter(|_| has_more).map(|row| row.conversation_id.to_string());
+    let mut rows = store::list(&mut tx, ctx.tenant, flagged, before, window).await?;
+    let next_cursor = window.cut(&mut rows, |row| row.conversation_id);
     let mut results = Vec::with_capacity(rows.len());
     for row in rows {
         let people = store::people(&mut tx, row.conversation_id).await?;
         results.push(shown(row, people)?);
     }
-    Ok(EmergencyList { results, next_cursor, has_more })
+    Ok(EmergencyList { results, has_more: next_cursor.is_some(), next_cursor })
 }
 
 /// As it stands in this transaction.

@@ -6,7 +6,9 @@ use sigilo_wire::{
 };
 
 use crate::{
-    Error, Result, add_rows, execute, execute_rows, fetch_all, fetch_one, fetch_optional, statements,
+    Error, Result, add_rows, execute, execute_rows, fetch_all, fetch_one, fetch_optional,
+    paging::Window,
+    statements,
     storage::{Tx, script::Script},
 };
 
@@ -49,7 +51,7 @@ statements! {
     BY_ID = concat!("SELECT ", emergency_columns!(), " FROM emergencies WHERE conversation_id = $1 AND tenant_id = $2");
     LIST = concat!("SELECT ", emergency_columns!(), " FROM emergencies WHERE tenant_id = $1 AND ($2 = '' OR flagged)
         AND (opened_at < $3 OR (opened_at = $3 AND conversation_id < $4))
-        ORDER BY opened_at DESC, conversation_id DESC LIMIT $5");
+        ORDER BY opened_at DESC, conversation_id DESC LIMIT $5 OFFSET $6");
     PEOPLE = "SELECT user_id, tier FROM emergency_people WHERE conversation_id = $1 ORDER BY tier, user_id";
     DUE = "SELECT conversation_id, tenant_id FROM emergencies WHERE due_at IS NOT NULL AND due_at <= $1
         ORDER BY due_at, conversation_id LIMIT 100";
@@ -233,9 +235,10 @@ pub(super) async fn list(
     tenant: TenantId,
     flagged: bool,
     (opened_at, id): (Timestamp, ConversationId),
-    limit: i64,
+    window: Window,
 ) -> Result<Vec<EmergencyRow>> {
-    fetch_all!(tx, EmergencyRow, LIST, tenant, if flagged { "yes" } else { "" }, opened_at, id, limit)
+    let flagged = if flagged { "yes" } else { "" };
+    fetch_all!(tx, EmergencyRow, LIST, tenant, flagged, opened_at, id, window.limit, window.offset)
 }
 
 pub(super) async fn people(tx: &mut Tx, id: ConversationId) -> Result<Vec<OnCallMember>> {

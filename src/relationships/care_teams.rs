@@ -12,8 +12,9 @@ use super::{
 use crate::{
     App, Ctx, Error, Result,
     audit::{self, Act},
-    conversations::{self, page_limit},
-    free_text, people,
+    conversations, free_text,
+    paging::Paging,
+    people,
     policy::{Basis, Grant, ManageRelationships},
     rng,
     storage::{Tx, crypter::Place},
@@ -62,22 +63,14 @@ pub async fn list_care_teams(
     app: &App,
     ctx: &Ctx,
     _grant: Grant<ManageRelationships>,
-    cursor: Option<&str>,
-    page_size: usize,
+    paging: &Paging,
 ) -> Result<CareTeamList> {
-    let wanted = page_limit(page_size)?;
-    let after = match cursor {
-        Some(cursor) => {
-            cursor.parse().map_err(|_| Error::field("cursor", "is not a cursor this server gave"))?
-        }
-        None => CareTeamId::from_bytes([0; 16]),
-    };
+    let window = paging.window()?;
+    let after = paging.place()?.unwrap_or_else(|| CareTeamId::from_bytes([0; 16]));
     let mut tx = app.db.read("care_teams").await?;
-    let mut rows = store::list(&mut tx, ctx.tenant, after, wanted).await?;
+    let mut rows = store::list(&mut tx, ctx.tenant, after, window).await?;
     drop(tx);
-    let has_more = rows.len() > page_size;
-    rows.truncate(page_size);
-    let next_cursor = rows.last().filter(|_| has_more).map(|row| row.team.care_team_id.to_string());
+    let next_cursor = window.cut(&mut rows, |row| row.team.care_team_id);
     let summary = |row: store::CountedRow| {
         let TeamRow { care_team_id, created_at, ended_at, .. } = row.team;
         let (clinicians, patients) = (row.clinicians, row.patients);
@@ -85,7 +78,7 @@ pub async fn list_care_teams(
         Ok(CareTeamSummary { care_team_id, name, created_at, ended_at, clinicians, patients })
     };
     let results = rows.into_iter().map(summary).collect::<Result<_>>()?;
-    Ok(CareTeamList { results, next_cursor, has_more })
+    Ok(CareTeamList { results, has_more: next_cursor.is_some(), next_cursor })
 }
 
 /// A team with its people.

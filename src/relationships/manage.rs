@@ -12,7 +12,8 @@ use super::{
 use crate::{
     App, Ctx, Error, Result,
     audit::Act,
-    conversations::{self, page_limit},
+    conversations,
+    paging::Paging,
     policy::{Grant, ManageRelationships, facts},
     storage::crypter::Place,
 };
@@ -24,10 +25,8 @@ pub struct RelationshipFilter {
     pub patient: Option<UserId>,
     /// This clinician's.
     pub clinician: Option<UserId>,
-    /// Where the last page ended.
-    pub cursor: Option<String>,
-    /// How many, 1..=100.
-    pub page_size: usize,
+    /// Which part of them.
+    pub paging: Paging,
 }
 
 /// The grant to manage relationships of the clinic `ctx` is for.
@@ -48,22 +47,15 @@ pub async fn list(
     _grant: Grant<ManageRelationships>,
     filter: &RelationshipFilter,
 ) -> Result<RelationshipList> {
-    let wanted = page_limit(filter.page_size)?;
-    let after = match &filter.cursor {
-        Some(cursor) => {
-            cursor.parse().map_err(|_| Error::field("cursor", "is not a cursor this server gave"))?
-        }
-        None => RelationshipId::from_bytes([0; 16]),
-    };
+    let window = filter.paging.window()?;
+    let after = filter.paging.place()?.unwrap_or_else(|| RelationshipId::from_bytes([0; 16]));
     let mut tx = app.db.read("relationship_list").await?;
     let people = (filter.patient, filter.clinician);
-    let mut rows = store::list(&mut tx, ctx.tenant, people, after, wanted).await?;
+    let mut rows = store::list(&mut tx, ctx.tenant, people, after, window).await?;
     drop(tx);
-    let has_more = rows.len() > filter.page_size;
-    rows.truncate(filter.page_size);
-    let next_cursor = rows.last().filter(|_| has_more).map(|row| row.relationship_id.to_string());
+    let next_cursor = window.cut(&mut rows, |row| row.relationship_id);
     let results = rows.into_iter().map(|row| shown(app, row)).collect::<Result<_>>()?;
-    Ok(RelationshipList { results, next_cursor, has_more })
+    Ok(RelationshipList { results, has_more: next_cursor.is_some(), next_cursor })
 }
 
 /// A row, opened.

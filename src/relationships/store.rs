@@ -5,7 +5,7 @@ pub(crate) mod care_teams;
 use sigilo_wire::{AppointmentId, CareTeamId, RelationshipId, Role, TenantId, Timestamp, UserId};
 
 use super::{AppointmentRecord, Identifier};
-use crate::{Result, execute, fetch_all, fetch_optional, statements, storage::Tx};
+use crate::{Result, execute, fetch_all, fetch_optional, paging::Window, statements, storage::Tx};
 
 /// What is shown of a relationship.
 macro_rules! columns {
@@ -51,7 +51,7 @@ statements! {
     INSERT_GRANT = "INSERT INTO relationships (relationship_id, tenant_id, kind, patient_id, clinician_id, source, reason,
         text_enc, granted_by, created_at, expires_at) VALUES ($1, $2, 'care', $3, $4, 'grant', $5, $6, $7, $8, $9)";
     LIST = concat!("SELECT ", columns!(), " WHERE r.tenant_id = $1 AND r.relationship_id > $2
-        AND ($3 = '' OR r.patient_id = $4) AND ($5 = '' OR r.clinician_id = $6) ORDER BY r.relationship_id LIMIT $7");
+        AND ($3 = '' OR r.patient_id = $4) AND ($5 = '' OR r.clinician_id = $6) ORDER BY r.relationship_id LIMIT $7 OFFSET $8");
     ONE = concat!("SELECT ", columns!(), " WHERE r.tenant_id = $1 AND r.relationship_id = $2");
 }
 
@@ -259,7 +259,7 @@ pub(super) async fn list(
     tenant: TenantId,
     (patient, clinician): (Option<UserId>, Option<UserId>),
     after: RelationshipId,
-    limit: i64,
+    window: Window,
 ) -> Result<Vec<RelationshipRow>> {
     let asked = |user: Option<UserId>| if user.is_some() { "yes" } else { "" };
     let nobody = UserId::from_bytes([0; 16]);
@@ -274,7 +274,8 @@ pub(super) async fn list(
         of_patient,
         asked(clinician),
         of_clinician,
-        limit
+        window.limit,
+        window.offset
     )
 }
 

@@ -2,9 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::json;
 use sigilo_wire::{
-    ConversationId, ErrorCode, MessageId, Timestamp, UserId,
+    ConversationId, MessageId, Timestamp, UserId,
     message::{DeliveryStatus, Edit, Message, MessageKind, MessageList, ReadMark},
 };
 
@@ -14,6 +13,7 @@ use super::{
 };
 use crate::{
     App, Ctx, Error, Result, marks,
+    paging::{self, Paging},
     policy::{Grant, ReadConversation},
     storage::Tx,
 };
@@ -21,8 +21,6 @@ use crate::{
 /// Which messages are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct MessageFilter {
-    /// Where the last page ended.
-    pub cursor: Option<i64>,
     /// Oldest first instead of newest first.
     pub oldest_first: bool,
     /// Received before.
@@ -37,8 +35,8 @@ pub struct MessageFilter {
     pub include_deleted: bool,
     /// With files, or without.
     pub has_attachments: Option<bool>,
-    /// How many, 1..=100.
-    pub page_size: usize,
+    /// Which part of them.
+    pub paging: Paging,
 }
 
 /// A page of a conversation's messages, of those since the reader joined and without those that have expired: they
@@ -52,14 +50,16 @@ pub async fn list(
     grant: Grant<ReadConversation>,
     filter: &MessageFilter,
 ) -> Result<MessageList> {
-    if filter.page_size == 0 || filter.page_size > 100 {
-        return Err(Error::field("page_size", "is between 1 and 100"));
+    let window = filter.paging.window()?;
+    let cursor = filter.paging.place::<i64>()?;
+    if cursor.is_some_and(|seq| seq < 1) {
+        return Err(paging::not_a_cursor());
     }
     let mut tx = app.db.read("relay_messages").await?;
     let page = Page {
         conversation: *grant.resource(),
         joined_seq: store::joined_seq(&mut tx, *grant.resource(), ctx.caller()?.user_id).await?,
-        cursor: filter.cursor,
+        cursor,
         newest_first: !filter.oldest_first,
         after: filter.after,
         before: filter.before,
@@ -68,14 +68,12 @@ pub async fn list(
         include_deleted: filter.include_deleted,
         has_attachments: filter.has_attachments,
         now: ctx.now,
-        limit: i64::try_from(filter.page_size + 1).map_err(Error::internal)?,
+        window,
     };
     let mut rows = store::page(&mut tx, &page).await?;
-    let has_more = rows.len() > filter.page_size;
-    rows.truncate(filter.page_size);
-    let next_cursor = rows.last().filter(|_| has_more).map(|row| row.conversation_seq.to_string());
+    let next_cursor = window.cut(&mut rows, |row| row.conversation_seq);
     let results = render_all(app, tx, ctx.now, rows).await?;
-    Ok(MessageList { results, next_cursor, has_more })
+    Ok(MessageList { results, has_more: next_cursor.is_some(), next_cursor })
 }
 
 /// Which conversation a message is in, so that its reading can be decided on.
@@ -124,19 +122,6 @@ pub(crate) async fn newest(app: &App, ctx: &Ctx, conversations: &[ConversationId
     let mut tx = app.db.read("relay_newest").await?;
     let rows = store::newest(&mut tx, ctx.caller()?.user_id, conversations, ctx.now).await?;
     render_all(app, tx, ctx.now, rows).await
-}
-
-/// The place a cursor stands for.
-///
-/// # Errors
-/// `invalid_field` for anything but a cursor this server gave.
-pub fn parse_cursor(cursor: &str) -> Result<i64> {
-    cursor.parse().ok().filter(|seq| *seq > 0).ok_or_else(|| {
-        Error::invalid(
-            ErrorCode::InvalidField,
-            json!({"field": "cursor", "problem": "is not a cursor this server gave"}),
-        )
-    })
 }
 
 pub(super) async fn render_all(

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     App, Ctx, Result,
-    conversations::{Cursor, page_limit},
+    conversations::Cursor,
+    paging::Paging,
     policy::{Grant, SearchMessages},
 };
 
@@ -27,14 +28,14 @@ pub struct MessageSearch {
     pub to: Option<Timestamp>,
     /// Of this kind.
     pub kind: Option<MessageKind>,
+    /// By this person.
+    pub sender: Option<UserId>,
     /// Of this priority.
     pub priority: Option<Priority>,
     /// With files, or without.
     pub has_attachments: Option<bool>,
-    /// Where the last page ended.
-    pub cursor: Option<Cursor>,
-    /// How many, 1..=100.
-    pub page_size: usize,
+    /// Which part of them.
+    pub paging: Paging,
 }
 
 /// A page of what is found, newest first; without what has expired or was deleted.
@@ -47,11 +48,12 @@ pub async fn search(
     grant: Grant<SearchMessages>,
     wanted: &MessageSearch,
 ) -> Result<MessageList> {
+    let window = wanted.paging.window()?;
     let start = (Timestamp::from_micros(i64::MAX), Uuid::max());
     let query = SearchQuery {
         user: *grant.resource(),
         tenant: ctx.tenant,
-        before: wanted.cursor.map_or(start, |cursor| (cursor.at, cursor.id)),
+        before: wanted.paging.place()?.map_or(start, |Cursor { at, id }| (at, id)),
         from: wanted.from.unwrap_or(Timestamp::from_micros(i64::MIN)),
         to: wanted.to.unwrap_or(Timestamp::from_micros(i64::MAX)),
         kind: wanted.kind.map_or("", MessageKind::as_str),
@@ -59,16 +61,13 @@ pub async fn search(
         has_attachments: wanted.has_attachments,
         with_user: wanted.with_user,
         now: ctx.now,
-        limit: page_limit(wanted.page_size)?,
+        sender: wanted.sender,
+        window,
     };
     let mut tx = app.db.read("relay_search").await?;
     let mut rows = store::search(&mut tx, &query).await?;
-    let has_more = rows.len() > wanted.page_size;
-    rows.truncate(wanted.page_size);
-    let next_cursor = rows
-        .last()
-        .filter(|_| has_more)
-        .map(|row| Cursor { at: row.received_at, id: row.message_id.uuid() }.to_string());
+    let cursor = |row: &store::StoredMessage| Cursor { at: row.received_at, id: row.message_id.uuid() };
+    let next_cursor = window.cut(&mut rows, cursor);
     let results = read::render_all(app, tx, ctx.now, rows).await?;
-    Ok(MessageList { results, next_cursor, has_more })
+    Ok(MessageList { results, has_more: next_cursor.is_some(), next_cursor })
 }

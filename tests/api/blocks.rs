@@ -245,6 +245,8 @@ async fn whom_one_may_block_and_with_which_words() {
         let next = first["next_cursor"].as_str().unwrap();
         let rest = server.get(&format!("{PATH}?cursor={next}"), Some(&ana.token)).await.expect(200);
         assert_eq!(rest["has_more"], false);
+        let second = server.get(&format!("{PATH}?page=2&page_size=1"), Some(&ana.token)).await.expect(200);
+        assert_eq!(second, rest);
         let all = [first["results"][0].clone(), rest["results"][0].clone()];
         let found = all.iter().find(|block| block["user_id"] == json!(maria.user)).unwrap();
         assert_eq!(found["reason"], "escribe a deshoras");

@@ -203,6 +203,7 @@ async fn a_grant_says_why_for_whom_and_until_when() {
         let next = format!("page_size=2&cursor={}", all["next_cursor"].as_str().unwrap());
         let rest = server.get(&of(&next), Some(&staff.token)).await.expect(200);
         assert_eq!((&rest["results"], &rest["has_more"]), (&json!([made]), &json!(false)));
+        assert_eq!(server.get(&of("page_size=2&page=2"), Some(&staff.token)).await.expect(200), rest);
         let hers = of(&format!("clinician_id={}&patient_id={}", eva.user, ana.user));
         assert_eq!(server.get(&hers, Some(&staff.token)).await.expect(200)["results"], json!([made]));
         // The patient finds it; what was said for whom is not in the log, nor in the database as it was said.

@@ -123,6 +123,20 @@ async fn a_pair_has_one_direct_conversation() {
         let first = start(server, &cast.ana, &consultation).await.expect(201);
         let second = start(server, &cast.ana, &consultation).await.expect(201);
         assert_ne!(first["id"], second["id"]);
+        // Settings are the starter's own from the first moment, and what a pair has stays as it is.
+        let quiet = json!({"notifications_enabled": false, "archived": true});
+        let with_settings = |body: &Value| {
+            let mut body = body.clone();
+            body["settings"] = quiet.clone();
+            body
+        };
+        let third = start(server, &cast.ana, &with_settings(&consultation)).await.expect(201);
+        assert_eq!(third["settings"], quiet);
+        let path = format!("{PATH}{}/", third["id"].as_str().unwrap());
+        let hers = server.get(&path, cast.maria.token()).await.expect(200);
+        assert_eq!(hers["settings"], json!({"notifications_enabled": true, "archived": false}));
+        let kept = start(server, &cast.ana, &with_settings(&from_ana)).await.expect(200);
+        assert_eq!(kept["settings"], again["settings"]);
     })
     .await;
 }
@@ -210,6 +224,20 @@ async fn a_key_is_forgotten_after_a_day_and_stored_without_names() {
         let second =
             Answer::of(request.header("idempotency-key", "key-1").send().await.unwrap()).await.expect(201);
         assert_ne!(first["id"], second["id"]);
+        // Settings are the starter's own from the first moment, and what a pair has stays as it is.
+        let quiet = json!({"notifications_enabled": false, "archived": true});
+        let with_settings = |body: &Value| {
+            let mut body = body.clone();
+            body["settings"] = quiet.clone();
+            body
+        };
+        let third = start(server, &cast.ana, &with_settings(&consultation)).await.expect(201);
+        assert_eq!(third["settings"], quiet);
+        let path = format!("{PATH}{}/", third["id"].as_str().unwrap());
+        let hers = server.get(&path, cast.maria.token()).await.expect(200);
+        assert_eq!(hers["settings"], json!({"notifications_enabled": true, "archived": false}));
+        let kept = start(server, &cast.ana, &with_settings(&from_ana)).await.expect(200);
+        assert_eq!(kept["settings"], again["settings"]);
     })
     .await;
 }
@@ -363,6 +391,8 @@ async fn contacts_are_whom_the_rules_allow_and_say_why() {
         let second = server.get(&next, cast.maria.token()).await.expect(200);
         assert_eq!(second["results"].as_array().unwrap().len(), 1);
         assert_eq!(second["has_more"], false);
+        let by_number = server.get("/api/chat/contacts/?page_size=2&page=2", cast.maria.token()).await;
+        assert_eq!(by_number.expect(200), second);
         assert_eq!(
             server.get("/api/chat/contacts/", cast.ana.token()).await.expect(200)["results"][0]["speciality"],
             "Cardiología"

@@ -625,6 +625,8 @@ async fn the_list_of_emergencies_goes_on_and_refusals_are_noted() {
             cursor = format!("&cursor={next}");
         }
         assert_eq!(seen, opened);
+        let second = server.get(&format!("{path}&page=2"), Some(&night.staff.token)).await.expect(200);
+        assert_eq!(second["results"][0]["conversation_id"], opened[2]);
         let wrong = format!("{path}&cursor={}", night.ana.user);
         server.get(&wrong, Some(&night.staff.token)).await.expect_error(400, "invalid_field");
 

@@ -74,6 +74,8 @@ async fn a_seal_is_kept_as_it_was_signed_and_shown_to_members() {
         let next = format!("{}?page_size=1&cursor={cursor}", scene.path());
         let next = server.get(&next, Some(&scene.ana.token)).await.expect(200);
         assert_eq!((&next["results"][0], &next["has_more"]), (&first, &json!(false)));
+        let second = format!("{}?page_size=1&page=2", scene.path());
+        assert_eq!(server.get(&second, Some(&scene.ana.token)).await.expect(200), next);
     })
     .await;
 }

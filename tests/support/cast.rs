@@ -2,6 +2,7 @@
 
 use sigilo::{
     Ctx,
+    paging::Paging,
     people::Invitee,
     relationships::{self, ImportReport, RelationshipFilter},
 };
@@ -75,15 +76,15 @@ pub async fn import(server: &TestServer, clinic: &Clinic, file: &str) -> ImportR
 /// The clinic's relationships.
 pub async fn relationships_of(server: &TestServer, clinic: &Clinic) -> Vec<Relationship> {
     let ctx = Ctx::operator(&server.app, clinic.id);
-    let mut filter = RelationshipFilter { page_size: 100, ..RelationshipFilter::default() };
+    let mut filter = RelationshipFilter { paging: Paging::of(100), ..RelationshipFilter::default() };
     let mut all = Vec::new();
     loop {
         let grant = relationships::authorize_manage_relationships(&server.app, &ctx).unwrap();
         let page = relationships::list(&server.app, &ctx, grant, &filter).await.unwrap();
         assert_eq!(page.has_more, page.next_cursor.is_some());
         all.extend(page.results);
-        filter.cursor = page.next_cursor;
-        if filter.cursor.is_none() {
+        filter.paging.cursor = page.next_cursor;
+        if filter.paging.cursor.is_none() {
             return all;
         }
     }

@@ -12,7 +12,9 @@ use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use sigilo_seal::{Content, RootFingerprint};
 use sigilo_wire::{
     ClientMessageId, ConversationId, DeviceNumber, MessageId, Role, TenantId, Timestamp, UserId,
-    conversation::{Contact, Conversation, ConversationMetadata, ConversationType},
+    conversation::{
+        Contact, Conversation, ConversationMetadata, ConversationSettingsChange, ConversationType,
+    },
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -84,12 +86,15 @@ pub struct NewConversation {
     pub r#type: ConversationType,
     /// What the server knows of its purpose.
     pub metadata: ConversationMetadata,
+    /// The caller's own settings, unless the pair has it already.
+    pub settings: ConversationSettingsChange,
 }
 
 impl Default for NewConversation {
     /// A direct one: a pair has only one of them.
     fn default() -> Self {
-        Self { r#type: ConversationType::Direct, metadata: ConversationMetadata::default() }
+        let (metadata, settings) = (ConversationMetadata::default(), ConversationSettingsChange::default());
+        Self { r#type: ConversationType::Direct, metadata, settings }
     }
 }
 

@@ -105,7 +105,8 @@ impl Client {
 impl Engine {
     pub(crate) async fn start(&self, with: Vec<UserId>, new: NewConversation) -> Result<Conversation> {
         let mut asked: BTreeSet<UserId> = with.iter().copied().collect();
-        let request = CreateConversation { r#type: new.r#type, participants: with, metadata: new.metadata };
+        let NewConversation { r#type, metadata, settings } = new;
+        let request = CreateConversation { r#type, participants: with, metadata, settings };
         let key = sigilo_wire::RequestId::new(self.env.now(), self.env.bytes()).to_string();
         let conversation = self.api.create_conversation(&request, &key).await?;
         asked.insert(self.account()?.user);

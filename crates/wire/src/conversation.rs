@@ -73,6 +73,18 @@ pub struct CreateConversation {
     /// What it is for.
     #[serde(default)]
     pub metadata: ConversationMetadata,
+    /// The caller's own settings. A direct conversation that is there keeps those it has.
+    #[serde(default, skip_serializing_if = "ConversationSettingsChange::is_empty")]
+    pub settings: ConversationSettingsChange,
+}
+
+impl CreateConversation {
+    /// One of this type with these people, and nothing said of it.
+    #[must_use]
+    pub fn of(r#type: ConversationType, participants: Vec<UserId>) -> Self {
+        let (metadata, settings) = (ConversationMetadata::default(), ConversationSettingsChange::default());
+        Self { r#type, participants, metadata, settings }
+    }
 }
 
 /// POST /api/chat/conversations/{id}/participants/

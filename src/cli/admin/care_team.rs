@@ -16,6 +16,7 @@ use crate::{
         ConfigArgs, Outcome,
         output::{Answer, finish},
     },
+    paging::Paging,
     relationships::{self, Side},
 };
 
@@ -193,13 +194,13 @@ impl Member {
 
 async fn list(beside: &Beside, ctx: &Ctx) -> Result<Answer> {
     let app = &*beside.app;
-    let (mut found, mut cursor) = (Vec::new(), None);
+    let (mut found, mut paging) = (Vec::new(), Paging::of(PAGE));
     loop {
         let grant = relationships::authorize_manage_relationships(app, ctx)?;
-        let page = relationships::list_care_teams(app, ctx, grant, cursor.as_deref(), PAGE).await?;
+        let page = relationships::list_care_teams(app, ctx, grant, &paging).await?;
         found.extend(page.results);
-        cursor = page.next_cursor;
-        if cursor.is_none() {
+        paging.cursor = page.next_cursor;
+        if paging.cursor.is_none() {
             break;
         }
     }

@@ -17,6 +17,7 @@ use crate::{
         ConfigArgs, Outcome,
         output::{Answer, finish},
     },
+    paging::Paging,
     relationships::{self, RelationshipFilter},
 };
 
@@ -127,13 +128,13 @@ impl Which {
     async fn list(&self, beside: &Beside) -> Result<Answer> {
         let ctx = beside.clinic(&self.clinic).await?;
         let mut found = Vec::new();
-        let mut filter = RelationshipFilter { page_size: PAGE, ..RelationshipFilter::default() };
+        let mut filter = RelationshipFilter { paging: Paging::of(PAGE), ..RelationshipFilter::default() };
         loop {
             let grant = relationships::authorize_manage_relationships(&beside.app, &ctx)?;
             let page = relationships::list(&beside.app, &ctx, grant, &filter).await?;
             found.extend(page.results);
-            filter.cursor = page.next_cursor;
-            if filter.cursor.is_none() {
+            filter.paging.cursor = page.next_cursor;
+            if filter.paging.cursor.is_none() {
                 break;
             }
         }

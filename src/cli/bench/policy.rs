@@ -18,7 +18,7 @@ use serde::Serialize;
 use sigilo_wire::{
     ConversationId, DeviceId, Role, TenantId, UserId,
     account::DeviceKind,
-    conversation::{ConversationMetadata, ConversationType, CreateConversation},
+    conversation::{ConversationType, CreateConversation},
     message::{SendMessage, Taken},
 };
 
@@ -192,8 +192,7 @@ impl Policy {
         for (patient, doctor) in pairs {
             let (patient, doctor) = (find(format!("patient-{patient}"))?, find(format!("doctor-{doctor}"))?);
             let ctx = &context(app, tenant, patient, Role::Patient);
-            let (r#type, metadata) = (ConversationType::Direct, ConversationMetadata::default());
-            let wanted = CreateConversation { r#type, participants: vec![doctor], metadata };
+            let wanted = CreateConversation::of(ConversationType::Direct, vec![doctor]);
             let grant = conversations::authorize_start(app, ctx, &wanted).await?;
             let conversation =
                 conversations::create(app, ctx, grant, &wanted, None).await?.into_conversation().id;

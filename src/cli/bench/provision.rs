@@ -13,7 +13,7 @@ use sigilo_seal::{
 use sigilo_wire::{
     Base64Array, ConversationId, DeviceId, DeviceNumber, Role, SealId, TenantId, UserId,
     account::{Activate, DeviceKind, NewDevice},
-    conversation::{ConversationMetadata, ConversationType, CreateConversation},
+    conversation::{ConversationType, CreateConversation},
     keys::{KyberPreKey, PutIdentity, PutKeys, PutManifest, SignedPreKey},
 };
 
@@ -306,8 +306,7 @@ async fn publish(app: &App, person: &Person, rng: &mut ChaCha20Rng) -> Result<()
 /// The pair's patient starts a conversation.
 async fn start(app: &App, pair: &Pair, r#type: ConversationType) -> Result<ConversationId> {
     let ctx = &Ctx { now: app.clock.now(), ..pair.sender.ctx.clone() };
-    let metadata = ConversationMetadata::default();
-    let wanted = CreateConversation { r#type, participants: vec![pair.receiver.user], metadata };
+    let wanted = CreateConversation::of(r#type, vec![pair.receiver.user]);
     let grant = conversations::authorize_start(app, ctx, &wanted).await?;
     Ok(conversations::create(app, ctx, grant, &wanted, None).await?.into_conversation().id)
 }

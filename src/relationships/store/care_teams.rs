@@ -2,7 +2,9 @@
 
 use sigilo_wire::{CareTeamId, RelationshipId, TenantId, Timestamp, UserId};
 
-use crate::{Result, execute, execute_rows, fetch_all, fetch_optional, statements, storage::Tx};
+use crate::{
+    Result, execute, execute_rows, fetch_all, fetch_optional, paging::Window, statements, storage::Tx,
+};
 
 statements! {
     INSERT = "INSERT INTO care_teams (care_team_id, tenant_id, name_enc, created_at) VALUES ($1, $2, $3, $4)";
@@ -11,7 +13,7 @@ statements! {
             AS clinicians,
         (SELECT COUNT(*) FROM care_team_members m WHERE m.care_team_id = t.care_team_id AND m.side = 'patient')
             AS patients
-        FROM care_teams t WHERE t.tenant_id = $1 AND t.care_team_id > $2 ORDER BY t.care_team_id LIMIT $3";
+        FROM care_teams t WHERE t.tenant_id = $1 AND t.care_team_id > $2 ORDER BY t.care_team_id LIMIT $3 OFFSET $4";
     BY_ID = "SELECT care_team_id, name_enc, created_at, ended_at FROM care_teams
         WHERE care_team_id = $1 AND tenant_id = $2";
     /// Holds the team until the commit: whoever joins on one side meets everybody of the other.
@@ -81,9 +83,9 @@ pub(in crate::relationships) async fn list(
     tx: &mut Tx,
     tenant: TenantId,
     after: CareTeamId,
-    limit: i64,
+    window: Window,
 ) -> Result<Vec<CountedRow>> {
-    fetch_all!(tx, CountedRow, LIST, tenant, after, limit)
+    fetch_all!(tx, CountedRow, LIST, tenant, after, window.limit, window.offset)
 }
 
 pub(in crate::relationships) async fn by_id(

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::ReceiptRow;
 use crate::{
-    Error, Result, execute, fetch_all, fetch_list, fetch_optional, fetch_rows, statements, storage::Tx,
+    Error, Result, execute, fetch_all, fetch_list, fetch_optional, fetch_rows, paging::Window, statements,
+    storage::Tx,
 };
 
 statements! {
@@ -47,9 +48,9 @@ statements! {
             AND ", unexpired!("$2"), " AND ", undeleted!(), " ORDER BY m.conversation_seq DESC LIMIT 1)
         JOIN users u ON u.user_id = m.sender_id WHERE c.conversation_id IN ($list)");
     MESSAGES_DOWN = concat!("SELECT ", message_columns!(), " FROM messages m JOIN users u ON u.user_id = m.sender_id
-        WHERE m.conversation_seq < $2 AND ", wanted!(), " ORDER BY m.conversation_seq DESC LIMIT $8");
+        WHERE m.conversation_seq < $2 AND ", wanted!(), " ORDER BY m.conversation_seq DESC LIMIT $8 OFFSET $13");
     MESSAGES_UP = concat!("SELECT ", message_columns!(), " FROM messages m JOIN users u ON u.user_id = m.sender_id
-        WHERE m.conversation_seq > $2 AND ", wanted!(), " ORDER BY m.conversation_seq LIMIT $8");
+        WHERE m.conversation_seq > $2 AND ", wanted!(), " ORDER BY m.conversation_seq LIMIT $8 OFFSET $13");
     /// The edits and deletions of messages. Only their author's are ever accepted.
     REVISIONS = "SELECT m.conversation_id, m.target_commitment, m.kind, m.message_id, m.commitment, m.received_at,
         m.expires_at FROM (VALUES $rows(UUID, BYTEA)) AS v
@@ -64,10 +65,11 @@ statements! {
             AND m.received_at >= $5 AND m.received_at < $6
             AND ($7 = '' OR m.kind = $7) AND ($8 = '' OR m.priority = $8)
             AND ($10 = '' OR ($10 = 'true') = (m.attachments <> '[]'))
+            AND ($15 = '' OR m.sender_id = $16)
             AND ($11 = '' OR EXISTS (SELECT 1 FROM participants q WHERE q.conversation_id = p.conversation_id
                 AND q.user_id = $12 AND q.status = 'active'))
             AND ", unexpired!("$9"), " AND ", undeleted!(), "
-            ORDER BY m.received_at DESC, m.message_id DESC LIMIT $13)
+            ORDER BY m.received_at DESC, m.message_id DESC LIMIT $13 OFFSET $14)
         ORDER BY m.received_at DESC, m.message_id DESC");
     /// The oldest event of each device's queue, device by device.
     HEADS_OF_QUEUES = "SELECT d.device_id, (SELECT e.created_at FROM device_events e WHERE e.device_id = d.device_id
@@ -267,7 +269,7 @@ pub(in crate::relay) struct Page<'a> {
     pub has_attachments: Option<bool>,
     /// What has expired by then is left out.
     pub now: Timestamp,
-    pub limit: i64,
+    pub window: Window,
 }
 
 pub(in crate::relay) async fn page(tx: &mut Tx, page: &Page<'_>) -> Result<Vec<StoredMessage>> {
@@ -290,11 +292,12 @@ pub(in crate::relay) async fn page(tx: &mut Tx, page: &Page<'_>) -> Result<Vec<S
         kind,
         by_sender,
         sender,
-        page.limit,
+        page.window.limit,
         page.joined_seq,
         page.now,
         if page.include_deleted { "true" } else { "" },
         attachments,
+        page.window.offset,
     )
 }
 
@@ -312,7 +315,8 @@ pub(in crate::relay) struct SearchQuery {
     pub has_attachments: Option<bool>,
     pub with_user: Option<UserId>,
     pub now: Timestamp,
-    pub limit: i64,
+    pub sender: Option<UserId>,
+    pub window: Window,
 }
 
 pub(in crate::relay) async fn search(tx: &mut Tx, query: &SearchQuery) -> Result<Vec<StoredMessage>> {
@@ -335,7 +339,10 @@ pub(in crate::relay) async fn search(tx: &mut Tx, query: &SearchQuery) -> Result
         attachments,
         with,
         query.with_user.unwrap_or(query.user),
-        query.limit,
+        query.window.limit,
+        query.window.offset,
+        if query.sender.is_some() { "yes" } else { "" },
+        query.sender.unwrap_or(query.user),
     )
 }
 

@@ -58,6 +58,10 @@ async fn messages_are_found_by_people_dates_kinds_and_priority() {
         assert_eq!(ids(&find(server, &pair.ana, &with).await), newest(&[]));
         assert_eq!(ids(&find(server, maria, "priority=urgent").await), newest(&[1]));
         assert_eq!(ids(&find(server, maria, "message_type=location").await), newest(&[2]));
+        let by = |who: &Device| format!("sender={}", who.user);
+        assert_eq!(ids(&find(server, maria, &by(&luis)).await), newest(&[4, 1]));
+        assert_eq!(ids(&find(server, maria, &by(maria)).await), newest(&[]));
+        assert_eq!(ids(&find(server, maria, "page=2&page_size=3").await), newest(&[0]));
         let between = format!("from={}&to={}", times[1], times[2]);
         assert_eq!(ids(&find(server, maria, &between).await), newest(&[1]));
         assert_eq!(ids(&find(server, maria, "has_attachments=true").await), newest(&[]));

@@ -16,6 +16,7 @@ use crate::{
         error::ApiResult,
         extract::{ApiJson, ApiQuery, Authenticated},
     },
+    paging::Paging,
     relationships::authorize_manage_relationships,
 };
 
@@ -26,8 +27,6 @@ pub(super) fn routes() -> OpenApiRouter<SharedApp> {
         .routes(routes!(get_break_glass, set_break_glass))
 }
 
-const DEFAULT_PAGE: usize = 20;
-
 /// Which page.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -35,6 +34,8 @@ const DEFAULT_PAGE: usize = 20;
 struct UsedBreakGlassQuery {
     /// Where the last page ended.
     cursor: Option<String>,
+    /// The page, from 1 to 100, instead of a cursor.
+    page: Option<usize>,
     /// 1 to 100, 20 by default.
     page_size: Option<usize>,
 }
@@ -49,8 +50,8 @@ async fn list_used_break_glass(
     ApiQuery(query): ApiQuery<UsedBreakGlassQuery>,
 ) -> ApiResult<Json<BreakGlassList>> {
     let grant = break_glass::authorize_list(&app, &ctx).await?;
-    let page = (query.cursor.as_deref(), query.page_size.unwrap_or(DEFAULT_PAGE));
-    Ok(Json(break_glass::list_for_staff(&app, &ctx, grant, page).await?))
+    let paging = Paging::new(query.cursor, query.page, query.page_size);
+    Ok(Json(break_glass::list_for_staff(&app, &ctx, grant, &paging).await?))
 }
 
 /// How long a use of break-glass lasts.

@@ -15,6 +15,7 @@ use crate::{
         error::ApiResult,
         extract::{ApiJson, ApiPath, ApiQuery, Authenticated},
     },
+    paging::Paging,
     relationships::{self, Side},
 };
 
@@ -27,8 +28,6 @@ pub(super) fn routes() -> OpenApiRouter<SharedApp> {
         .routes(routes!(put_care_team_patient, remove_care_team_patient))
 }
 
-const DEFAULT_PAGE: usize = 20;
-
 /// Which of them.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -36,6 +35,8 @@ const DEFAULT_PAGE: usize = 20;
 struct CareTeamQuery {
     /// Where the last page ended.
     cursor: Option<String>,
+    /// The page, from 1 to 100, instead of a cursor.
+    page: Option<usize>,
     /// 1 to 100, 20 by default.
     page_size: Option<usize>,
 }
@@ -50,9 +51,8 @@ async fn list_care_teams(
     ApiQuery(query): ApiQuery<CareTeamQuery>,
 ) -> ApiResult<Json<CareTeamList>> {
     let grant = relationships::authorize_manage_relationships(&app, &ctx)?;
-    let page_size = query.page_size.unwrap_or(DEFAULT_PAGE);
-    let cursor = query.cursor.as_deref();
-    Ok(Json(relationships::list_care_teams(&app, &ctx, grant, cursor, page_size).await?))
+    let paging = Paging::new(query.cursor, query.page, query.page_size);
+    Ok(Json(relationships::list_care_teams(&app, &ctx, grant, &paging).await?))
 }
 
 /// Make a care team, without people.

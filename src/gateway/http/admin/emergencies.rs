@@ -13,6 +13,7 @@ use crate::{
         error::ApiResult,
         extract::{ApiQuery, Authenticated},
     },
+    paging::Paging,
 };
 
 /// The route of this file.
@@ -30,11 +31,11 @@ struct EmergencyQuery {
     flagged: bool,
     /// Where the last page ended.
     cursor: Option<String>,
+    /// The page, from 1 to 100, instead of a cursor.
+    page: Option<usize>,
     /// 1 to 100, 20 by default.
     page_size: Option<usize>,
 }
-
-const DEFAULT_PAGE: usize = 20;
 
 /// The clinic's emergencies, the newest first.
 #[utoipa::path(get, path = "/api/admin/emergencies/", tag = "Administration", params(EmergencyQuery),
@@ -46,6 +47,6 @@ async fn list_emergencies(
     ApiQuery(query): ApiQuery<EmergencyQuery>,
 ) -> ApiResult<Json<EmergencyList>> {
     let grant = emergency::authorize_manage(&app, &ctx).await?;
-    let page = (query.cursor.as_deref(), query.page_size.unwrap_or(DEFAULT_PAGE));
-    Ok(Json(emergency::list(&app, &ctx, grant, query.flagged, page).await?))
+    let paging = Paging::new(query.cursor, query.page, query.page_size);
+    Ok(Json(emergency::list(&app, &ctx, grant, query.flagged, &paging).await?))
 }

@@ -15,6 +15,7 @@ use crate::{
         error::ApiResult,
         extract::{ApiJson, ApiPath, ApiQuery, Authenticated},
     },
+    paging::Paging,
     relationships::{self, RelationshipFilter},
 };
 
@@ -24,8 +25,6 @@ pub(super) fn routes() -> OpenApiRouter<SharedApp> {
         .routes(routes!(list_relationships, grant_relationship))
         .routes(routes!(revoke_relationship))
 }
-
-const DEFAULT_PAGE: usize = 20;
 
 /// Which relationships.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -38,6 +37,8 @@ struct RelationshipQuery {
     clinician_id: Option<UserId>,
     /// Where the last page ended.
     cursor: Option<String>,
+    /// The page, from 1 to 100, instead of a cursor.
+    page: Option<usize>,
     /// 1 to 100, 20 by default.
     page_size: Option<usize>,
 }
@@ -54,8 +55,7 @@ async fn list_relationships(
     let filter = RelationshipFilter {
         patient: query.patient_id,
         clinician: query.clinician_id,
-        cursor: query.cursor,
-        page_size: query.page_size.unwrap_or(DEFAULT_PAGE),
+        paging: Paging::new(query.cursor, query.page, query.page_size),
     };
     let grant = relationships::authorize_manage_relationships(&app, &ctx)?;
     Ok(Json(relationships::list(&app, &ctx, grant, &filter).await?))

@@ -16,6 +16,7 @@ use crate::{
         error::ApiResult,
         extract::{ApiJson, ApiPath, ApiQuery, Authenticated},
     },
+    paging::Paging,
     policy,
 };
 
@@ -23,8 +24,6 @@ use crate::{
 pub(super) fn routes() -> OpenApiRouter<SharedApp> {
     OpenApiRouter::new().routes(routes!(list_blocks, block_user)).routes(routes!(unblock_user))
 }
-
-const DEFAULT_PAGE: usize = 20;
 
 /// Block somebody.
 ///
@@ -55,6 +54,8 @@ async fn block_user(
 struct BlockQuery {
     /// Where the last page ended.
     cursor: Option<String>,
+    /// The page, from 1 to 100, instead of a cursor.
+    page: Option<usize>,
     /// 1 to 100, 20 by default.
     page_size: Option<usize>,
 }
@@ -68,8 +69,8 @@ async fn list_blocks(
     ApiQuery(query): ApiQuery<BlockQuery>,
 ) -> ApiResult<Json<BlockList>> {
     let grant = policy::own_account(&app, &ctx)?;
-    let page_size = query.page_size.unwrap_or(DEFAULT_PAGE);
-    Ok(Json(blocks::list(&app, &ctx, grant, query.cursor.as_deref(), page_size).await?))
+    let paging = Paging::new(query.cursor, query.page, query.page_size);
+    Ok(Json(blocks::list(&app, &ctx, grant, &paging).await?))
 }
 
 /// Take a block back. Without one, nothing changes.

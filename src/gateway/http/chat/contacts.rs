@@ -13,6 +13,7 @@ use crate::{
         error::ApiResult,
         extract::{ApiQuery, Authenticated},
     },
+    paging::Paging,
     policy::{ListContacts, own},
 };
 
@@ -20,8 +21,6 @@ use crate::{
 pub(super) fn routes() -> OpenApiRouter<SharedApp> {
     OpenApiRouter::new().routes(routes!(list_contacts))
 }
-
-const DEFAULT_PAGE: usize = 20;
 
 /// Which contacts.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -35,6 +34,8 @@ struct ContactQuery {
     q: Option<String>,
     /// Where the last page ended.
     cursor: Option<String>,
+    /// The page, from 1 to 100, instead of a cursor.
+    page: Option<usize>,
     /// 1 to 100, 20 by default.
     page_size: Option<usize>,
 }
@@ -50,8 +51,7 @@ async fn list_contacts(
     let filter = ContactFilter {
         role: query.role,
         name: query.q,
-        cursor: query.cursor,
-        page_size: query.page_size.unwrap_or(DEFAULT_PAGE),
+        paging: Paging::new(query.cursor, query.page, query.page_size),
     };
     let grant = own::<ListContacts>(&app, &ctx)?;
     Ok(Json(conversations::contacts(&app, &ctx, grant, &filter).await?))

@@ -20,6 +20,7 @@ use crate::{
         extract::{ApiJson, ApiPath, ApiQuery, Authenticated, IdempotencyHeader},
     },
     idempotency::IdempotencyKey,
+    paging::Paging,
     policy::{ListConversations, own},
 };
 
@@ -31,8 +32,6 @@ pub(super) fn routes() -> OpenApiRouter<SharedApp> {
         leave_conversation
     ))
 }
-
-const DEFAULT_PAGE: usize = 20;
 
 /// Start a conversation.
 ///
@@ -109,12 +108,12 @@ async fn list_conversations(
     Authenticated(ctx): Authenticated,
     ApiQuery(query): ApiQuery<ConversationQuery>,
 ) -> ApiResult<Json<ConversationList>> {
-    let filter = filter(&query)?;
+    let filter = filter(query)?;
     let grant = own::<ListConversations>(&app, &ctx)?;
     Ok(Json(conversations::list(&app, &ctx, grant, &filter).await?))
 }
 
-fn filter(query: &ConversationQuery) -> Result<ConversationFilter> {
+fn filter(query: ConversationQuery) -> Result<ConversationFilter> {
     super::refuse_encrypted(&[
         ("search", query.search.is_some()),
         ("title", query.title.is_some()),
@@ -135,9 +134,7 @@ fn filter(query: &ConversationQuery) -> Result<ConversationFilter> {
         has_unread: query.has_unread,
         updated_since: query.updated_since,
         oldest_first,
-        cursor: query.cursor.as_deref().map(str::parse).transpose()?,
-        page: query.page,
-        page_size: query.page_size.unwrap_or(DEFAULT_PAGE),
+        paging: Paging::new(query.cursor, query.page, query.page_size),
     })
 }
 

@@ -20,6 +20,7 @@ use crate::{
         error::ApiResult,
         extract::{ApiPath, ApiQuery, Authenticated, SendJson, Uncounted},
     },
+    paging::Paging,
     policy,
     relay::{self, read},
 };
@@ -85,6 +86,8 @@ async fn cancel_held(
 struct MessageQuery {
     /// Where the last page ended.
     cursor: Option<String>,
+    /// The page, from 1 to 100, instead of a cursor.
+    page: Option<usize>,
     /// 1 to 100, 50 by default.
     page_size: Option<usize>,
     /// Received before this time.
@@ -129,7 +132,6 @@ fn filter(query: MessageQuery) -> Result<read::MessageFilter, Error> {
         Some(_) => return Err(Error::field("ordering", "is -conversation_seq or conversation_seq")),
     };
     Ok(read::MessageFilter {
-        cursor: query.cursor.as_deref().map(read::parse_cursor).transpose()?,
         oldest_first,
         before: query.before,
         after: query.after,
@@ -137,7 +139,7 @@ fn filter(query: MessageQuery) -> Result<read::MessageFilter, Error> {
         sender: query.sender,
         include_deleted: query.include_deleted.unwrap_or(false),
         has_attachments: query.has_attachments,
-        page_size: query.page_size.unwrap_or(DEFAULT_PAGE),
+        paging: Paging::new(query.cursor, query.page, query.page_size.or(Some(DEFAULT_PAGE))),
     })
 }
 

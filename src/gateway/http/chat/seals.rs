@@ -16,14 +16,13 @@ use crate::{
         error::ApiResult,
         extract::{ApiJson, ApiPath, ApiQuery, Authenticated},
     },
+    paging::Paging,
 };
 
 /// Routes of this file.
 pub(super) fn routes() -> OpenApiRouter<SharedApp> {
     OpenApiRouter::new().routes(routes!(list_seals, publish_seal)).routes(routes!(report_seal))
 }
-
-const DEFAULT_PAGE: usize = 20;
 
 /// Publish a record seal of the calling device.
 ///
@@ -52,6 +51,8 @@ async fn publish_seal(
 struct SealQuery {
     /// Where the last page ended.
     cursor: Option<String>,
+    /// The page, from 1 to 100, instead of a cursor.
+    page: Option<usize>,
     /// 1 to 100, 20 by default.
     page_size: Option<usize>,
 }
@@ -69,10 +70,9 @@ async fn list_seals(
     ApiPath(conversation): ApiPath<ConversationId>,
     ApiQuery(query): ApiQuery<SealQuery>,
 ) -> ApiResult<Json<SealList>> {
-    let cursor = query.cursor.as_deref().map(str::parse).transpose()?;
-    let page_size = query.page_size.unwrap_or(DEFAULT_PAGE);
+    let paging = Paging::new(query.cursor, query.page, query.page_size);
     let grant = conversations::authorize_read_seals(&app, &ctx, conversation).await?;
-    Ok(Json(conversations::list_seals(&app, &ctx, grant, cursor, page_size).await?))
+    Ok(Json(conversations::list_seals(&app, &ctx, grant, &paging).await?))
 }
 
 /// Report a record seal that is not as it must be.

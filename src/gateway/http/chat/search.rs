@@ -15,6 +15,7 @@ use crate::{
         error::ApiResult,
         extract::{ApiQuery, Authenticated},
     },
+    paging::Paging,
     policy::{SearchMessages, own},
     relay::{self, MessageSearch},
 };
@@ -23,8 +24,6 @@ use crate::{
 pub(super) fn routes() -> OpenApiRouter<SharedApp> {
     OpenApiRouter::new().routes(routes!(search_messages))
 }
-
-const DEFAULT_PAGE: usize = 20;
 
 /// Which messages.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -39,12 +38,16 @@ struct SearchQuery {
     to: Option<Timestamp>,
     /// Of this kind.
     message_type: Option<MessageKind>,
+    /// By this person.
+    sender: Option<UserId>,
     /// Of this priority.
     priority: Option<Priority>,
     /// With files (`true`), or without (`false`).
     has_attachments: Option<bool>,
     /// Where the last page ended.
     cursor: Option<String>,
+    /// The page, from 1 to 100, instead of a cursor.
+    page: Option<usize>,
     /// 1 to 100, 20 by default.
     page_size: Option<usize>,
     #[param(ignore)]
@@ -82,10 +85,10 @@ async fn search_messages(
         from: query.from,
         to: query.to,
         kind: query.message_type,
+        sender: query.sender,
         priority: query.priority,
         has_attachments: query.has_attachments,
-        cursor: query.cursor.as_deref().map(str::parse).transpose()?,
-        page_size: query.page_size.unwrap_or(DEFAULT_PAGE),
+        paging: Paging::new(query.cursor, query.page, query.page_size),
     };
     let grant = own::<SearchMessages>(&app, &ctx)?;
     Ok(Json(relay::search(&app, &ctx, grant, &wanted).await?))

@@ -16,6 +16,7 @@ use crate::{
         error::ApiResult,
         extract::{ApiJson, ApiPath, ApiQuery, Authenticated},
     },
+    paging::Paging,
 };
 
 /// Routes of this file.
@@ -33,11 +34,11 @@ struct BreakGlassQuery {
     closed: bool,
     /// Where the last page ended.
     cursor: Option<String>,
+    /// The page, from 1 to 100, instead of a cursor.
+    page: Option<usize>,
     /// 1 to 100, 20 by default.
     page_size: Option<usize>,
 }
-
-const DEFAULT_PAGE: usize = 20;
 
 /// The uses of break-glass that wait for their review.
 #[utoipa::path(get, path = "/api/compliance/break-glass/", tag = "Compliance", params(BreakGlassQuery),
@@ -49,8 +50,8 @@ async fn list_break_glass(
     ApiQuery(query): ApiQuery<BreakGlassQuery>,
 ) -> ApiResult<Json<BreakGlassList>> {
     let grant = break_glass::authorize_review(&app, &ctx).await?;
-    let page = (query.cursor.as_deref(), query.page_size.unwrap_or(DEFAULT_PAGE));
-    Ok(Json(break_glass::list(&app, &ctx, grant, query.closed, page).await?))
+    let paging = Paging::new(query.cursor, query.page, query.page_size);
+    Ok(Json(break_glass::list(&app, &ctx, grant, query.closed, &paging).await?))
 }
 
 /// Close a use of break-glass with what was found.
