@@ -5,7 +5,7 @@ mod checks;
 use clap::Args;
 use serde::Serialize;
 
-use super::{ConfigArgs, Outcome};
+use super::{ConfigArgs, Outcome, output};
 use crate::{Error, Result, clock::SystemClock};
 
 /// Checks configuration, databases, keys, clock and disk, and says what to do. Exit status 1 when something is
@@ -63,18 +63,13 @@ impl Doctor {
         let ok = findings.iter().all(|finding| finding.ok);
         if self.json {
             let report = Report { ok, version: env!("CARGO_PKG_VERSION"), findings: &findings };
-            print(&serde_json::to_string_pretty(&report).map_err(Error::internal)?);
+            output::say(serde_json::to_string_pretty(&report).map_err(Error::internal)?)?;
         } else {
             for finding in &findings {
                 let mark = if finding.ok { "ok  " } else { "FAIL" };
-                print(&format!("{mark}  {:<14} {}", finding.name, finding.detail));
+                output::say(format_args!("{mark}  {:<14} {}", finding.name, finding.detail))?;
             }
         }
         Ok(if ok { Outcome::Done } else { Outcome::No })
     }
-}
-
-#[expect(clippy::print_stdout, reason = "the command's answer")]
-fn print(line: &str) {
-    println!("{line}");
 }

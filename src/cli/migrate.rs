@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{ConfigArgs, Outcome};
+use super::{ConfigArgs, Outcome, output};
 use crate::{
     Result,
     storage::{
@@ -35,13 +35,13 @@ impl Migrate {
             let db = if self.check { Db::open_existing(&url).await? } else { Db::open(&url).await? };
             let before = gate::compare(&db, store).await?;
             if self.check {
-                report(name, &before);
+                report(name, &before)?;
                 if before != Schema::Current {
                     outcome = Outcome::No;
                 }
             } else {
                 gate::migrate(&db, store).await?;
-                report(name, &gate::compare(&db, store).await?);
+                report(name, &gate::compare(&db, store).await?)?;
             }
             db.close().await;
         }
@@ -49,10 +49,9 @@ impl Migrate {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the command's answer")]
-fn report(name: &str, schema: &Schema) {
+fn report(name: &str, schema: &Schema) -> Result<()> {
     match schema {
-        Schema::Current => println!("{name}: current"),
-        other => println!("{name}: {}", gate::explain(other)),
+        Schema::Current => output::say(format_args!("{name}: current")),
+        other => output::say(format_args!("{name}: {}", gate::explain(other))),
     }
 }

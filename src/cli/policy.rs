@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::Outcome;
+use super::{Outcome, output};
 use crate::{
     Result,
     policy::{
@@ -69,21 +69,21 @@ impl Policy {
             Self::Validate(which) => {
                 let source = which.source()?;
                 let problems = source.check().err().unwrap_or_default();
-                Ok(which.report_problems(&source, &problems))
+                which.report_problems(&source, &problems)
             }
             Self::Test { cases, which } => {
                 let source = which.source()?;
                 if let Err(problems) = source.check() {
-                    return Ok(which.report_problems(&source, &problems));
+                    return which.report_problems(&source, &problems);
                 }
                 let cases = cases::read_dir(&cases)?;
                 let failures = cases::run(&Rules::new(&source)?, &cases);
-                Ok(which.report_failures(cases.len(), &failures))
+                which.report_failures(cases.len(), &failures)
             }
             Self::Table(which) => {
                 let source = which.source()?;
                 if let Err(problems) = source.check() {
-                    return Ok(which.report_problems(&source, &problems));
+                    return which.report_problems(&source, &problems);
                 }
                 which.print_tables(&Rules::new(&source)?)?;
                 Ok(Outcome::Done)
@@ -94,7 +94,6 @@ impl Policy {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the command's answer")]
 impl Which {
     fn source(&self) -> Result<Source> {
         let source = Source::embedded();
@@ -109,38 +108,37 @@ impl Which {
         let (start, keys) = (domain::start_table(rules)?, domain::keys_table(rules)?);
         if self.json {
             let tables = json!({"start_conversation": start, "fetch_keys": keys});
-            println!("{}", json!({"conditions": domain::CONDITIONS, "rows": rows, "tables": tables}));
+            output::say(json!({"conditions": domain::CONDITIONS, "rows": rows, "tables": tables}))
         } else {
             let write = domain::table(&rows);
-            println!(
+            output::say(format_args!(
                 "## Writing a message\n\n{write}\n## Starting a conversation\n\n{start}\n## Fetching keys\n\n{keys}"
-            );
+            ))
         }
-        Ok(())
     }
 
-    fn report_problems(&self, source: &Source, problems: &[Problem]) -> Outcome {
+    fn report_problems(&self, source: &Source, problems: &[Problem]) -> Result<Outcome> {
         let rules = source.rules.len();
         if self.json {
-            println!("{}", json!({"valid": problems.is_empty(), "rules": rules, "problems": problems}));
+            output::say(json!({"valid": problems.is_empty(), "rules": rules, "problems": problems}))?;
         } else {
             for problem in problems {
-                println!("{problem}");
+                output::say(problem)?;
             }
-            println!("{rules} rules, {} problems", problems.len());
+            output::say(format_args!("{rules} rules, {} problems", problems.len()))?;
         }
-        if problems.is_empty() { Outcome::Done } else { Outcome::No }
+        Ok(if problems.is_empty() { Outcome::Done } else { Outcome::No })
     }
 
-    fn report_failures(&self, cases: usize, failures: &[Failure]) -> Outcome {
+    fn report_failures(&self, cases: usize, failures: &[Failure]) -> Result<Outcome> {
         if self.json {
-            println!("{}", json!({"cases": cases, "failures": failures}));
+            output::say(json!({"cases": cases, "failures": failures}))?;
         } else {
             for failure in failures {
-                println!("{}: {}", failure.name, failure.problem);
+                output::say(format_args!("{}: {}", failure.name, failure.problem))?;
             }
-            println!("{cases} cases, {} failures", failures.len());
+            output::say(format_args!("{cases} cases, {} failures", failures.len()))?;
         }
-        if failures.is_empty() { Outcome::Done } else { Outcome::No }
+        Ok(if failures.is_empty() { Outcome::Done } else { Outcome::No })
     }
 }

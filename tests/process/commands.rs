@@ -1,5 +1,7 @@
 //! Exit statuses: 0 done, 1 the answer is no, 2 usage, 3 could not run.
 
+use std::process::Stdio;
+
 use serde_json::Value;
 
 use crate::{run, sigilo, text};
@@ -63,6 +65,18 @@ fn usage_errors_are_status_2() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(run(folder.path(), &["serve", "--lisen", "x"]).status.code(), Some(2));
     assert_eq!(run(folder.path(), &["wat"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_reader_who_has_had_enough_is_no_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in [&["policy", "table"][..], &["policy", "test", "--json"], &["doctor"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let child = sigilo(folder.path(), command).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        let done = child.wait_with_output().unwrap();
+        assert_eq!((done.status.code(), text(&done.stderr)), (Some(0), ""), "{command:?}");
+    }
 }
 
 #[test]

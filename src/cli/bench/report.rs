@@ -11,7 +11,7 @@ use super::{
     machine::Machine,
     stats::{Percentiles, rate},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, cli::output};
 
 /// Everything a run found.
 #[derive(Clone, Debug, Serialize)]
@@ -145,16 +145,15 @@ impl Raw {
 ///
 /// # Errors
 /// When it has no JSON form.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the command's answer")]
+#[expect(clippy::print_stderr, reason = "the command's answer")]
 pub(super) fn print(report: &impl Serialize, table: &str, only_json: bool) -> Result<()> {
     let json = serde_json::to_string_pretty(report).map_err(Error::internal)?;
     if only_json {
         eprintln!("{table}");
-        println!("{json}");
+        output::say(json)
     } else {
-        println!("{table}\n{json}");
+        output::say(format_args!("{table}\n{json}"))
     }
-    Ok(())
 }
 
 fn ratio(ours: f64, ceiling: f64) -> f64 {
