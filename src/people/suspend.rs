@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::json;
 use sigilo_wire::UserId;
 
-use super::store;
+use super::{identity_resets, store};
 use crate::{
     Ctx, Error, Result,
     app::App,
@@ -33,7 +33,8 @@ pub struct StatusChange {
 }
 
 /// Suspends an account: its tokens and sockets end at once, here and on other nodes; nobody writes to or from
-/// it; what was written stays readable for the others. The person keeps devices, keys and conversations.
+/// it; what was written stays readable for the others. The person keeps devices, keys and conversations; a new identity
+/// that was under way is not given.
 ///
 /// # Errors
 /// 404 when the clinic has no such person, `invalid_field` when they have no account.
@@ -84,6 +85,9 @@ async fn change(
     let devices = match to {
         SUSPENDED => {
             emergency::abandon(&mut tx, user, ctx.now).await?;
+            // An invitation to a new identity would be good again after the suspension, in whosever hands it is.
+            let of = (user, person.role()?);
+            identity_resets::end_all(app, &mut tx, ctx, &key, of, grant.basis()).await?;
             auth::end_sessions(&mut tx, user, None, ctx.now).await?
         }
         _ => Vec::new(),

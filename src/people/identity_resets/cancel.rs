@@ -1,6 +1,6 @@
 //! Stopping a reset before its invitation is used: the person, whose devices were told, or the clinic.
 
-use sigilo_wire::{IdentityResetId, UserId, event::ResetStage};
+use sigilo_wire::{DeviceId, IdentityResetId, Role, UserId, event::ResetStage};
 
 use super::{store, tell};
 use crate::{
@@ -9,7 +9,8 @@ use crate::{
     audit::Act,
     mfa,
     people::store as people,
-    policy::{Action, Grant, ManageOwnAccount, ResetIdentity},
+    policy::{Action, Basis, Grant, ManageOwnAccount, ResetIdentity},
+    storage::{Tx, keystore::DataKey},
 };
 
 /// Whose identity an open reset is about, approved or not, for [`super::authorize`].
@@ -43,17 +44,29 @@ async fn end<A: Action<Resource = UserId>>(app: &App, ctx: &Ctx, grant: &Grant<A
     let mut tx = app.db.begin("identity_reset_cancel").await?;
     mfa::require_recent(&mut tx, ctx, grant).await?;
     let person = people::lock_user(&mut tx, ctx.tenant, user).await?.ok_or(Error::NotFound)?;
-    let ended = store::cancel(&mut tx, user, ctx.now).await?;
-    if ended.is_empty() {
+    let Some(woken) = end_all(app, &mut tx, ctx, &key, (user, person.role()?), grant.basis()).await? else {
         return Err(Error::NotFound);
-    }
-    let mut woken = Vec::new();
-    for reset in ended {
-        woken = tell(&mut tx, ctx, (reset, user), ResetStage::Cancelled, ctx.now).await?;
-        let act = Act::done("cancel_identity_reset").object("user", user).object("reset", reset);
-        app.audit(&mut tx, ctx, &key, act.about(person.role()?, user).by(grant.basis())).await?;
-    }
+    };
     tx.commit().await?;
     app.hub.wake(&woken);
     Ok(())
+}
+
+/// Ends what is open for a person whom the caller has locked, approved or not; `None` when nothing is. Gives the devices
+/// to wake after the commit.
+pub(in crate::people) async fn end_all(
+    app: &App,
+    tx: &mut Tx,
+    ctx: &Ctx,
+    key: &DataKey,
+    (user, role): (UserId, Role),
+    basis: &Basis,
+) -> Result<Option<Vec<DeviceId>>> {
+    let mut woken = None;
+    for reset in store::cancel(tx, user, ctx.now).await? {
+        woken = Some(tell(tx, ctx, (reset, user), ResetStage::Cancelled, ctx.now).await?);
+        let act = Act::done("cancel_identity_reset").object("user", user).object("reset", reset);
+        app.audit(tx, ctx, key, act.about(role, user).by(basis)).await?;
+    }
+    Ok(woken)
 }

@@ -13,6 +13,7 @@ pub(crate) mod store;
 pub use approve::{approve, subject};
 pub(crate) use ask::look;
 pub use ask::{ask, authorize};
+pub(super) use cancel::end_all;
 pub use cancel::{cancel, cancel_own, open_subject};
 
 use std::time::Duration;
