@@ -53,7 +53,8 @@ fn frames(criterion: &mut Criterion) {
             let accepted = json!({"type": "result", "data": {"receipt": receipt, "conversation_seq": 7}});
             let data: Value = serde_json::to_value(&message).unwrap_or_default();
             let news = json!({"type": "new_message", "data": {"message": data, "receipt": receipt}});
-            let delivered = json!({"type": "message_delivered", "data": {"message_id": message.client_message_id}});
+            let delivered =
+                json!({"type": "message_delivered", "data": {"message_id": message.client_message_id}});
             black_box([accepted, news, delivered].map(|frame| frame.to_string()))
         });
     });
