@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroU32,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
@@ -28,6 +29,9 @@ use crate::{
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// A longer wait than the bucket's own by this much: the clock was set back.
 const CLOCK_WENT_BACK: Duration = Duration::from_secs(2);
+
+/// No bucket takes longer than this to be full again: a century.
+const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// The buckets of this process. What it counts ends with it.
 pub struct InProcess {
@@ -93,8 +97,11 @@ struct Keyed {
 
 impl Keyed {
     fn new(quota: Quota, most: usize, clock: SharedClock) -> Self {
-        let burst = std::num::NonZeroU32::new(quota.burst).unwrap_or(std::num::NonZeroU32::MIN);
         let every = quota.every.max(Duration::from_nanos(1));
+        // It counts nanoseconds until the bucket is full, in 64 bits: more than some lifetimes is as good as all of them.
+        let most_at_once = LONGEST.as_nanos() / every.as_nanos();
+        let burst = u32::try_from(most_at_once).map_or(quota.burst, |most| most.min(quota.burst));
+        let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
         // `None` is for a time of zero.
         let rate = governor::Quota::with_period(every)
             .map_or_else(|| governor::Quota::per_second(burst), |rate| rate.allow_burst(burst));
@@ -209,6 +216,16 @@ mod tests {
         assert_eq!(taken(&buckets, key(1), 20).await, 1);
         clock.advance(24 * 60 * MINUTE);
         assert_eq!(taken(&buckets, key(1), 20).await, 5, "no more than the burst is saved up");
+    }
+
+    /// Whoever sets limits may set them as high as they like.
+    #[tokio::test]
+    async fn a_limit_of_any_size_is_counted() {
+        let store = InProcess::new(ManualClock::at(NOW), 1_000);
+        for every in [Duration::ZERO, Duration::from_nanos(1), 10 * MINUTE, Duration::from_hours(24 * 365)] {
+            let buckets = store.buckets(Kind::LoginPair, Quota { burst: u32::MAX, every });
+            assert_eq!(taken(&buckets, key(1), 20).await, 20, "{every:?}");
+        }
     }
 
     #[tokio::test]

@@ -70,7 +70,7 @@ fn usage_errors_are_status_2() {
 #[test]
 fn a_reader_who_has_had_enough_is_no_fault() {
     let folder = tempfile::tempdir().unwrap();
-    for command in [&["policy", "table"][..], &["policy", "test", "--json"], &["doctor"]] {
+    for command in [&["policy", "table"][..], &["policy", "validate", "--json"], &["doctor"]] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let child = sigilo(folder.path(), command).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
