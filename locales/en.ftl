@@ -19,6 +19,8 @@ invalid_totp = The code is wrong or was used before. Wait for the next one, and 
 invalid_invitation = This invitation is not valid (any more). Ask the clinic for a new one.
 invalid_link = This link is not valid (any more). Begin again on both devices.
 invalid_reset = This code for a new password is not valid (any more). Ask the clinic for a new one.
+oidc_login_failed = A login with the clinic's identity provider did not work out. Begin again.
+oidc_not_bound = The clinic has not connected this login with an account here. Ask the clinic.
 
 # 403
 forbidden = The clinic's rules do not allow this.

@@ -19,6 +19,8 @@ invalid_totp = El código no es correcto o ya se usó. Espere al siguiente y com
 invalid_invitation = Esta invitación no es válida (o ya no lo es). Pida otra a la clínica.
 invalid_link = Este enlace no es válido (o ya no lo es). Empiece de nuevo en ambos dispositivos.
 invalid_reset = Este código para una contraseña nueva no es válido (o ya no lo es). Pida otro a la clínica.
+oidc_login_failed = El acceso con el proveedor de identidad de la clínica no ha funcionado. Empiece de nuevo.
+oidc_not_bound = La clínica no ha vinculado este acceso con una cuenta. Pregunte a la clínica.
 
 # 403
 forbidden = Las reglas de la clínica no permiten esto.

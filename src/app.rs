@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use crate::{
     Ctx, Result,
     audit::{self, Act},
-    auth::{KnownDevices, Passwords, TokenKeys},
+    auth::{KnownDevices, Passwords, TokenKeys, oidc::Providers},
     clock::SharedClock,
     config::Config,
     conversations::Snapshots,
@@ -38,6 +38,8 @@ pub struct App {
     pub crypter: Crypter,
     /// Keys of access tokens.
     pub tokens: TokenKeys,
+    /// The clinics' own identity providers.
+    pub providers: Providers,
     /// Password hashing.
     pub passwords: Passwords,
     /// Where devices stand.
@@ -103,6 +105,7 @@ impl App {
         let app = Arc::new(Self {
             keystore: KeyStore::new(keys, &secrets.key_encryption_key),
             tokens: TokenKeys::open(&db, &crypter, &*entropy, clock.now()).await?,
+            providers: Providers::new(&config.oidc)?,
             passwords: Passwords::new(&*entropy)?,
             known_devices: KnownDevices::default(),
             limits: Limiter::new(Arc::clone(&buckets) as _, &config.limits),

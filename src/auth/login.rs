@@ -8,7 +8,7 @@ use sigilo_wire::{
 
 use super::{
     known::cut_off,
-    sessions,
+    oidc, sessions,
     store::{self, AccountRow},
 };
 use crate::{
@@ -30,15 +30,8 @@ use crate::{
 /// `device_revoked` when the account is suspended; `device_limit`; 404 when
 /// the account has no messaging device of that id; `unavailable` in a crowd.
 pub async fn login(app: &App, ctx: &Ctx, request: &Login) -> Result<Tokens> {
-    let device = request.device.clone().unwrap_or(NewDevice {
-        kind: DeviceKind::Session,
-        name: String::new(),
-        device_id: None,
-    });
-    sessions::check_name(&device.name)?;
-    if device.device_id.is_some() && device.kind != DeviceKind::Messaging {
-        return Err(Error::field("device.device_id", "only a messaging device logs in again"));
-    }
+    let device = request.device.clone().unwrap_or_else(NewDevice::session);
+    check_device(&device)?;
     app.limits.login.knock(ctx).await?;
     let (tenant, index, account) = find(app, request).await?;
     let guessed = Account::of(&index);
@@ -68,13 +61,47 @@ pub async fn login(app: &App, ctx: &Ctx, request: &Login) -> Result<Tokens> {
         fail(app, &ctx, Some(&account), "not_active").await?;
         return Err(Error::Unauthenticated(ErrorCode::DeviceRevoked));
     }
-    match admit(app, &ctx, &account, &device, request.totp.as_deref()).await {
+    admitted(app, &ctx, &account, &device, (Proof::Password, request.totp.as_deref())).await
+}
+
+/// Refuses a device that cannot log in so.
+pub(super) fn check_device(device: &NewDevice) -> Result<()> {
+    sessions::check_name(&device.name)?;
+    if device.device_id.is_some() && device.kind != DeviceKind::Messaging {
+        return Err(Error::field("device.device_id", "only a messaging device logs in again"));
+    }
+    Ok(())
+}
+
+/// What somebody has shown who they are with, before their second factor.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Proof<'a> {
+    /// The account's password.
+    Password,
+    /// The code of a login with an identity provider, by its hash; it is used up.
+    Provider {
+        /// The provider.
+        name: &'a str,
+        /// The code's hash.
+        code: &'a [u8],
+    },
+}
+
+/// The tokens of somebody whose proof was right, with an audit entry for a refusal.
+pub(super) async fn admitted(
+    app: &App,
+    ctx: &Ctx,
+    account: &AccountRow,
+    device: &NewDevice,
+    (proof, totp): (Proof<'_>, Option<&str>),
+) -> Result<Tokens> {
+    match admit(app, ctx, account, device, (proof, totp)).await {
         Err(error @ Error::Denied(_)) => {
-            fail(app, &ctx, Some(&account), error.code().as_str()).await?;
+            fail(app, ctx, Some(account), error.code().as_str()).await?;
             Err(error)
         }
         Err(error @ Error::RateLimited { .. }) => {
-            fail(app, &ctx, Some(&account), "too_many_codes").await?;
+            fail(app, ctx, Some(account), "too_many_codes").await?;
             Err(error)
         }
         tokens => tokens,
@@ -94,13 +121,12 @@ async fn find(app: &App, request: &Login) -> Result<(Option<TenantId>, Vec<u8>, 
     Ok((Some(tenant), index, account))
 }
 
-/// The tokens of somebody whose password was right.
 async fn admit(
     app: &App,
     ctx: &Ctx,
     account: &AccountRow,
     device: &NewDevice,
-    code: Option<&str>,
+    (proof, totp): (Proof<'_>, Option<&str>),
 ) -> Result<Tokens> {
     let user = account.user_id;
     let key = app.clinic_key(ctx, ctx.tenant).await?;
@@ -109,7 +135,7 @@ async fn admit(
     if store::lock_account(&mut tx, user).await? != "active" {
         return Err(Error::Unauthenticated(ErrorCode::DeviceRevoked));
     }
-    let factor = match mfa::second_factor(app, &mut tx, ctx, user, code).await? {
+    let factor = match mfa::second_factor(app, &mut tx, ctx, user, totp).await? {
         SecondFactor::NotEnrolled => None,
         SecondFactor::Proven(factor) => Some(factor),
         SecondFactor::Refused(code) => {
@@ -119,6 +145,11 @@ async fn admit(
             return Err(Error::Unauthenticated(code));
         }
     };
+    if let Proof::Provider { code, .. } = proof
+        && !oidc::store::use_code(&mut tx, code, ctx.now).await?
+    {
+        return Err(Error::Unauthenticated(ErrorCode::OidcLoginFailed));
+    }
     let tokens = match device.device_id {
         Some(id) => sessions::log_in_again(app, &mut tx, ctx, user, (id, device.kind, &device.name)).await?,
         None => sessions::new_device(app, &mut tx, ctx, user, device).await?,
@@ -128,13 +159,22 @@ async fn admit(
     if let Some(factor) = factor {
         act = act.object("factor", factor.as_str());
     }
+    if let Proof::Provider { name, .. } = proof {
+        act = act.object("provider", name);
+        oidc::store::not_verified(&mut tx, tokens.device.id).await?;
+    }
     app.audit(&mut tx, ctx, &key, act).await?;
     tx.commit().await?;
     cut_off(app, tokens.device.id);
     Ok(tokens)
 }
 
-async fn fail(app: &App, ctx: &Ctx, account: Option<&AccountRow>, reason: &'static str) -> Result<()> {
+pub(super) async fn fail(
+    app: &App,
+    ctx: &Ctx,
+    account: Option<&AccountRow>,
+    reason: &'static str,
+) -> Result<()> {
     let key = app.clinic_key(ctx, ctx.tenant).await?;
     let mut act = Act::failed("login").object("reason", reason);
     if let Some(account) = account {

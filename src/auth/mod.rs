@@ -24,6 +24,7 @@ mod known;
 pub mod link;
 mod login;
 mod logout;
+pub mod oidc;
 mod opaque;
 mod password;
 mod refresh;

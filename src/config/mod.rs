@@ -4,6 +4,7 @@
 mod limits;
 mod load;
 mod log;
+mod oidc;
 mod policy;
 mod relay;
 mod secrets;
@@ -11,11 +12,13 @@ mod server;
 mod storage;
 mod tls;
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 pub use limits::Limits;
 pub use load::{Overrides, load};
 pub use log::{Log, LogFormat};
+pub use oidc::Oidc;
+pub(crate) use oidc::is_loopback;
 pub use policy::Policy;
 pub use relay::Relay;
 pub use secrets::{Secrets, write_private};
@@ -43,6 +46,8 @@ pub struct Config {
     pub relay: Relay,
     /// The clinic's own rules.
     pub policy: Policy,
+    /// The clinics' own identity providers, by name.
+    pub oidc: BTreeMap<String, Oidc>,
     /// What is logged and how.
     pub log: Log,
 }
@@ -105,6 +110,7 @@ impl Config {
         self.tls.check()?;
         self.limits.check()?;
         self.relay.check()?;
+        self.oidc.iter().try_for_each(|(name, provider)| provider.check(name))?;
         if !self.server.listen.ip().is_loopback() && !self.tls.is_on() && !self.server.behind_proxy {
             return Err(Error::internal(format!(
                 "server.listen = {} is reachable from other machines without TLS: set tls.certificate_file and \

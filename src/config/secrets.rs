@@ -74,17 +74,24 @@ fn load_or_create_key(path: &Path, entropy: &dyn Entropy) -> Result<Key> {
     load_key(path)
 }
 
+/// The text of a file only this user can read.
+pub(super) fn read_private(path: &Path) -> Result<Zeroizing<String>> {
+    let bytes = bytes_of(path)?;
+    let text = std::str::from_utf8(&bytes);
+    let text = text.map_err(|_| Error::internal(format!("{} is no text in UTF-8", path.display())))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
 fn load_key(path: &Path) -> Result<Key> {
-    let metadata = fs::metadata(path)
-        .map_err(|error| Error::internal(format!("cannot read {}: {error}", path.display())))?;
-    if metadata.permissions().mode() & 0o077 != 0 {
-        return Err(Error::internal(format!("{} is readable by others: chmod 600 it", path.display())));
-    }
-    let bytes = Zeroizing::new(
-        fs::read(path)
-            .map_err(|error| Error::internal(format!("cannot read {}: {error}", path.display())))?,
-    );
-    <[u8; 32]>::try_from(bytes.as_slice())
+    <[u8; 32]>::try_from(bytes_of(path)?.as_slice())
         .map(Zeroizing::new)
         .map_err(|_| Error::internal(format!("{} must hold exactly 32 bytes", path.display())))
+}
+
+fn bytes_of(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    let fail = |error: std::io::Error| Error::internal(format!("cannot read {}: {error}", path.display()));
+    if fs::metadata(path).map_err(fail)?.permissions().mode() & 0o077 != 0 {
+        return Err(Error::internal(format!("{} is readable by others: chmod 600 it", path.display())));
+    }
+    fs::read(path).map(Zeroizing::new).map_err(fail)
 }

@@ -14,7 +14,7 @@ use crate::{
     Ctx, Error, Result,
     app::App,
     audit::Act,
-    conversations, emergency,
+    conversations, emergency, mfa,
     outbox::{self, Fact},
     people::identity_resets,
     policy::{Grant, PublishKeys},
@@ -26,7 +26,8 @@ use crate::{
 /// other devices and to everybody who shares a conversation. The key in force is accepted again without effect.
 ///
 /// # Errors
-/// 409 `identity_exists` for a change without signature, 422 `invalid_key` for an
+/// 409 `identity_exists` for a change without signature, `step_up_required` where no signature is asked for and the
+/// device has logged in without a proof of the account's own; 422 `invalid_key` for an
 /// unsafe key or one that was an identity before, 422 `invalid_signature`.
 pub async fn put_identity(
     app: &App,
@@ -50,6 +51,10 @@ pub async fn put_identity(
     let current = row.identity_key.as_deref().map(current_identity).transpose()?;
     // Whatever key comes first after a reset uses up the right that two people gave.
     let reset = identity_resets::store::finish(&mut tx, user, ctx.now).await?;
+    if reset || (current != Some(new) && request.signature_by_previous.is_none()) {
+        // Whom only a clinic's identity provider knows chooses no identity, and resets none.
+        mfa::require_own(&mut tx, ctx, &grant).await?;
+    }
     if current == Some(new) {
         tx.commit().await?;
         return answer(row.identity_seq);

@@ -4,7 +4,8 @@
 //!   needs one beside the password. A secret counts once a code of it was shown; each code is accepted once.
 //! - What could lock the owner out (another password, another second factor, a device removed) needs a proof of
 //!   the last ten minutes on this very device: `require_recent`. A login is such a proof; afterwards
-//!   [`verify`] takes a code, or the password of an account without a second factor.
+//!   [`verify`] takes a code, or the password of an account without a second factor. A login with a clinic's
+//!   identity provider is none, and neither gives it a first identity key, or the one after a reset: `require_own`.
 //! - Wrong codes and passwords are counted in the database, all of an account together, before they are
 //!   compared: five in 15 minutes, then none is looked at. Nobody gains tries by asking from many places.
 //! - Some roles must have a second factor, unless the clinic says otherwise (`policies/second-factor-first.cedar`):
@@ -30,7 +31,7 @@ pub(crate) use forget::forget;
 pub use reset::{FactorReset, reset};
 pub use status::status;
 pub use step_up::verify;
-pub(crate) use step_up::{require_recent, verified_now};
+pub(crate) use step_up::{require_own, require_recent, verified_now};
 pub(crate) use store::is_enrolled;
 
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sigilo_wire::{
-    ErrorCode,
+    ErrorCode, UserId,
     mfa::{Verified, VerifyMfa},
 };
 
@@ -97,8 +97,25 @@ pub(crate) async fn require_recent<A: Action>(tx: &mut Tx, ctx: &Ctx, grant: &Gr
     if verified.is_some_and(|at| at + RECENT > ctx.now) {
         return Ok(());
     }
-    let proof = if store::is_enrolled(tx, caller.user_id).await? { "code" } else { "password" };
-    Err(Error::Denied(Box::new(Denial {
+    Err(step_up(tx, caller.user_id, grant).await?)
+}
+
+/// Lets pass who has ever proven on this device, since it logged in, who they are: by the account's password or a code,
+/// or by an invitation. Somebody else's word, that of a clinic's identity provider, is no such proof.
+///
+/// # Errors
+/// `step_up_required`, with what proves it.
+pub(crate) async fn require_own<A: Action>(tx: &mut Tx, ctx: &Ctx, grant: &Grant<A>) -> Result<()> {
+    let caller = ctx.caller()?;
+    if store::verified_at(tx, caller.device_id).await?.is_some() {
+        return Ok(());
+    }
+    Err(step_up(tx, caller.user_id, grant).await?)
+}
+
+async fn step_up<A: Action>(tx: &mut Tx, user: UserId, grant: &Grant<A>) -> Result<Error> {
+    let proof = if store::is_enrolled(tx, user).await? { "code" } else { "password" };
+    Ok(Error::Denied(Box::new(Denial {
         code: ErrorCode::StepUpRequired,
         details: json!({"proof": proof, "max_age_s": RECENT.as_secs()}),
         suggestion: Suggestion::None,

@@ -115,13 +115,23 @@ impl Crypter {
     /// address in lower case.
     #[must_use]
     pub fn email_index(&self, tenant: &[u8; 16], email: &str) -> Vec<u8> {
+        self.index(&[tenant, email.trim().to_lowercase().as_bytes()])
+    }
+
+    /// The keyed hash by which a subject of an identity provider is found within a clinic: HMAC-SHA256 of the clinic, the
+    /// issuer and the subject, each as it is, with a byte between that neither holds.
+    #[must_use]
+    pub fn subject_index(&self, tenant: &[u8; 16], issuer: &str, subject: &str) -> Vec<u8> {
+        self.index(&[tenant, b"\0", issuer.as_bytes(), b"\0", subject.as_bytes()])
+    }
+
+    fn index(&self, parts: &[&[u8]]) -> Vec<u8> {
         let mut mac = match Hmac::<Sha256>::new_from_slice(self.index_key.as_slice()) {
             Ok(mac) => mac,
             // HMAC takes keys of any length.
             Err(_) => return Vec::new(),
         };
-        mac.update(tenant);
-        mac.update(email.trim().to_lowercase().as_bytes());
+        parts.iter().for_each(|part| mac.update(part));
         mac.finalize().into_bytes().to_vec()
     }
 }

@@ -15,6 +15,7 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
         audit::store::ALL,
         auth::store::ALL,
         auth::link::store::ALL,
+        auth::oidc::store::ALL,
         blocks::store::ALL,
         break_glass::store::ALL,
         cli::demo::store::ALL,

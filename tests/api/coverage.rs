@@ -17,8 +17,11 @@ use crate::support::{
 };
 
 /// Operations that need no caller. This list may only shrink: everything else needs a token.
-const PUBLIC: [&str; 11] = [
+const PUBLIC: [&str; 14] = [
     "GET /.well-known/jwks.json",
+    // A login with an identity provider begins without a caller; its code and the app's verifier prove one.
+    "GET /api/auth/oidc/{provider}/callback/",
+    "GET /api/auth/oidc/{provider}/start/",
     // Whoever knows a link that somebody has opened reads what only its new device can open.
     "GET /api/devices/link/{link_id}/",
     "GET /health",
@@ -27,6 +30,7 @@ const PUBLIC: [&str; 11] = [
     "POST /api/auth/login/",
     // Their bodies carry the refresh token that proves the caller.
     "POST /api/auth/logout/",
+    "POST /api/auth/oidc/{provider}/token/",
     // Its body carries the clinic's code.
     "POST /api/auth/password/reset/",
     "POST /api/auth/refresh/",
@@ -81,6 +85,29 @@ const CASES: &[(&str, Case)] = &[
     ("POST /api/auth/activate/", Foreign(|w| refused(401, "/api/auth/activate/", w.activation()))),
     ("POST /api/auth/login/", Foreign(|w| not_found("/api/auth/login/".to_owned(), Some(w.login())))),
     ("POST /api/auth/logout/", NoIds),
+    // No provider is configured in these tests: each is of one clinic. With one, another's devices are not there either
+    // (`a_login_gives_no_identity_and_resets_none`).
+    ("GET /api/auth/oidc/{provider}/start/", NoIds),
+    ("GET /api/auth/oidc/{provider}/callback/", NoIds),
+    (
+        "POST /api/auth/oidc/{provider}/token/",
+        Foreign(|w| {
+            let device = json!({"kind": "messaging", "name": "", "device_id": w.theirs.ana.device});
+            let body = json!({"code": "c", "verifier": "v", "device": device});
+            not_found("/api/auth/oidc/hospital/token/".to_owned(), Some(body))
+        }),
+    ),
+    (
+        "PUT /api/admin/users/{user_id}/oidc/{provider}/",
+        Foreign(|w| {
+            let path = format!("/api/admin/users/{}/oidc/hospital/", w.theirs.ana.user);
+            forbidden(path, Some(json!({"subject": "s"})))
+        }),
+    ),
+    (
+        "DELETE /api/admin/users/{user_id}/oidc/{provider}/",
+        Foreign(|w| forbidden(format!("/api/admin/users/{}/oidc/hospital/", w.theirs.ana.user), None)),
+    ),
     ("POST /api/auth/refresh/", NoIds),
     ("POST /api/auth/ws-ticket/", NoIds),
     ("GET /api/auth/mfa/", NoIds),
@@ -563,7 +590,9 @@ fn operations_without_ids_take_none() {
         }
         // The search itself works: what is in a path is found.
         let in_path = name.split('{').skip(1).filter_map(|rest| rest.split('}').next());
-        let is_id = |id: &&str| *id != "date" && (*id != "device_id" || name.contains("/devices/"));
+        let is_id = |id: &&str| {
+            !["date", "provider"].contains(id) && (*id != "device_id" || name.contains("/devices/"))
+        };
         for id in in_path.filter(is_id) {
             assert!(ids.contains(id), "{name}: {id} is not described as an id");
         }

@@ -28,6 +28,7 @@ mod limits;
 mod links;
 mod mfa;
 mod networks;
+mod oidc;
 mod openapi;
 mod operation;
 mod participants;

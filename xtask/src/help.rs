@@ -22,7 +22,7 @@ cargo xtask setup
 Brings what building and testing need:
     protoc        from the registry, to target/tools/protoc, where .cargo/config.toml points
     PostgreSQL    14 or later, only its programs; looked for in PATH and /usr/lib/postgresql/*/bin
-    node, npm     20 or later, for the interoperation test
+    node, npm     20 or later, for the interoperation test and the OpenID provider of tests
     gdb           for its gcore: the hunt for plaintext searches a core dump of the server
     cargo-deny    the pinned version, from PATH or built into target/tools
 As root, or with sudo that asks no password, it installs missing Debian packages with apt-get.

@@ -1,4 +1,5 @@
-//! node and npm, for the interoperation test that runs Signal's official npm client.
+//! node and npm, for the interoperation test that runs Signal's official npm client, and for the OpenID provider that
+//! the tests of logins run.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,13 +13,18 @@ use crate::process;
 /// `engines.node` of `tests/interop/package.json`: the oldest major version Signal's client is tested with here.
 const OLDEST: u32 = 20;
 
-/// Installs node, npm and the packages of `tests/interop`; nothing when that folder has no package.json.
+/// What needs node, each with its own packages.
+const FOLDERS: [&str; 2] = ["tests/interop", "tests/oidc"];
+
+/// Installs node, npm and the packages of [`FOLDERS`]; nothing when none of them has a package.json.
 ///
 /// # Errors
 /// [`Missing`] when they are not there and could not be installed, or are too old.
 pub fn prepare() -> Result<()> {
-    let folder = process::root().join("tests/interop");
-    if !folder.join("package.json").is_file() {
+    let folders = FOLDERS.map(|folder| process::root().join(folder));
+    let folders: Vec<_> =
+        folders.into_iter().filter(|folder| folder.join("package.json").is_file()).collect();
+    if folders.is_empty() {
         return Ok(());
     }
     // One after the other: some packages of node bring npm along and conflict with Debian's own npm.
@@ -35,12 +41,12 @@ pub fn prepare() -> Result<()> {
         ))
         .into());
     }
-    if is_current(&folder) {
-        return Ok(());
+    for folder in folders.iter().filter(|folder| !is_current(folder)) {
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--no-audit", "--no-fund"]).current_dir(folder).stdin(Stdio::null());
+        process::run(&mut npm)?;
     }
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder).stdin(Stdio::null());
-    process::run(&mut npm)
+    Ok(())
 }
 
 /// Whether npm wrote its list of what is installed after the lock file last changed.

@@ -48,6 +48,14 @@ pub struct Activate {
     pub device: NewDevice,
 }
 
+impl NewDevice {
+    /// A new session, as a login without a device makes.
+    #[must_use]
+    pub const fn session() -> Self {
+        Self { kind: DeviceKind::Session, name: String::new(), device_id: None }
+    }
+}
+
 /// POST /api/auth/login/
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

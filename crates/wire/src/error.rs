@@ -68,6 +68,10 @@ codes! {
     InvalidLink = "invalid_link";
     /// A code for a new password that is unknown, used or expired; not said which.
     InvalidReset = "invalid_reset";
+    /// A login with an identity provider does not fit what was begun, or is too old; not said which.
+    OidcLoginFailed = "oidc_login_failed";
+    /// The provider knows somebody who is bound to no account here.
+    OidcNotBound = "oidc_not_bound";
     // 403
     /// Denied by the clinic's rules.
     Forbidden = "forbidden";

@@ -22,6 +22,7 @@ pub mod mark;
 pub mod message;
 pub mod mfa;
 pub mod networks;
+pub mod oidc;
 pub mod people;
 pub mod phi;
 pub mod policy;

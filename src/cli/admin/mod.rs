@@ -11,6 +11,7 @@ mod hours;
 mod identity;
 mod limits;
 mod networks;
+mod oidc;
 mod on_call;
 mod relationship;
 mod user;

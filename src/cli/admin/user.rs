@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use sigilo_wire::{Role, UserId};
 
-use super::{Beside, identity};
+use super::{Beside, identity, oidc};
 use crate::{
     Error, Result,
     auth::{self, PasswordReset},
@@ -51,6 +51,16 @@ pub enum User {
     #[command(after_help = "Example: sigilo admin user reset-second-factor --clinic ejemplo \
         0198f6a2-5c11-7e2a-9d3f-3b1c5a7e9f10")]
     ResetSecondFactor(Change),
+    /// Lets a person log in with a subject of the clinic's identity provider.
+    #[command(
+        after_help = "Example: sigilo admin user bind-oidc --clinic ejemplo --provider hospital --subject m-17 \
+        0198f6a2-5c11-7e2a-9d3f-3b1c5a7e9f10"
+    )]
+    BindOidc(oidc::BindOidc),
+    /// Takes a person's subject of the clinic's identity provider away.
+    #[command(after_help = "Example: sigilo admin user unbind-oidc --clinic ejemplo --provider hospital \
+        0198f6a2-5c11-7e2a-9d3f-3b1c5a7e9f10")]
+    UnbindOidc(oidc::UnbindOidc),
     /// Gives a person whose devices are lost a new identity. It takes two people: one asks, another approves with the
     /// root card and hands the invitation over. Each logs in for it.
     #[command(
@@ -150,6 +160,8 @@ impl User {
                 beside.close().await;
                 finish(command.json, came_of_it)
             }
+            Self::BindOidc(command) => command.run().await,
+            Self::UnbindOidc(command) => command.run().await,
             Self::Suspend(command) => command.answer(true).await,
             Self::Resume(command) => command.answer(false).await,
             Self::ResetPassword(command) => {

@@ -6,6 +6,7 @@ mod emergencies;
 mod hours;
 mod identity_resets;
 mod networks;
+mod oidc;
 mod on_call;
 mod relationships;
 
@@ -23,4 +24,5 @@ pub(super) fn routes() -> OpenApiRouter<SharedApp> {
         .merge(care_teams::routes())
         .merge(networks::routes())
         .merge(break_glass::routes())
+        .merge(oidc::routes())
 }

@@ -5,6 +5,7 @@ mod jwks;
 mod login;
 mod logout;
 mod mfa;
+mod oidc;
 mod password;
 mod refresh;
 mod ws_ticket;
@@ -22,6 +23,9 @@ pub(super) fn routes() -> OpenApiRouter<SharedApp> {
         .routes(routes!(logout::logout))
         .routes(routes!(ws_ticket::ws_ticket))
         .routes(routes!(jwks::jwks))
+        .routes(routes!(oidc::start))
+        .routes(routes!(oidc::callback))
+        .routes(routes!(oidc::exchange))
         .merge(mfa::routes())
         .merge(password::routes())
 }

@@ -21,7 +21,7 @@ use crate::{
 /// invalid until they are published again, and is told to contacts. The key in force is accepted again.
 #[utoipa::path(put, path = "/api/keys/identity/", tag = "Keys", request_body = PutIdentity,
     responses((status = 200, description = "The key in force.", body = Identity),
-              (status = 403, description = "`forbidden` on a session device.", body = ErrorBody),
+              (status = 403, description = "`forbidden` on a session device; `step_up_required` without that signature, on a device that has logged in with an identity provider alone.", body = ErrorBody),
               (status = 409, description = "`identity_exists`: a change needs `signature_by_previous`.", body = ErrorBody),
               (status = 422, description = "`invalid_key`, `invalid_signature`.", body = ErrorBody)))]
 pub(super) async fn put_identity(
