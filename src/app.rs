@@ -6,7 +6,7 @@ use sigilo_wire::{ConversationId, TenantId};
 use tokio::task::JoinHandle;
 
 use crate::{
-    Ctx, Result,
+    Ctx, Result, anomalies,
     audit::{self, Act},
     auth::{KnownDevices, Passwords, TokenKeys, oidc::Providers},
     clock::SharedClock,
@@ -52,6 +52,8 @@ pub struct App {
     pub policy: InForce,
     /// How often what may be done.
     pub limits: Limiter,
+    /// What is out of the ordinary, as far as this process has counted.
+    pub anomalies: anomalies::Watch,
     /// What sends depend on, as kept.
     pub snapshots: Snapshots,
     /// The sockets of this process.
@@ -115,6 +117,7 @@ impl App {
             clock,
             entropy,
             policy,
+            anomalies: anomalies::Watch::default(),
             snapshots: Snapshots::default(),
             hub: Arc::default(),
             presence: Arc::default(),

@@ -4,6 +4,7 @@
 //! reads and writes through its own `store.rs` on [`storage`]. `docs/ARCHITECTURE.md` walks one message
 //! through all of it.
 
+pub mod anomalies;
 pub mod app;
 pub mod audit;
 pub mod auth;

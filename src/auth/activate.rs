@@ -9,7 +9,7 @@ use sigilo_wire::{
 use super::{
     Opaque,
     known::cut_off,
-    password, sessions,
+    password, places, sessions,
     store::{self, AccountRow},
 };
 use crate::{
@@ -138,9 +138,11 @@ async fn first(
     if let Some(reset) = reset {
         act = act.object("reset", reset);
     }
-    app.audit(&mut tx, ctx, &data_key, act.about(role, user)).await?;
+    let arrival = places::arrived(app, &mut tx, ctx, user, &tokens.device).await?;
+    app.audit(&mut tx, ctx, &data_key, arrival.noted(act).about(role, user)).await?;
     tx.commit().await?;
     ended.into_iter().for_each(|device| cut_off(app, device));
+    arrival.told(app, ctx, user, tokens.device.id).await;
     Ok(Some(tokens))
 }
 
@@ -216,9 +218,11 @@ async fn renew(
     };
     let act = Act::done("repeat_activation").object("user", user).object("device", device);
     let act = act.about(account.role()?, user);
-    app.audit(&mut tx, ctx, &data_key, act).await?;
+    let arrival = places::arrived(app, &mut tx, ctx, user, &tokens.device).await?;
+    app.audit(&mut tx, ctx, &data_key, arrival.noted(act)).await?;
     tx.commit().await?;
     cut_off(app, device);
+    arrival.told(app, ctx, user, device).await;
     Ok(tokens)
 }
 

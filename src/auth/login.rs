@@ -4,15 +4,16 @@ use sigilo_seal::sha256;
 use sigilo_wire::{
     ErrorCode, TenantId,
     account::{DeviceKind, Login, NewDevice, Tokens},
+    anomaly::AnomalyKind,
 };
 
 use super::{
     known::cut_off,
-    oidc, sessions,
+    oidc, places, sessions,
     store::{self, AccountRow},
 };
 use crate::{
-    Ctx, Error, Result,
+    Ctx, Error, Result, anomalies,
     app::App,
     audit::Act,
     limits::login::Account,
@@ -39,7 +40,12 @@ pub async fn login(app: &App, ctx: &Ctx, request: &Login) -> Result<Tokens> {
         if let Some(tenant) = tenant
             && app.limits.login.is_news(guessed).await
         {
-            fail(app, &Ctx { tenant, ..ctx.clone() }, account.as_ref(), "rate_limited").await?;
+            let ctx = Ctx { tenant, ..ctx.clone() };
+            fail(app, &ctx, account.as_ref(), "rate_limited").await?;
+            if let Some(account) = account {
+                let kind = AnomalyKind::PasswordGuessing;
+                anomalies::notice(app, &ctx, kind, account.user_id, None).await;
+            }
         }
         return Err(refusal);
     }
@@ -163,9 +169,11 @@ async fn admit(
         act = act.object("provider", name);
         oidc::store::not_verified(&mut tx, tokens.device.id).await?;
     }
-    app.audit(&mut tx, ctx, &key, act).await?;
+    let arrival = places::arrived(app, &mut tx, ctx, user, &tokens.device).await?;
+    app.audit(&mut tx, ctx, &key, arrival.noted(act)).await?;
     tx.commit().await?;
     cut_off(app, tokens.device.id);
+    arrival.told(app, ctx, user, tokens.device.id).await;
     Ok(tokens)
 }
 

@@ -27,6 +27,7 @@ mod logout;
 pub mod oidc;
 mod opaque;
 mod password;
+pub(crate) mod places;
 mod refresh;
 mod reset_password;
 mod sessions;

@@ -3,6 +3,7 @@
 use sha2::{Digest as _, Sha256};
 use sigilo_wire::{
     ConversationId, DeviceId, Role, UserId,
+    anomaly::AnomalyKind,
     conversation::{Conversation, ConversationMetadata, ConversationType, CreateConversation},
 };
 
@@ -13,7 +14,7 @@ use super::{
     store::{self, NewConversation},
 };
 use crate::{
-    App, Ctx, Error, Result,
+    App, Caller, Ctx, Error, Result, anomalies,
     audit::{self, Act},
     idempotency::{self, IdempotencyKey},
     policy::{Grant, Person, StartConversation},
@@ -75,6 +76,10 @@ pub async fn create(
     // A second round only when another request with the same key or pair was committed in between.
     for _ in 0..2 {
         if let Some(created) = attempt(app, ctx, &grant, wanted, key).await? {
+            if created.is_new() {
+                let Caller { user_id, device_id, .. } = *ctx.caller()?;
+                anomalies::notice(app, ctx, AnomalyKind::ManyConversations, user_id, Some(device_id)).await;
+            }
             return Ok(created);
         }
         if let Some(first) = recall(app, ctx, key).await? {

@@ -3,15 +3,15 @@
 use sigilo_wire::{ConversationId, Role, UserId, conversation::ConversationType, policy::ExplainPolicy};
 
 use crate::{
-    App, Ctx, Error, Result, blocks, break_glass, conversations, keys,
+    App, Ctx, Error, Result, anomalies, blocks, break_glass, conversations, keys,
     people::identity_resets,
     policy::{
-        Action as _, AddParticipant, ArrangeConversation, BlockUser, CloseConversation, Decide,
+        Action as _, AddParticipant, ArrangeConversation, BlockUser, CloseAnomaly, CloseConversation, Decide,
         ExplainDecisions, FetchKeys, HandleEmergency, LeaveConversation, ListContacts, ListConversations,
         Looked, ManageClinic, ManageHours, ManageNetworks, ManageOnCall, ManageOwnAccount, ManagePeople,
         ManageRelationships, OpenBreakGlass, OpenEmergency, PublishKeys, PublishSeal, ReadConversation,
-        ReadSeals, RemoveParticipant, ReportSeal, ResetIdentity, ReviewBreakGlass, SearchMessages,
-        SendMessage, ShowPresence, StartConversation,
+        ReadSeals, RemoveParticipant, ReportSeal, ResetIdentity, ReviewAnomalies, ReviewBreakGlass,
+        SearchMessages, SendMessage, ShowPresence, StartConversation,
         facts::{self, OwnAccount},
     },
 };
@@ -69,6 +69,7 @@ impl Names {
             FetchKeys::NAME
             | BlockUser::NAME
             | ResetIdentity::NAME
+            | CloseAnomaly::NAME
             | OpenBreakGlass::NAME
             | ExplainDecisions::NAME => Self::Person,
             PublishKeys::NAME
@@ -84,6 +85,7 @@ impl Names {
             | ManageNetworks::NAME
             | ManageClinic::NAME
             | OpenEmergency::NAME
+            | ReviewAnomalies::NAME
             | ReviewBreakGlass::NAME => Self::Nothing,
             _ => return None,
         })
@@ -143,6 +145,7 @@ impl Named {
                 FetchKeys::NAME => keys::look_fetch(app, ctx, user).await,
                 BlockUser::NAME => blocks::look(app, ctx, user).await,
                 ResetIdentity::NAME => identity_resets::look(app, ctx, user).await,
+                CloseAnomaly::NAME => anomalies::look_close(app, ctx, user).await,
                 OpenBreakGlass::NAME => break_glass::look(app, ctx, user).await,
                 ExplainDecisions::NAME => super::ask::look(app, ctx, user).await,
                 _ => Err(impossible()),
@@ -196,6 +199,7 @@ fn clinic_or_own(app: &App, ctx: &Ctx, action: &str) -> Result<Option<(Looked, O
         ManageOnCall::NAME => clinic::<ManageOnCall>(app, ctx)?,
         ManageNetworks::NAME => clinic::<ManageNetworks>(app, ctx)?,
         OpenEmergency::NAME => clinic::<OpenEmergency>(app, ctx)?,
+        ReviewAnomalies::NAME => clinic::<ReviewAnomalies>(app, ctx)?,
         ReviewBreakGlass::NAME => clinic::<ReviewBreakGlass>(app, ctx)?,
         ManageClinic::NAME => clinic::<ManageClinic>(app, ctx)?,
         _ => return Ok(None),

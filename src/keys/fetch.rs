@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use sigilo_wire::{
     Base64Array, DeviceId, DeviceNumber, UserId,
+    anomaly::AnomalyKind,
     keys::{DeviceBundle, KeyBundles, KyberPreKey, PreKey, SignedPreKey},
 };
 
@@ -13,7 +14,7 @@ use super::{
     store::{self, ManifestDeviceRow},
 };
 use crate::{
-    Caller, Ctx, Error, Result,
+    Caller, Ctx, Error, Result, anomalies,
     app::App,
     audit::Act,
     policy::{FetchKeys, Grant},
@@ -59,7 +60,7 @@ pub async fn fetch(
     let caller = ctx.caller()?;
     let user = *grant.resource();
     let counted = match purpose {
-        Purpose::Ordinary => Some(count(app, ctx, user, which).await?),
+        Purpose::Ordinary => Some(within_limits(app, ctx, user, which).await?),
         Purpose::Emergency => None,
     };
     let key = app.clinic_key(ctx, ctx.tenant).await?;
@@ -97,6 +98,16 @@ pub async fn fetch(
         manifest: published.manifest,
         devices: bundles,
     })
+}
+
+/// Counts what is asked for, and notes when it is too much.
+async fn within_limits(app: &App, ctx: &Ctx, user: UserId, which: Which) -> Result<Vec<DeviceId>> {
+    let counted = count(app, ctx, user, which).await;
+    if matches!(counted, Err(Error::RateLimited { .. })) {
+        let Caller { user_id, device_id, .. } = *ctx.caller()?;
+        anomalies::notice(app, ctx, AnomalyKind::PrekeyDraining, user_id, Some(device_id)).await;
+    }
+    counted
 }
 
 /// Counts a bundle of each device that will be chosen, before anything is locked.

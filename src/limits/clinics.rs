@@ -1,14 +1,14 @@
 //! How much the people of a clinic may do in a time. Each clinic has its own numbers where it has set some, otherwise
 //! the server's.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use moka::sync::Cache;
 use sigilo_wire::{DeviceId, Role, TenantId, Timestamp, UserId};
 
 use super::{Key, Kind, Limit, Quota, Store};
 use crate::{
-    Caller, Ctx, Error, Result, config, emergency,
+    Caller, Ctx, Error, Result, anomalies, config, emergency,
     people::{self, RateLimits},
     storage::Db,
 };
@@ -33,13 +33,14 @@ struct Rates {
 }
 
 impl Rates {
-    fn new(store: &dyn Store, server: &config::Limits, clinic: &RateLimits) -> Self {
-        let limit = |kind, own: Option<NonZeroU32>, otherwise: u32| {
-            Limit::new(store, kind, Quota::of(own.map_or(otherwise, NonZeroU32::get), WINDOW))
-        };
+    /// Those of a clinic, so many times lower.
+    fn new(store: &dyn Store, server: &config::Limits, clinic: &RateLimits, lower: u32) -> Self {
+        let number = |own: Option<NonZeroU32>, otherwise: u32| own.map_or(otherwise, NonZeroU32::get);
+        let limit =
+            |kind, own, otherwise| Limit::new(store, kind, Quota::of(number(own, otherwise) / lower, WINDOW));
         let requests = (clinic.requests_per_minute, server.requests_per_minute);
-        let burst =
-            clinic.prekey_fetches_per_device.map_or(server.prekey_fetches_per_device, NonZeroU32::get);
+        let burst = number(clinic.prekey_fetches_per_device, server.prekey_fetches_per_device) / lower;
+        let per_device = Quota { burst: burst.max(1), every: DEVICE_REFILL * lower };
         Self {
             messages: limit(Kind::Message, clinic.messages_per_minute, server.messages_per_minute),
             clinician_messages: limit(
@@ -48,14 +49,29 @@ impl Rates {
                 server.clinician_messages_per_minute,
             ),
             requests: limit(Kind::Request, requests.0, requests.1),
-            tickets: limit(Kind::Ticket, requests.0, requests.1),
+            // Whoever acknowledges fewer messages only makes them wait.
+            tickets: Limit::new(store, Kind::Ticket, Quota::of(number(requests.0, requests.1), WINDOW)),
             prekeys: limit(
                 Kind::PrekeyFetch,
                 clinic.prekey_fetches_per_minute,
                 server.prekey_fetches_per_minute,
             ),
-            prekeys_of_device: Limit::new(store, Kind::PrekeyDevice, Quota { burst, every: DEVICE_REFILL }),
+            prekeys_of_device: Limit::new(store, Kind::PrekeyDevice, per_device),
         }
+    }
+}
+
+/// The limits of one clinic, and of those of its people who are slowed down.
+struct Kept {
+    rates: Rates,
+    lower: Rates,
+    slowed: HashMap<UserId, Timestamp>,
+}
+
+impl Kept {
+    fn of(&self, ctx: &Ctx, user: UserId) -> &Rates {
+        let slowed = self.slowed.get(&user).is_some_and(|until| ctx.now < *until);
+        if slowed { &self.lower } else { &self.rates }
     }
 }
 
@@ -63,7 +79,7 @@ impl Rates {
 pub(crate) struct Clinics {
     store: Arc<dyn Store>,
     server: config::Limits,
-    kept: Cache<TenantId, (Timestamp, Arc<Rates>)>,
+    kept: Cache<TenantId, (Timestamp, Arc<Kept>)>,
 }
 
 impl Clinics {
@@ -76,7 +92,8 @@ impl Clinics {
     /// # Errors
     /// `rate_limited`; `unavailable` when the clinic's numbers cannot be read.
     pub(crate) async fn message(&self, db: &Db, ctx: &Ctx) -> Result<()> {
-        let (rates, caller) = (self.rates(db, ctx).await?, ctx.caller()?);
+        let (kept, caller) = (self.rates(db, ctx).await?, ctx.caller()?);
+        let rates = kept.of(ctx, caller.user_id);
         let limit = if caller.role == Role::Doctor { &rates.clinician_messages } else { &rates.messages };
         limit.take(ctx, &device(caller)).await
     }
@@ -86,7 +103,8 @@ impl Clinics {
     /// # Errors
     /// As [`Clinics::message`].
     pub(crate) async fn request(&self, db: &Db, ctx: &Ctx) -> Result<()> {
-        let (rates, caller) = (self.rates(db, ctx).await?, ctx.caller()?);
+        let (kept, caller) = (self.rates(db, ctx).await?, ctx.caller()?);
+        let rates = kept.of(ctx, caller.user_id);
         match rates.requests.take(ctx, &device(caller)).await {
             Err(Error::RateLimited { .. }) if emergency::is_in_one(db, caller.user_id).await? => Ok(()),
             counted => counted,
@@ -98,7 +116,8 @@ impl Clinics {
     /// # Errors
     /// As [`Clinics::message`].
     pub(crate) async fn ticket(&self, db: &Db, ctx: &Ctx) -> Result<()> {
-        let (rates, caller) = (self.rates(db, ctx).await?, ctx.caller()?);
+        let (kept, caller) = (self.rates(db, ctx).await?, ctx.caller()?);
+        let rates = kept.of(ctx, caller.user_id);
         rates.tickets.take(ctx, &device(caller)).await
     }
 
@@ -107,7 +126,8 @@ impl Clinics {
     /// # Errors
     /// As [`Clinics::message`]; `unavailable` also when nobody counts: keys that are not counted are not given out.
     pub(crate) async fn prekey_fetch(&self, db: &Db, ctx: &Ctx) -> Result<()> {
-        let (rates, caller) = (self.rates(db, ctx).await?, ctx.caller()?);
+        let (kept, caller) = (self.rates(db, ctx).await?, ctx.caller()?);
+        let rates = kept.of(ctx, caller.user_id);
         rates.prekeys.take(ctx, &device(caller)).await
     }
 
@@ -116,30 +136,33 @@ impl Clinics {
     /// # Errors
     /// As [`Clinics::prekey_fetch`].
     pub(crate) async fn prekeys_of(&self, db: &Db, ctx: &Ctx, devices: &[DeviceId]) -> Result<()> {
-        let (rates, caller) = (self.rates(db, ctx).await?, ctx.caller()?);
+        let (kept, caller) = (self.rates(db, ctx).await?, ctx.caller()?);
+        let rates = kept.of(ctx, caller.user_id);
         for target in devices {
             rates.prekeys_of_device.take(ctx, &sender(caller.user_id, *target)).await?;
         }
         Ok(())
     }
 
-    /// Reads a clinic's numbers again at the next request, after the commit that changed them.
+    /// Reads a clinic's numbers again at the next request, after the commit that changed them or slowed somebody down.
     pub(crate) fn forget(&self, tenant: TenantId) {
         self.kept.invalidate(&tenant);
     }
 
-    async fn rates(&self, db: &Db, ctx: &Ctx) -> Result<Arc<Rates>> {
-        if let Some((at, rates)) = self.kept.get(&ctx.tenant)
+    async fn rates(&self, db: &Db, ctx: &Ctx) -> Result<Arc<Kept>> {
+        if let Some((at, kept)) = self.kept.get(&ctx.tenant)
             && ctx.now.since(at) < FRESH
         {
-            return Ok(rates);
+            return Ok(kept);
         }
         let mut tx = db.read("rate_limits").await?;
-        let settings = people::settings(&mut tx, ctx.tenant).await?;
+        let own = people::settings(&mut tx, ctx.tenant).await?.rate_limits;
+        let slowed = anomalies::slowed(&mut tx, ctx.tenant, ctx.now).await?;
         drop(tx);
-        let rates = Arc::new(Rates::new(&*self.store, &self.server, &settings.rate_limits));
-        self.kept.insert(ctx.tenant, (ctx.now, Arc::clone(&rates)));
-        Ok(rates)
+        let rates = |lower| Rates::new(&*self.store, &self.server, &own, lower);
+        let kept = Arc::new(Kept { rates: rates(1), lower: rates(anomalies::SLOWER), slowed });
+        self.kept.insert(ctx.tenant, (ctx.now, Arc::clone(&kept)));
+        Ok(kept)
     }
 }
 

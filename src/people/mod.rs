@@ -35,6 +35,7 @@ pub(crate) use person::person;
 pub use root_card::RootCard;
 pub use settings::{RateLimits, SecondFactorRule, rate_limits, set_rate_limits, set_second_factor};
 pub(crate) use settings::{Settings, change_settings, settings};
+pub(crate) use suspend::suspend_within;
 pub use suspend::{StatusChange, resume_user, suspend_user};
 pub use users::{UserSummary, list_users};
 

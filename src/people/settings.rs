@@ -1,9 +1,12 @@
 //! What a clinic has decided for itself: a JSON document in its row.
 
-use std::{num::NonZeroU32, str::FromStr};
+use std::{collections::BTreeMap, num::NonZeroU32, str::FromStr};
 
 use serde::{Deserialize, Serialize};
-use sigilo_wire::TenantId;
+use sigilo_wire::{
+    TenantId,
+    anomaly::{AnomalyKind, AnomalyRule},
+};
 
 use super::{networks::Networks, store};
 use crate::{
@@ -32,6 +35,9 @@ pub struct Settings {
     /// How much its people may do in a time.
     #[serde(skip_serializing_if = "RateLimits::is_empty")]
     pub rate_limits: RateLimits,
+    /// What is out of the ordinary, where it is not as in new clinics.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub anomalies: BTreeMap<AnomalyKind, AnomalyRule>,
 }
 
 /// How much the people of a clinic may do in a time: where nothing is set, what the server's configuration says.

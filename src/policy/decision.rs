@@ -5,11 +5,11 @@
 //! receipt key signs who was refused what, by which rules, in answer to which request.
 
 use sigilo_seal::{Decision as Statement, decision::DENIED};
-use sigilo_wire::{Base64Array, ErrorCode, UserId, policy::Decision};
+use sigilo_wire::{Base64Array, ErrorCode, UserId, anomaly::AnomalyKind, policy::Decision};
 
-use super::Basis;
+use super::{Action as _, Basis, Connect, UseTokens};
 use crate::{
-    Actor, App, Ctx, Denial, Error, Result,
+    Actor, App, Ctx, Denial, Error, Result, anomalies,
     audit::{self, Act},
 };
 
@@ -51,6 +51,12 @@ pub async fn sign(app: &App, error: Error, request: impl FnOnce() -> [u8; 32]) -
             Err(error) => return error,
         },
     };
+    // Whoever comes at the wrong hour, or is not let in yet, does not try what they may not do.
+    if denial.code != ErrorCode::OutsideChatHours && ![Connect::NAME, UseTokens::NAME].contains(&refused.act)
+    {
+        let (user, device) = (caller.user_id, Some(caller.device_id));
+        anomalies::notice(app, ctx, AnomalyKind::RepeatedDenials, user, device).await;
+    }
     let key = match app.receipt_keys.get(app, ctx).await {
         Ok(key) => key,
         Err(error) => {

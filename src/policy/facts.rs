@@ -13,12 +13,13 @@ use sigilo_wire::{
 };
 
 use super::{
-    Action, AddParticipant, ArrangeConversation, BlockUser, CloseConversation, Connect, ExplainDecisions,
-    Fact, FetchKeys, HandleEmergency, Joining, LeaveConversation, Leaving, ListContacts, ListConversations,
-    ManageClinic, ManageHours, ManageNetworks, ManageOnCall, ManageOwnAccount, ManagePeople,
-    ManageRelationships, Object, OpenBreakGlass, OpenEmergency, PublishKeys, PublishSeal, Question,
-    ReadConversation, ReadSeals, RemoveParticipant, ReportSeal, ResetIdentity, ReviewBreakGlass, SealsOf,
-    SearchMessages, SendMessage, SendResource, ShowPresence, StartConversation, Subject, UseTokens,
+    Action, AddParticipant, ArrangeConversation, BlockUser, CloseAnomaly, CloseConversation, Connect,
+    ExplainDecisions, Fact, FetchKeys, HandleEmergency, Joining, LeaveConversation, Leaving, ListContacts,
+    ListConversations, ManageClinic, ManageHours, ManageNetworks, ManageOnCall, ManageOwnAccount,
+    ManagePeople, ManageRelationships, Object, OpenBreakGlass, OpenEmergency, PublishKeys, PublishSeal,
+    Question, ReadConversation, ReadSeals, RemoveParticipant, ReportSeal, ResetIdentity, ReviewAnomalies,
+    ReviewBreakGlass, SealsOf, SearchMessages, SendMessage, SendResource, ShowPresence, StartConversation,
+    Subject, UseTokens,
 };
 use crate::{Actor, Ctx, Error, Result};
 use sigilo_wire::ErrorCode;
@@ -297,7 +298,7 @@ pub struct Tokens {
     pub required: bool,
 }
 
-/// Facts of [`ResetIdentity`] and [`BlockUser`].
+/// Facts of [`ResetIdentity`], [`BlockUser`] and [`CloseAnomaly`].
 #[derive(Clone, Copy, Debug)]
 pub struct Other {
     /// The caller.
@@ -442,7 +443,7 @@ macro_rules! to_another {
     )* };
 }
 
-to_another!(ResetIdentity, BlockUser);
+to_another!(ResetIdentity, BlockUser, CloseAnomaly);
 impl Decide for OpenEmergency {
     type Facts = Clinic;
 
@@ -688,6 +689,7 @@ managing!(
     ManageClinic,
     ManageOnCall,
     ManageNetworks,
+    ReviewAnomalies,
     ReviewBreakGlass
 );
 

@@ -95,6 +95,10 @@ actions! {
     OpenBreakGlass("open_break_glass", UserId, Forbidden);
     /// See and close the uses of break-glass.
     ReviewBreakGlass("review_break_glass", (), Forbidden);
+    /// See what was out of the ordinary in the clinic.
+    ReviewAnomalies("review_anomalies", (), Forbidden);
+    /// Close an anomaly of this person.
+    CloseAnomaly("close_anomaly", UserId, Forbidden);
     /// Create clinics and install their keys.
     ManageClinic("manage_clinic", (), Forbidden);
     /// Ask what this person would be allowed to do, and why.

@@ -50,6 +50,8 @@ rules! {
     "clinicians-handle-emergencies",
     "clinicians-break-glass",
     "compliance-reviews-break-glass",
+    "anomalies-reviewed-by-staff",
+    "anomalies-closed-by-others",
     "moderators-add-to-group",
     "moderators-add-to-administrative",
     "moderators-remove",

@@ -27,6 +27,7 @@ pub type Key = Zeroizing<[u8; 32]>;
 pub struct Crypter {
     keys: Vec<(u8, Aes256Gcm)>,
     index_key: Key,
+    place_key: Key,
 }
 
 /// Which value of the database is meant.
@@ -75,6 +76,7 @@ impl Crypter {
                 .map(|(number, master)| (*number, cipher(&derive(master, b"sigilo/columns"))))
                 .collect(),
             index_key: derive(&oldest.1, b"sigilo/email-index"),
+            place_key: derive(&oldest.1, b"sigilo/known-places"),
         })
     }
 
@@ -115,25 +117,35 @@ impl Crypter {
     /// address in lower case.
     #[must_use]
     pub fn email_index(&self, tenant: &[u8; 16], email: &str) -> Vec<u8> {
-        self.index(&[tenant, email.trim().to_lowercase().as_bytes()])
+        keyed_hash(&self.index_key, &[tenant, email.trim().to_lowercase().as_bytes()])
     }
 
     /// The keyed hash by which a subject of an identity provider is found within a clinic: HMAC-SHA256 of the clinic, the
     /// issuer and the subject, each as it is, with a byte between that neither holds.
     #[must_use]
     pub fn subject_index(&self, tenant: &[u8; 16], issuer: &str, subject: &str) -> Vec<u8> {
-        self.index(&[tenant, b"\0", issuer.as_bytes(), b"\0", subject.as_bytes()])
+        keyed_hash(&self.index_key, &[tenant, b"\0", issuer.as_bytes(), b"\0", subject.as_bytes()])
     }
 
-    fn index(&self, parts: &[&[u8]]) -> Vec<u8> {
-        let mut mac = match Hmac::<Sha256>::new_from_slice(self.index_key.as_slice()) {
-            Ok(mac) => mac,
-            // HMAC takes keys of any length.
-            Err(_) => return Vec::new(),
-        };
-        parts.iter().for_each(|part| mac.update(part));
-        mac.finalize().into_bytes().to_vec()
+    /// The keyed hash by which an account's network is known again: HMAC-SHA256 of the account and the network. The
+    /// networks are few enough to try them all: without the key that is of no use, and two accounts on one network do not show.
+    #[must_use]
+    pub fn place_index(&self, user: &[u8; 16], network: &[u8; 16]) -> Vec<u8> {
+        keyed_hash(&self.place_key, &[user, network])
     }
+}
+
+/// HMAC-SHA256 of the parts, one after the other.
+fn keyed_hash(key: &Key, parts: &[&[u8]]) -> Vec<u8> {
+    let mut mac = match Hmac::<Sha256>::new_from_slice(key.as_slice()) {
+        Ok(mac) => mac,
+        // HMAC takes keys of any length.
+        Err(_) => return Vec::new(),
+    };
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().to_vec()
 }
 
 /// AES-256-GCM under this key.

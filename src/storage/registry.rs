@@ -1,8 +1,8 @@
 //! Every statement of the program, for the test that prepares each on each engine.
 
 use crate::{
-    audit, auth, blocks, break_glass, cli, conversations, emergency, hours, idempotency, keys, marks, mfa,
-    outbox, people, presence, relationships, relay, storage,
+    anomalies, audit, auth, blocks, break_glass, cli, conversations, emergency, hours, idempotency, keys,
+    marks, mfa, outbox, people, presence, relationships, relay, storage,
 };
 
 /// Names and texts of one store file.
@@ -12,10 +12,12 @@ type Statements = &'static [(&'static str, &'static str)];
 #[must_use]
 pub fn main() -> Vec<(&'static str, &'static str)> {
     let stores: &[Statements] = &[
+        anomalies::store::ALL,
         audit::store::ALL,
         auth::store::ALL,
         auth::link::store::ALL,
         auth::oidc::store::ALL,
+        auth::places::store::ALL,
         blocks::store::ALL,
         break_glass::store::ALL,
         cli::demo::store::ALL,

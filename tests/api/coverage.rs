@@ -178,6 +178,16 @@ const CASES: &[(&str, Case)] = &[
         "DELETE /api/chat/messages/{message_id}/hold/",
         Foreign(|w| not_found(format!("/api/chat/messages/{}/hold/", w.theirs.message), None)),
     ),
+    ("GET /api/admin/anomalies/", NoIds),
+    ("GET /api/admin/anomalies/settings/", NoIds),
+    ("PUT /api/admin/anomalies/settings/", NoIds),
+    (
+        "POST /api/admin/anomalies/{anomaly_id}/review/",
+        Foreign(|w| {
+            let path = format!("/api/admin/anomalies/{}/review/", w.theirs.maria.user);
+            forbidden(path, Some(json!({"outcome": "harmless"})))
+        }),
+    ),
     ("GET /api/admin/break-glass/", NoIds),
     ("GET /api/admin/emergencies/", NoIds),
     ("GET /api/admin/on-call/", NoIds),

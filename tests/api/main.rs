@@ -7,6 +7,7 @@ mod support;
 
 mod accounts;
 mod activation;
+mod anomalies;
 mod audit;
 mod bad_input;
 mod blocks;
@@ -33,6 +34,7 @@ mod openapi;
 mod operation;
 mod participants;
 mod passwords;
+mod places;
 mod rates;
 mod receipts;
 mod relationships;

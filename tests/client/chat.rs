@@ -3,7 +3,9 @@
 use std::{path::Path, process::Stdio};
 
 use serde_json::{Value, json};
-use sigilo_client::{ContactFilter, ConversationFilter, MetadataSearch, NewConversation, ShownMessage};
+use sigilo_client::{
+    ActivateOptions, Client, ContactFilter, ConversationFilter, MetadataSearch, NewConversation, ShownMessage,
+};
 use sigilo_wire::{
     Role,
     conversation::{ConversationSettingsChange, ConversationType},
@@ -197,6 +199,40 @@ async fn people_conversations_and_messages_are_found_by_what_the_server_sees() {
     for device in [ana, maria] {
         device.end().await;
     }
+    drop(world);
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_chat_says_when_somebody_logs_in_from_elsewhere_and_tells_staff_what_is_out_of_the_ordinary() {
+    let behind_proxy = |config: &mut sigilo::config::Config| config.server.behind_proxy = true;
+    let server = TestServer::start_with(crate::support::Engine::Sqlite, &behind_proxy).await;
+    let world = World::new(&server).await;
+    let ana =
+        activate(&world, Role::Patient, "ana", ("https://clinica-demo.example/fhir/mrn", "MRN-1001")).await;
+    let invitation = world.clinic.invite(&server, Role::Admin, "staff@example.org").await;
+    let staff = world.folder.path().join("staff");
+    let options = ActivateOptions::new(PASSWORD);
+    let invitation = invitation.uri(&server.url).parse().unwrap();
+    Client::activate(staff.join("profile.db"), PASSPHRASE, invitation, options)
+        .await
+        .unwrap()
+        .shutdown()
+        .await
+        .unwrap();
+    let login = json!({"clinic": "centro", "email": "ana@example.org", "password": PASSWORD,
+                       "device": {"kind": "session", "name": "kiosk"}});
+    let request = server.client.post(format!("{}/api/auth/login/", server.url));
+    let answer = request.header("x-forwarded-for", "203.0.113.9").json(&login).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let said = chat(&ana, &[], "/quit\n").await;
+    assert!(said.contains("logged in to from a new place: a session device 'kiosk'"), "{said}");
+    assert!(!said.contains("203.0.113"), "{said}");
+    let said = chat(&staff, &[], "/quit\n").await;
+    assert!(
+        said.contains("Out of the ordinary (new place)") && said.contains("waits for a review"),
+        "{said}"
+    );
     drop(world);
     server.finish().await;
 }

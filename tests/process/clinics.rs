@@ -146,3 +146,28 @@ fn wrong_cards_requests_and_keys_are_refused() {
     let (status, nobody) = ask(here, &["admin", "user", "list", "--clinic", "nowhere"]);
     assert_eq!((status, &nobody["details"]["field"]), (2, &"clinic".into()), "{nobody}");
 }
+
+#[test]
+fn a_clinic_says_what_is_done_about_what_is_out_of_the_ordinary() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    assert_eq!(create(here, "ejemplo", "request.json").0, 0);
+    let anomalies =
+        |more: &[&str]| ask(here, &[&["admin", "clinic", "anomalies", "--clinic", "ejemplo"], more].concat());
+    let (status, shown) = anomalies(&[]);
+    assert_eq!((status, &shown["changed"]), (0, &false.into()), "{shown}");
+    assert_eq!(shown["rules"]["new_place"]["action"], "flag");
+    let wanted = ["--kind", "repeated_denials", "--action", "slow", "--count", "5"];
+    let (status, set) = anomalies(&wanted);
+    assert_eq!((status, &set["changed"]), (0, &true.into()), "{set}");
+    let (_, kept) = anomalies(&[]);
+    let rule = &kept["rules"]["repeated_denials"];
+    assert_eq!(
+        (&rule["action"], &rule["count"], &rule["within_s"]),
+        (&"slow".into(), &5.into(), &600.into())
+    );
+    let (status, refused) = anomalies(&["--kind", "new_place", "--action", "suspend"]);
+    assert_eq!((status, &refused["details"]["field"]), (2, &"rules".into()), "{refused}");
+    let (_, reset) = anomalies(&["--reset"]);
+    assert_eq!((&reset["changed"], &reset["rules"]), (&true.into(), &shown["rules"]));
+}

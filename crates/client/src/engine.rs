@@ -13,10 +13,11 @@ use std::{
 use futures_util::future::LocalBoxFuture;
 use sigilo_wire::{
     ConversationId, UserId,
+    anomaly::AnomalyRaised,
     break_glass::BreakGlass,
     emergency::EmergencyEvent,
     event::{
-        ClientFrame, EventType, IdentityReset, MessageDelivered, MessageRead, NewMessageEvent,
+        ClientFrame, EventType, IdentityReset, MessageDelivered, MessageRead, NewMessageEvent, NewPlace,
         ParticipantChanged, ServerFrame,
     },
 };
@@ -341,6 +342,16 @@ impl Engine {
             EventType::BreakGlassOpened => {
                 let opened: BreakGlass = serde_json::from_value(frame.data.clone()).map_err(malformed)?;
                 self.tell(ClientEvent::BreakGlass { opened });
+                Ok(())
+            }
+            EventType::NewPlace => {
+                let place: NewPlace = serde_json::from_value(frame.data.clone()).map_err(malformed)?;
+                self.tell(ClientEvent::NewPlace { place });
+                Ok(())
+            }
+            EventType::AnomalyRaised => {
+                let raised: AnomalyRaised = serde_json::from_value(frame.data.clone()).map_err(malformed)?;
+                self.tell(ClientEvent::AnomalyRaised { raised });
                 Ok(())
             }
             EventType::KeysLow => self.top_up_keys().await,

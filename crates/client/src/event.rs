@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 use sigilo_wire::{
     ClientMessageId, ConversationId, DeviceNumber, ErrorBody, MessageId, Timestamp, UserId,
-    break_glass::BreakGlass, emergency::EmergencyEvent, event::ResetStage, presence::PresenceStatus,
+    anomaly::AnomalyRaised,
+    break_glass::BreakGlass,
+    emergency::EmergencyEvent,
+    event::{NewPlace, ResetStage},
+    presence::PresenceStatus,
 };
 use tokio::sync::mpsc;
 
@@ -145,6 +149,16 @@ pub enum ClientEvent {
     BreakGlass {
         /// What the server says of it.
         opened: BreakGlass,
+    },
+    /// The account was logged in to from a network it was not known to come from.
+    NewPlace {
+        /// What the server says of it.
+        place: NewPlace,
+    },
+    /// Somebody's devices did something out of the ordinary: told to the clinic's staff and compliance officers.
+    AnomalyRaised {
+        /// What the server says of it.
+        raised: AnomalyRaised,
     },
     /// A line for a conversation's timeline.
     Timeline {

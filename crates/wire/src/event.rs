@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Base64, ClientMessageId, ConversationId, DeviceNumber, ErrorCode, IdentityResetId, MessageId, Timestamp,
-    UserId,
+    Base64, ClientMessageId, ConversationId, DeviceId, DeviceNumber, ErrorCode, IdentityResetId, MessageId,
+    Timestamp, UserId,
+    account::DeviceKind,
     mark::ReadUpTo,
     message::{EnvelopeType, Message, MessageKind, SendMessage, words},
     presence::{SetStatus, Typing},
@@ -50,6 +51,10 @@ words! {
         EmergencyClosed = "emergency_closed",
         /// A clinician who does not treat a patient talks to them all the same.
         BreakGlassOpened = "break_glass_opened",
+        /// The account was logged in to from a network it was not known to come from.
+        NewPlace = "new_place",
+        /// Somebody's devices did something out of the ordinary: for the clinic's staff and compliance officers.
+        AnomalyRaised = "anomaly_raised",
         /// The device should publish more one-time keys.
         KeysLow = "keys_low",
         /// The device should publish a new signed prekey.
@@ -224,6 +229,18 @@ pub struct ManifestChanged {
 pub struct DeviceRemoved {
     /// The number of the device that is gone.
     pub device_id: DeviceNumber,
+}
+
+/// `data` of `new_place`, on the user's other messaging devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NewPlace {
+    /// The device that was logged in: its name is in the list of devices, where it can be removed, too.
+    pub device: DeviceId,
+    /// What it is.
+    pub kind: DeviceKind,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A history key that one device of a user sends to another.

@@ -70,6 +70,8 @@ ids! {
     ShiftId,
     /// A use of break-glass.
     BreakGlassId,
+    /// Something out of the ordinary that somebody's devices did.
+    AnomalyId,
     /// A person with or without an account: patient, clinician, staff, service.
     UserId,
     /// A device or session of a user. Messaging devices also have a [`DeviceNumber`] inside the protocol.

@@ -4,6 +4,7 @@
 //! older client keeps working with a newer server.
 
 pub mod account;
+pub mod anomaly;
 pub mod block;
 pub mod break_glass;
 pub mod bytes;

@@ -13,7 +13,7 @@ use crate::{
     Ctx, Error, Result,
     app::App,
     audit::Act,
-    auth::{known::cut_off, sessions, store as devices, token_keys::Bearer},
+    auth::{known::cut_off, places, sessions, store as devices, token_keys::Bearer},
     rng,
 };
 
@@ -77,7 +77,9 @@ async fn admit(app: &App, ctx: &Ctx, row: &LinkRow, device: DeviceId, name: &str
     let tokens = sessions::issue(app, &mut tx, ctx, bearer).await?;
     let act =
         Act::done("claim_link").object("user", user).object("device", device).object("link", row.link_id);
-    app.audit(&mut tx, ctx, &key, act.about(role, user)).await?;
+    let arrival = places::arrived(app, &mut tx, ctx, user, &tokens.device).await?;
+    app.audit(&mut tx, ctx, &key, arrival.noted(act).about(role, user)).await?;
     tx.commit().await?;
+    arrival.told(app, ctx, user, device).await;
     Ok(Some(tokens))
 }

@@ -42,6 +42,11 @@ pub enum Clinic {
         after_help = "Example: sigilo admin clinic limits --clinic ejemplo --clinician-messages-per-minute 90"
     )]
     Limits(super::limits::Limits),
+    /// Shows, and changes, what is out of the ordinary and what is done about it.
+    #[command(
+        after_help = "Example: sigilo admin clinic anomalies --clinic ejemplo --kind many_conversations --action slow"
+    )]
+    Anomalies(super::anomalies::Anomalies),
     /// When conversations with patients are open.
     #[command(subcommand, after_help = "Example: sigilo admin clinic hours show --clinic ejemplo")]
     Hours(super::hours::Hours),
@@ -152,6 +157,7 @@ impl Clinic {
         match self {
             Self::Hours(command) => command.run().await,
             Self::Limits(command) => command.run().await,
+            Self::Anomalies(command) => command.run().await,
             Self::Networks(command) => command.run().await,
             Self::Create(command) => {
                 let beside = Beside::open(&command.config).await?;

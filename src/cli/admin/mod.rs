@@ -4,6 +4,7 @@
 //! a running server this is safe on both engines: each act is one transaction, and the server asks the
 //! database anew within a second.
 
+mod anomalies;
 mod appointment;
 mod care_team;
 mod clinic;

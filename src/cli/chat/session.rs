@@ -438,6 +438,8 @@ impl Session {
                     text: format!("{who} may talk to {whom} until {until} without treating them: {reason}."),
                 }
             }
+            ClientEvent::NewPlace { place } => Output::Warning { text: self.new_place(place).await },
+            ClientEvent::AnomalyRaised { raised } => Output::Warning { text: self.anomaly(&raised) },
             ClientEvent::IdentityReset { stage, expires_at } => Output::IdentityReset { stage, expires_at },
             ClientEvent::DevicesChanged { added, removed } => Output::DevicesChanged { added, removed },
             ClientEvent::QueueTruncated => {

@@ -1,6 +1,10 @@
 //! The account: its password, and the end of its devices and sessions.
 
 use sigilo_client::Error as ClientError;
+use sigilo_wire::{
+    anomaly::{AnomalyAction, AnomalyRaised},
+    event::NewPlace,
+};
 use zeroize::Zeroizing;
 
 use super::Session;
@@ -32,5 +36,30 @@ impl Session {
             }
         }
         self.show_devices().await
+    }
+
+    /// Word of a log-in from elsewhere, with what the list of devices calls the one that did it.
+    pub(super) async fn new_place(&self, place: NewPlace) -> String {
+        let devices = self.client.devices().await.unwrap_or_default();
+        let name = devices.into_iter().find(|device| device.id == place.device).map(|device| device.name);
+        let name = name.filter(|name| !name.is_empty()).map(|name| format!(" '{name}'")).unwrap_or_default();
+        let (kind, at) = (place.kind, place.at);
+        format!(
+            "Your account was logged in to from a new place: a {kind} device{name}, {at}. Was it not you? /devices, and tell the clinic."
+        )
+    }
+
+    /// Word of what somebody's devices did.
+    pub(super) fn anomaly(&self, raised: &AnomalyRaised) -> String {
+        let (what, who) = (raised.kind.as_str().replace('_', " "), self.name(raised.user_id));
+        let done = match raised.action {
+            AnomalyAction::Off | AnomalyAction::Flag => "nothing was done about it yet",
+            AnomalyAction::Slow => "their limits are a tenth for an hour",
+            AnomalyAction::Suspend => "the account is suspended",
+        };
+        format!(
+            "Out of the ordinary ({what}), by {who}: {done}. It waits for a review ({}).",
+            raised.anomaly_id
+        )
     }
 }

@@ -1,5 +1,6 @@
 //! /api/admin/
 
+mod anomalies;
 mod break_glass;
 mod care_teams;
 mod emergencies;
@@ -25,4 +26,5 @@ pub(super) fn routes() -> OpenApiRouter<SharedApp> {
         .merge(networks::routes())
         .merge(break_glass::routes())
         .merge(oidc::routes())
+        .merge(anomalies::routes())
 }
