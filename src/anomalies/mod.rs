@@ -7,7 +7,7 @@
 //! What was done by the person's own devices may also cost the person something: lower limits for an hour, which the row
 //! keeps, so that they outlive a restart, or the account. Emergencies are never held up.
 //!
-//! Another kind is a word in `AnomalyKind`, its rule in [`usual`], and a call of [`notice`] where it happens.
+//! Another kind is a word in `AnomalyKind`, its rule in [`usual`], and a call of `notice` where it happens.
 
 mod raise;
 mod review;
