@@ -77,6 +77,8 @@ public_bytes! {
     /// `C`: what binds a message's context and body to the one key that opens it, and names the message in
     /// other messages (edits, replies, chains). Public.
     Commitment: 32,
+    /// `kc`: what binds a file's blob to the one key that opens it. Public, and part of the blob.
+    FileCommitment: 32,
     /// The name of a key: the first 16 bytes of SHA-256 of its root statement, or of a history public key.
     KeyId: 16,
 }

@@ -1,7 +1,7 @@
 //! The hashes and ciphers of the protocol, each with the parameters the protocol fixes.
 //!
 //! ```text
-//! HKDF(k, info, n)  HKDF-SHA256 (RFC 5869), input k, empty salt, n bytes
+//! HKDF(k, info, n)  HKDF-SHA256 (RFC 5869), input k, empty salt, n bytes; of files alone, with a salt
 //! AEAD(k, p, a)     AES-256-GCM (NIST SP 800-38D), nonce 0^12, plaintext p, associated data a
 //! ```
 //!
@@ -38,6 +38,22 @@ pub(crate) fn hkdf<const N: usize>(key: &[u8; 32], info: &[&[u8]]) -> Zeroizing<
     const { assert!(N <= 255 * 32) };
     let mut output = Zeroizing::new([0; N]);
     Hkdf::<Sha256>::new(None, key).expand_multi_info(info, output.as_mut_slice()).expect("N is small enough");
+    output
+}
+
+/// HKDF-SHA256 with a salt.
+#[expect(
+    clippy::expect_used,
+    reason = "RFC 5869 allows up to 255 hashes of output; N is checked while compiling"
+)]
+pub(crate) fn hkdf_salted<const N: usize>(
+    key: &[u8; 32],
+    salt: &[u8; 32],
+    info: &[u8],
+) -> Zeroizing<[u8; N]> {
+    const { assert!(N <= 255 * 32) };
+    let mut output = Zeroizing::new([0; N]);
+    Hkdf::<Sha256>::new(Some(salt), key).expand(info, output.as_mut_slice()).expect("N is small enough");
     output
 }
 
@@ -86,6 +102,17 @@ mod tests {
         let first = hmac_sha256(&prk, &[b"label", b"rest", &[1]]);
         let second = hmac_sha256(&prk, &[&first, b"label", b"rest", &[2]]);
         assert_eq!(*hkdf::<64>(&key, &[b"label", b"rest"]), [first, second].concat().as_slice());
+    }
+
+    #[test]
+    fn hkdf_with_a_salt_is_that_of_rfc_5869() {
+        // Derived by hand from the definition: PRK = HMAC(salt, key), T(1) = HMAC(PRK, info || 1), ...
+        let prk = hmac_sha256(&[0x0c; 32], &[&[0x0b; 32]]);
+        let first = hmac_sha256(&prk, &[b"label", &[1]]);
+        let second = hmac_sha256(&prk, &[&first, b"label", &[2]]);
+        let third = hmac_sha256(&prk, &[&second, b"label", &[3]]);
+        let expected = [first, second, third].concat();
+        assert_eq!(*hkdf_salted::<71>(&[0x0b; 32], &[0x0c; 32], b"label"), expected[..71]);
     }
 
     #[test]

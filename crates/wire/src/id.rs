@@ -86,6 +86,8 @@ ids! {
     SealId,
     /// A file of the vault.
     FileId,
+    /// An upload on its way into the vault: what is sealed for the scan is bound to it.
+    UploadId,
     /// An appointment.
     AppointmentId,
     /// A care relationship between a patient and a clinician.
