@@ -1,11 +1,19 @@
-//! What one message, one signature and one record seal cost.
+//! What one message, one signature and one record seal cost, and how fast a file is sealed.
 
+use std::io::{Read as _, sink};
+
+use aes_gcm::{Aes256Gcm, KeyInit as _, aead::AeadInOut as _};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 use sigilo_seal::{
-    ArchiveKey, Content, ContentKey, Context, IdentitySecret, Member, Recipient, RecordSeal, SealHeader,
-    SessionPeer, XWingSecret, message,
+    ArchiveKey, Content, ContentKey, Context, FileKey, FileOpener, FileSealer, IdentitySecret, Member,
+    Recipient, RecordSeal, SealHeader, SessionPeer, XWingSecret,
+    file::{
+        SEGMENT_LENGTH,
+        io::{OpenReader, SealReader},
+    },
+    message,
 };
 use sigilo_wire::{ClientMessageId, ConversationId, DeviceNumber, SealId, TenantId, Timestamp, UserId};
 
@@ -116,5 +124,60 @@ fn record_seals(c: &mut Criterion) {
     c.bench_function("record_seal_server_check_3", |b| b.iter(|| seal.verify_signature(&public)));
 }
 
-criterion_group!(benches, signatures, messages, record_seals);
+/// The whole of a file of 10 MiB: bare AES-256-GCM of its segments is what sealing is measured against. The readers
+/// compute the blob's SHA-256, too.
+fn files(c: &mut Criterion) {
+    const LENGTH: usize = 160 * SEGMENT_LENGTH;
+    let key = FileKey::generate(&mut rng());
+    let file = vec![7; LENGTH];
+    let mut group = c.benchmark_group("file_10_mib");
+    group.throughput(Throughput::Bytes(LENGTH as u64)).sample_size(20);
+    let mut segment = vec![7; SEGMENT_LENGTH];
+    group.bench_function("bare_aes_gcm", |b| {
+        let cipher = Aes256Gcm::new(&[1; 32].into());
+        b.iter(|| {
+            for number in 0..LENGTH / SEGMENT_LENGTH {
+                let mut nonce = [0; 12];
+                nonce[..8].copy_from_slice(&number.to_be_bytes());
+                assert!(
+                    cipher.encrypt_inout_detached(&nonce.into(), b"", segment.as_mut_slice().into()).is_ok()
+                );
+            }
+        });
+    });
+    group.bench_function("seal_in_place", |b| {
+        b.iter(|| {
+            let mut sealer = FileSealer::new(&key, LENGTH as u64, &mut rng());
+            for number in 1..=LENGTH / SEGMENT_LENGTH {
+                assert!(sealer.segment_in_place(&mut segment, number == LENGTH / SEGMENT_LENGTH).is_ok());
+            }
+        });
+    });
+    group.bench_function("seal_reader", |b| {
+        b.iter(|| {
+            let mut reader = SealReader::new(file.as_slice(), &key, LENGTH as u64, &mut rng());
+            assert!(std::io::copy(&mut reader, &mut sink()).is_ok());
+        });
+    });
+    let mut blob = Vec::new();
+    assert!(SealReader::new(file.as_slice(), &key, LENGTH as u64, &mut rng()).read_to_end(&mut blob).is_ok());
+    group.bench_function("open_reader", |b| {
+        b.iter(|| {
+            let reader = OpenReader::new(blob.as_slice(), &key, LENGTH as u64);
+            assert!(reader.is_ok_and(|mut reader| std::io::copy(&mut reader, &mut sink()).is_ok()));
+        });
+    });
+    let mut sealer = FileSealer::new(&key, LENGTH as u64, &mut rng());
+    let Ok(sealed) = sealer.segment(&segment, true) else { return };
+    group.throughput(Throughput::Bytes(SEGMENT_LENGTH as u64));
+    group.bench_function("first_segment", |b| {
+        b.iter(|| {
+            let opener = FileOpener::new(&key, sealer.head(), LENGTH as u64);
+            assert!(opener.is_ok_and(|mut opener| opener.segment(&sealed, true).is_ok()));
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, signatures, messages, record_seals, files);
 criterion_main!(benches);

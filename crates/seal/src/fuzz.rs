@@ -2,12 +2,15 @@
 //! `corpus/<target>/` and random bytes. Each takes any bytes and must not panic; what parses must be written
 //! back as the same bytes, because a statement with two encodings could be signed as one and read as another.
 
+use std::io::Read as _;
+
 use sigilo_wire::{ConversationId, DeviceNumber, TenantId, UserId, seal::NewSeal};
 
 use crate::{
     content::{Content, ContentError},
     decision::Decision,
     ed25519::Ed25519Public,
+    file::{FileHead, FileLayout, FileSealer, RangeOpener, io::OpenReader, plain_len, sealed_len},
     history_key::HistoryKeyEnvelope,
     identity::{IdentityPublicKey, KyberPublicKey, PreKeyPublic},
     link::LinkPackage,
@@ -16,8 +19,11 @@ use crate::{
     padding::{pad, unpad},
     receipt::Receipt,
     record_seal::{CT_LENGTH, RecordSeal},
+    release::ReleaseStatement,
     root::RootStatement,
-    secret::ArchiveKey,
+    scan::ScanKey,
+    secret::{ArchiveKey, FileKey},
+    verdict::Verdict,
     wire::Origin,
     xwing::{XWingPublic, XWingSecret},
 };
@@ -26,7 +32,7 @@ use crate::{
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("root_statement", root_statement),
     ("manifest", manifest),
     ("history_key", history_key),
@@ -39,6 +45,11 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("public_keys", public_keys),
     ("xwing_public", xwing_public),
     ("record_seal", record_seal),
+    ("file", file),
+    ("file_layout", file_layout),
+    ("scan_key", scan_key),
+    ("verdict", verdict),
+    ("release", release),
 ];
 
 /// [`RootStatement::decode`].
@@ -154,6 +165,77 @@ pub fn record_seal(data: &[u8]) {
         assert!(seal.open_copy(key_id, &secret).is_err());
     }
     assert_eq!(seal.recheck(&ArchiveKey::from_bytes([5; 32]), &[]).is_ok(), seal.copies.is_empty());
+}
+
+/// The key of the blobs in the corpus of [`file`](fn@file).
+const FILE_KEY: [u8; 32] = [5; 32];
+
+/// A blob, opened from its beginning and segment by segment, which must agree; what opens is sealed to the same bytes.
+pub fn file(data: &[u8]) {
+    let key = FileKey::from_bytes(FILE_KEY);
+    let Ok(head) = FileHead::parse(data) else { return };
+    let Ok(mut reader) = OpenReader::new(data, &key, u64::MAX) else { return };
+    let mut plain = Vec::new();
+    let whole = reader.read_to_end(&mut plain).is_ok();
+    assert_eq!(reader.finish().is_ok(), whole);
+    let Ok(range) = RangeOpener::new(&key, &head, data.len() as u64) else {
+        assert!(!whole);
+        return;
+    };
+    let mut sealer = FileSealer::with_salt(&key, head.salt, u64::MAX);
+    let (mut every, mut again) = (true, head.to_bytes().to_vec());
+    for number in 0..range.layout().segments() {
+        let place = range.layout().segment(number);
+        let bytes = place.and_then(|place| {
+            let start = usize::try_from(place.sealed_offset).ok()?;
+            data.get(start..start + place.sealed_length)
+        });
+        match (place, bytes.map(|bytes| range.segment(number, bytes))) {
+            (Some(place), Some(Ok(opened))) => {
+                again.extend(sealer.segment(&opened, place.last).unwrap_or_default());
+            }
+            _ => every = false,
+        }
+    }
+    assert_eq!(every, whole);
+    assert!(!whole || again == data);
+}
+
+/// [`FileLayout`] for two numbers: lengths are exact both ways, and what covers a range is in the blob.
+pub fn file_layout(data: &[u8]) {
+    let mut numbers = data.as_chunks().0.iter().map(|bytes| u64::from_be_bytes(*bytes));
+    let (length, at) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    if let Ok(plain) = plain_len(length) {
+        assert_eq!(sealed_len(plain), Ok(length));
+    }
+    let Ok(layout) = FileLayout::of_plain(length) else { return };
+    assert_eq!(FileLayout::of_sealed(layout.sealed_len()), Ok(layout));
+    assert_eq!(layout.segment(at).is_some(), at < layout.segments());
+    let covering = layout.covering(at..length);
+    assert_eq!(covering.is_some(), at < length);
+    assert!(covering.is_none_or(|covering| covering.sealed.end == layout.sealed_len()));
+}
+
+/// [`ScanKey::decode`].
+pub fn scan_key(data: &[u8]) {
+    if let Ok(key) = ScanKey::decode(data) {
+        assert_eq!(key.encode(), data);
+    }
+}
+
+/// [`Verdict::decode`].
+pub fn verdict(data: &[u8]) {
+    if let Ok(verdict) = Verdict::decode(data) {
+        assert_eq!(verdict.encode(), data);
+        assert!(!verdict.overrules(&verdict));
+    }
+}
+
+/// [`ReleaseStatement::decode`].
+pub fn release(data: &[u8]) {
+    if let Ok(statement) = ReleaseStatement::decode(data) {
+        assert_eq!(statement.encode(), data);
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! Reading order: [`encode`] (how every statement is written), [`identity`] and [`root`] (who signs),
 //! [`manifest`] (a user's devices), [`link`] (how a device joins them), [`context`] and [`message`] (one message),
 //! [`record_seal`] (how the clinic reads it in seven years), [`receipt`] (what the server promises), [`decision`] (what it says
-//! of what it refused).
+//! of what it refused), [`file`](mod@file) (a file of the vault), [`scan`], [`verdict`] and [`release`] (who looks into it, and what they say).
 //!
 //! # What it does not protect from
 //! A device that is broken into gives away its keys and what it has shown. A participant may copy what they
@@ -34,9 +34,12 @@ pub mod message;
 pub mod padding;
 pub mod receipt;
 pub mod record_seal;
+pub mod release;
 pub mod rng09;
 pub mod root;
+pub mod scan;
 pub mod secret;
+pub mod verdict;
 pub mod wire;
 pub mod xwing;
 
@@ -60,8 +63,11 @@ pub use message::{Envelope, NotAuthentic, SealedMessage, SessionPeer};
 pub use primitives::sha256;
 pub use receipt::Receipt;
 pub use record_seal::{Member, Recipient, RecordSeal, SealHeader, SealedCopy};
+pub use release::{Release, ReleaseNeed, ReleaseStatement, SignedReleaseStatement};
 pub use rng09::Rng09;
 pub use root::{KeyPurpose, RootFingerprint, RootStatement, SignedRootStatement};
+pub use scan::{HandOver, ScanKey, ScanSubject, SignedScanKey};
 pub use secret::{ArchiveKey, ContentKey, FileKey, LinkClaim, LinkSecret};
+pub use verdict::{Refusal, ScanResult, SignedVerdict, VaultFile, Verdict};
 pub use wire::Origin;
 pub use xwing::{XWingPublic, XWingSecret};

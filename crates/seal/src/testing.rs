@@ -10,7 +10,9 @@ use sigilo_wire::{
     ClientMessageId, ConversationId, DeviceNumber, FileId, SealId, TenantId, Timestamp, UserId,
 };
 
-use crate::{Attachment, Commitment, Context};
+use crate::{
+    Attachment, Commitment, Context, Ed25519Secret, FileCommitment, KeyPurpose, RootStatement, VaultFile,
+};
 
 /// A stream of its own for every test, the same on every run.
 pub fn test_rng(stream: u8) -> ChaCha20Rng {
@@ -88,4 +90,25 @@ fn gf_invert(x: u128) -> u128 {
         inverse = gf_multiply(inverse, power);
     }
     inverse
+}
+
+/// What a clinic's root says of this scanner key.
+pub fn scanner_statement(
+    tenant: TenantId,
+    scanner: &Ed25519Secret,
+    not_before: Timestamp,
+    not_after: Timestamp,
+) -> RootStatement {
+    let public_key = scanner.public().to_bytes().to_vec();
+    RootStatement { tenant, purpose: KeyPurpose::Scanner, epoch: 1, not_before, not_after, public_key }
+}
+
+/// A file of the vault.
+pub fn vault_file() -> VaultFile {
+    VaultFile {
+        tenant: TenantId::from_bytes([1; 16]),
+        file_id: FileId::from_bytes([14; 16]),
+        blob_sha256: [15; 32],
+        commitment: FileCommitment([16; 32]),
+    }
 }

@@ -2,6 +2,8 @@
 //! files. `SIGILO_WRITE_VECTORS=1 cargo test -p sigilo-seal` writes them; a change of an existing value is a
 //! change of the protocol.
 
+mod files;
+
 use std::{convert::Infallible, fs, path::PathBuf};
 
 use rand_core::{TryCryptoRng, TryRng};

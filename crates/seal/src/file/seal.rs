@@ -23,6 +23,11 @@ impl FileSealer {
     pub fn new<R: CryptoRng + ?Sized>(key: &FileKey, limit: u64, rng: &mut R) -> Self {
         let mut salt = [0; 32];
         rng.fill_bytes(&mut salt);
+        Self::with_salt(key, salt, limit)
+    }
+
+    /// As [`Self::new`], with a salt that was never used with this key for another file.
+    pub(crate) fn with_salt(key: &FileKey, salt: [u8; 32], limit: u64) -> Self {
         let (stream, commitment) = Stream::derive(key, &salt);
         Self { stream, head: FileHead { salt, commitment }, course: Course::new(limit) }
     }

@@ -12,8 +12,10 @@ use sigilo_wire::{DeviceId, MessageId, SealId, Timestamp};
 use super::*;
 use crate::{
     Commitment, ContentKey, Ed25519Secret, IdentitySecret, KeyPurpose, LinkClaim, LinkedContact,
-    LinkedEarlier, ManifestDevice, Member, Recipient, RootFingerprint, SealHeader, decision::DENIED,
-    testing::test_rng,
+    LinkedEarlier, ManifestDevice, Member, Recipient, Refusal, RootFingerprint, ScanResult, SealHeader,
+    decision::DENIED,
+    file::SEGMENT_LENGTH,
+    testing::{test_rng, vault_file},
 };
 
 fn corpus(target: &str) -> PathBuf {
@@ -163,6 +165,28 @@ fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let earlier = LinkedEarlier { user: UserId::from_bytes([3; 16]), identity: identity.public(), until: at };
     let with_earlier = LinkPackage { earlier: vec![earlier], ..package.clone() };
     let sent = HistoryKeyEnvelope { key: XWingSecret::from_seed([19; 32]), created_at: at };
+    let blob = |plain: &[u8]| {
+        let mut sealer = FileSealer::with_salt(&FileKey::from_bytes(FILE_KEY), [20; 32], u64::MAX);
+        [sealer.head().to_bytes().to_vec(), sealer.segment(plain, true).unwrap()].concat()
+    };
+    // Bound to the key, and otherwise all wrong.
+    let long = [&blob(b"")[..64], &[0; 100]].concat();
+    let layout = |length: u64, at: u64| [length.to_be_bytes(), at.to_be_bytes()].concat();
+    let scan_key = ScanKey {
+        tenant,
+        not_before: at,
+        not_after: Timestamp::from_micros(at.micros() + 1),
+        public_key: history.clone(),
+    };
+    let verdict = |result| Verdict {
+        file: vault_file(),
+        engine: "engine 1".into(),
+        database: "2".into(),
+        scanned_at: at,
+        result,
+    };
+    let infected = verdict(ScanResult::Infected("Eicar".into()));
+    let released = ReleaseStatement::new(&infected, UserId::from_bytes([2; 16]), at);
     let file = br#"{"v":1,"files":[{"file_id":"01010101-0101-0101-0101-010101010101","key":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","name":"a","mime":"b","size":1,"sha256":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="}]}"#;
     vec![
         ("root_statement", "records", root(KeyPurpose::Records, history.as_bytes().to_vec())),
@@ -198,5 +222,16 @@ fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("public_keys", "kyber", vec![8; 1_569]),
         ("xwing_public", "history", history.as_bytes().to_vec()),
         ("record_seal", "one-member", serde_json::to_vec(&seal.to_new()).unwrap()),
+        ("file", "empty", blob(b"")),
+        ("file", "short", blob(b"laboratory")),
+        ("file", "not-opening", long),
+        ("file_layout", "two-segments", layout(SEGMENT_LENGTH as u64 + 1, SEGMENT_LENGTH as u64)),
+        ("file_layout", "half-a-tag", layout(64 + 65_552 + 8, 0)),
+        ("file_layout", "longest", layout(1 << 48, 1 << 32)),
+        ("scan_key", "one", scan_key.encode()),
+        ("verdict", "clean", verdict(ScanResult::Clean).encode()),
+        ("verdict", "refused", verdict(ScanResult::Refused(Refusal::Type)).encode()),
+        ("verdict", "infected", infected.encode()),
+        ("release", "one", released.encode()),
     ]
 }
