@@ -105,7 +105,7 @@ async fn a_device_built_from_the_documents_and_the_sdk_understand_each_other() {
     let world = World::new(&server).await;
     let mut maria = world.maria().await;
     let mut ana = NodeDevice::start().await;
-    assert_eq!(ana.call("vectors", json!({})).await["vectors"].as_array().unwrap().len(), 7);
+    assert_eq!(ana.call("vectors", json!({})).await["vectors"].as_array().unwrap().len(), 11);
 
     let patient = ("https://clinica-demo.example/fhir/mrn", "MRN-1001");
     let invitation = world.invitation(Role::Patient, "ana", patient).await;

@@ -3,6 +3,7 @@ import assert from 'node:assert';
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import * as Signal from '@signalapp/libsignal-client';
+import { handOver, nonce, openFile, release, scanAad, scanKey, sealFile, stream, verdict } from './files.mjs';
 import { context, pad, sealCopy, sealSigningInput, signingInput, unpad } from './sealing.mjs';
 import {
   aeadSeal,
@@ -151,6 +152,57 @@ function receipt(v) {
   assert(crypto.verify(null, bytes, ed25519(unb64(v.receipt_public_key)), unb64(v.signature)), 'signature');
 }
 
+function file(v) {
+  const fk = unb64(v.FK);
+  for (const f of v.files) {
+    const plain = Buffer.from(Uint8Array.from({ length: f.length }, (_, i) => i % 251));
+    const { key, prefix, commitment } = stream(fk, unb64(f.salt));
+    same(cat(key, prefix, commitment), b64(cat(unb64(f.key), unb64(f.prefix), unb64(f.commitment))), 'the stream');
+    const blob = sealFile(fk, unb64(f.salt), plain);
+    if (f.blob) same(blob, f.blob, 'blob');
+    same(sha256(blob), f.blob_sha256, 'SHA-256 of the blob');
+    assert.equal(blob.length, f.blob_length);
+    let at = 64;
+    for (const [number, segment] of f.segments.entries()) {
+      same(nonce(prefix, number, number + 1 === f.segments.length), segment.nonce, 'nonce');
+      at += segment.length;
+      same(blob.subarray(at - 16, at), segment.tag, 'tag');
+    }
+    assert(openFile(fk, blob).equals(plain), 'the file');
+    assert.throws(() => openFile(sha256(fk), blob), /another key/);
+    assert.throws(() => openFile(fk, blob.subarray(0, -1)));
+    assert.throws(() => openFile(fk, cat(blob, u8(0))));
+  }
+}
+
+async function scan(v) {
+  const bytes = scanKey(v);
+  same(bytes, v.statement, 'statement');
+  same(keyId(bytes), v.key_id, 'key id');
+  assert(crypto.verify(null, bytes, ed25519(unb64(v.scanner_public_key)), unb64(v.signature)), 'signature');
+  same(scanAad(v), v.aad, 'aad');
+  const handed = await handOver(unb64(v.FK), scanAad(v), unb64(v.scan_public_key), unb64(v.random));
+  same(handed.enc, v.enc, 'encapsulation');
+  same(handed.ct, v.ct, 'ciphertext');
+}
+
+function verdicts(v) {
+  for (const one of v.verdicts) {
+    const bytes = verdict(v.file, one);
+    same(bytes, one.statement, 'statement');
+    same(sha256(bytes), one.sha256, 'its name');
+    assert(crypto.verify(null, bytes, ed25519(unb64(v.scanner_public_key)), unb64(one.signature)), 'signature');
+  }
+}
+
+function releases(v) {
+  for (const one of v.statements) {
+    const bytes = release(v.file, sha256(unb64(v.verdict)), one);
+    same(bytes, one.statement, 'statement');
+    assert(verify(curveKey(unb64(one.identity_key)), bytes, unb64(one.signature)), 'signature');
+  }
+}
+
 /** Every vector; throws at the first that differs. */
 export async function vectors() {
   const all = {
@@ -161,6 +213,10 @@ export async function vectors() {
     message,
     record_seal: recordSeal,
     receipt,
+    file,
+    scan,
+    verdict: verdicts,
+    release: releases,
   };
   for (const [name, check] of Object.entries(all)) await check(read(name));
   return { vectors: Object.keys(all) };
