@@ -6,7 +6,8 @@
 //! Reading order: [`encode`] (how every statement is written), [`identity`] and [`root`] (who signs),
 //! [`manifest`] (a user's devices), [`link`] (how a device joins them), [`context`] and [`message`] (one message),
 //! [`record_seal`] (how the clinic reads it in seven years), [`receipt`] (what the server promises), [`decision`] (what it says
-//! of what it refused), [`file`](mod@file) (a file of the vault), [`scan`], [`verdict`] and [`release`] (who looks into it, and what they say).
+//! of what it refused), [`file`](mod@file) (a file of the vault), [`scan`], [`verdict`] and [`release`] (who looks into it, and
+//! what is said of it).
 //!
 //! # What it does not protect from
 //! A device that is broken into gives away its keys and what it has shown. A participant may copy what they
