@@ -44,16 +44,22 @@ pub async fn sign(app: &App, error: Error, request: impl FnOnce() -> [u8; 32]) -
     let Some(refused) = denial.refused.clone() else { return Error::Denied(denial) };
     let Actor::User(caller) = refused.ctx.actor else { return Error::Denied(denial) };
     let ctx = &refused.ctx;
+    let not_let_in = [Connect::NAME, UseTokens::NAME].contains(&refused.act);
     let leaf = match refused.leaf {
         Some(leaf) => leaf,
-        None => match note(app, ctx, (refused.act, &denial), None, &[]).await {
-            Ok(leaf) => leaf,
-            Err(error) => return error,
-        },
+        None => {
+            // Who is not let in has not come to the count of requests; each of these writes an entry that stays.
+            if not_let_in && let Err(error) = app.limits.clinics.request(&app.db, ctx).await {
+                return error;
+            }
+            match note(app, ctx, (refused.act, &denial), None, &[]).await {
+                Ok(leaf) => leaf,
+                Err(error) => return error,
+            }
+        }
     };
     // Whoever comes at the wrong hour, or is not let in yet, does not try what they may not do.
-    if denial.code != ErrorCode::OutsideChatHours && ![Connect::NAME, UseTokens::NAME].contains(&refused.act)
-    {
+    if denial.code != ErrorCode::OutsideChatHours && !not_let_in {
         let (user, device) = (caller.user_id, Some(caller.device_id));
         anomalies::notice(app, ctx, AnomalyKind::RepeatedDenials, user, device).await;
     }

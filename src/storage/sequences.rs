@@ -93,13 +93,20 @@ async fn advance(
             let mut arguments = PgArguments::default();
             let (mut parts, mut selects) = (Vec::new(), Vec::new());
             if !places.is_empty() {
-                parts.push(format!("places (id, a, b) AS ({})", batch::arrays_text(RESERVE_PLACES, 1)));
+                parts.push(in_order(
+                    "places",
+                    "devices",
+                    "device_id",
+                    &batch::arrays_text(RESERVE_PLACES, 1),
+                    1,
+                ));
                 selects.push("SELECT id, a, b FROM places");
                 crate::add_arrays!(arguments, places, (device, count) => [*device, *count]);
             }
             if !numbers.is_empty() {
-                let text = batch::arrays_text(RESERVE_NUMBERS, arguments.len() + 1);
-                parts.push(format!("numbers (id, a, b) AS ({text})"));
+                let first = arguments.len() + 1;
+                let text = batch::arrays_text(RESERVE_NUMBERS, first);
+                parts.push(in_order("numbers", "tenant_sequences", "tenant_id", &text, first));
                 selects.push("SELECT id, a, b FROM numbers");
                 crate::add_arrays!(arguments, numbers, (tenant, need) => [*tenant, need.audit, need.outbox]);
             }
@@ -110,4 +117,19 @@ async fn advance(
             Ok(sqlx::query_as_with(sqlx::AssertSqlSafe(text), arguments).fetch_all(&mut **tx).await?)
         }
     }
+}
+
+/// A statement of PostgreSQL that moves rows on, as a part of a WITH. They are locked in the order of their ids before: an
+/// UPDATE takes them as its plan comes to them, and two that share rows would wait for each other.
+fn in_order(name: &str, table: &str, id: &str, moving: &str, ids: usize) -> String {
+    let moving = moving
+        .replace(
+            &format!("WHERE {id} = v.column1"),
+            &format!("JOIN {name}_locked AS l ON l.{id} = v.column1 WHERE {table}.{id} = l.{id}"),
+        )
+        .replace(&format!("RETURNING {id}"), &format!("RETURNING {table}.{id}"));
+    format!(
+        "{name}_locked AS MATERIALIZED (SELECT {id} FROM {table} WHERE {id} = ANY (CAST(${ids} AS UUID[]))
+            ORDER BY {id} FOR UPDATE), {name} (id, a, b) AS ({moving})"
+    )
 }

@@ -62,7 +62,8 @@ async fn a_linked_device_sends_and_receives_like_the_first() {
         maria.connected().await;
         ana.client.send_text(conversation, "desde el teléfono").await.unwrap();
         assert_eq!(maria.next_text().await, "desde el teléfono");
-        ana.client.confirm_identity(maria.user).await.unwrap();
+        let number = ana.client.safety_number(maria.user).await.unwrap();
+        ana.client.confirm_identity(maria.user, &number).await.unwrap();
 
         let mut tablet = linked(&world, &ana, "tablet").await;
         assert_eq!(devices_changed(&mut ana).await, (vec![2], vec![]));

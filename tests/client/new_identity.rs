@@ -46,7 +46,8 @@ async fn nothing_is_sent_to_a_new_identity_before_it_is_confirmed() {
         lost.client.send_text(conversation, "con el viejo").await.unwrap();
         assert_eq!(maria.next_text().await, "con el viejo");
         let before = maria.client.safety_number(lost.user).await.unwrap();
-        maria.client.confirm_identity(lost.user).await.unwrap();
+        let number = maria.client.safety_number(lost.user).await.unwrap();
+        maria.client.confirm_identity(lost.user, &number).await.unwrap();
 
         let text = invitation(&world, &lost).await;
         // The devices that are said to be lost are told, at both steps.
@@ -91,7 +92,8 @@ async fn nothing_is_sent_to_a_new_identity_before_it_is_confirmed() {
         let number = maria.client.safety_number(ana.user).await.unwrap();
         assert!(number.changed && !number.verified && number.digits != before.digits);
         assert_eq!(number.digits, ana.client.safety_number(maria.user).await.unwrap().digits);
-        maria.client.confirm_identity(ana.user).await.unwrap();
+        let number = maria.client.safety_number(ana.user).await.unwrap();
+        maria.client.confirm_identity(ana.user, &number).await.unwrap();
         assert_eq!(ana.next_text().await, "¿es usted?");
         let sent = ana.client.send_text(conversation, "sí").await.unwrap();
         check(sent.accepted().expect("accepted at once"));

@@ -193,7 +193,8 @@ async fn a_seal_by_a_new_identity_is_judged_once_it_is_confirmed() {
         maria.client.sync_offline().await.unwrap();
         assert_eq!(last(&maria, ana.conversation).await.seal, before, "nothing new is known");
 
-        maria.client.confirm_identity(ana.device.user).await.unwrap();
+        let number = maria.client.safety_number(ana.device.user).await.unwrap();
+        maria.client.confirm_identity(ana.device.user, &number).await.unwrap();
         maria.client.sync_offline().await.unwrap();
         assert_eq!(last(&maria, ana.conversation).await.seal, SealVerdict::Good);
         maria.end().await;

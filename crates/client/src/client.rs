@@ -375,13 +375,15 @@ impl Client {
         self.act(move |engine| async move { engine.safety_number(user).await }.boxed_local()).await?
     }
 
-    /// The user compared the safety number and found it equal: marks the person verified, and uses a new
+    /// The user compared this safety number and found it equal: marks the person verified, and uses a new
     /// identity key that waited for this.
     ///
     /// # Errors
-    /// [`Error::Unknown`].
-    pub async fn confirm_identity(&self, user: UserId) -> Result<()> {
-        self.act(move |engine| async move { engine.confirm_identity(user).await }.boxed_local()).await?
+    /// [`Error::Unknown`]; [`Error::IdentityChanged`] when their key is another one since the number was shown.
+    pub async fn confirm_identity(&self, user: UserId, compared: &SafetyNumber) -> Result<()> {
+        let compared = compared.clone();
+        self.act(move |engine| async move { engine.confirm_identity(user, &compared).await }.boxed_local())
+            .await?
     }
 
     /// Checks the server's receipt of a message again.

@@ -13,7 +13,7 @@ use sigilo_wire::{
 };
 
 use crate::{
-    Error, Result,
+    Result,
     engine::Engine,
     event::TimelineNote,
     profile::{Record, Step},
@@ -135,8 +135,8 @@ impl Engine {
                 {
                     continue;
                 }
-                let change: ParticipantChanged =
-                    serde_json::from_value(frame.data).map_err(|error| Error::Answer(error.to_string()))?;
+                // One that says nothing is judged in its turn; no sender answers for it.
+                let Ok(change) = serde_json::from_value::<ParticipantChanged>(frame.data) else { continue };
                 self.note_moves(&step, conversation, &change.joined, &change.left).await?;
             }
             step.commit().await?;

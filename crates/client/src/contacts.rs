@@ -19,6 +19,7 @@ use crate::{
         Record as _,
         records::{Contact, ContactDevice, ContactHistoryKey, EarlierIdentity, Session},
     },
+    safety::SafetyNumber,
     sessions,
 };
 
@@ -58,7 +59,8 @@ impl Contact {
     /// Whether they may have had an identity about this time that this device never knew. One that was the same
     /// all the while had none in between: nobody goes back to an identity of before.
     pub(crate) fn may_have_had_another(&self, at: Timestamp) -> bool {
-        self.pending.is_some() || !self.earlier.is_empty() || at < self.first_seen + CLOCK_ERROR
+        let before = |earlier: &EarlierIdentity| at.since(earlier.until) < CLOCK_ERROR;
+        self.pending.is_some() || self.earlier.iter().any(before) || at < self.first_seen + CLOCK_ERROR
     }
 
     /// Takes over a manifest that the identity signed, if it is not behind the one seen before.
@@ -303,10 +305,15 @@ impl Engine {
         Ok(())
     }
 
-    /// The user compared safety numbers and found them equal: uses a waiting identity and marks it verified.
-    pub(crate) async fn confirm_identity(&self, user: UserId) -> Result<()> {
+    /// The user compared this safety number and found it equal: uses a waiting identity and marks it verified, if it is
+    /// still the one of that number.
+    pub(crate) async fn confirm_identity(&self, user: UserId, compared: &SafetyNumber) -> Result<()> {
         let contact: Option<Contact> = self.profile.get(user.as_bytes()).await?;
         let mut contact = contact.ok_or(Error::Unknown("this person"))?;
+        if self.safety_number(user).await?.digits != compared.digits {
+            // The server gave another key while the two were comparing.
+            return Err(Error::IdentityChanged { user });
+        }
         let step = self.profile.step();
         contact.verified = true;
         if let Some(identity) = contact.pending.take() {

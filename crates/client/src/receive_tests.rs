@@ -212,7 +212,16 @@ async fn a_new_identity_is_shown_unconfirmed_and_stops_sending() {
     );
     let stopped = world.maria.engine.recipient(world.ana.user).await.unwrap_err();
     assert!(matches!(stopped, crate::Error::IdentityChanged { .. }), "{stopped}");
-    world.maria.engine.confirm_identity(world.ana.user).await.unwrap();
+    // A key that comes while the two compare another one's number is not confirmed by it.
+    let shown = world.maria.engine.safety_number(world.ana.user).await.unwrap();
+    let before: Contact = world.maria.engine.profile.get(world.ana.user.as_bytes()).await.unwrap().unwrap();
+    let another = Some(IdentitySecret::from_bytes([9; 32]).public());
+    world.maria.engine.profile.put(&Contact { pending: another, ..before.clone() }).await.unwrap();
+    let refused = world.maria.engine.confirm_identity(world.ana.user, &shown).await.unwrap_err();
+    assert!(matches!(refused, crate::Error::IdentityChanged { .. }), "{refused}");
+    world.maria.engine.profile.put(&before).await.unwrap();
+    let number = world.maria.engine.safety_number(world.ana.user).await.unwrap();
+    world.maria.engine.confirm_identity(world.ana.user, &number).await.unwrap();
     let confirmed: Contact =
         world.maria.engine.profile.get(world.ana.user.as_bytes()).await.unwrap().unwrap();
     assert_eq!(confirmed.identity, world.ana.identity.public());
@@ -225,7 +234,8 @@ async fn ana_has_another_identity(world: &World) {
     let mut ana: Contact = maria.profile.get(world.ana.user.as_bytes()).await.unwrap().unwrap();
     ana.pending = Some(IdentitySecret::from_bytes([8; 32]).public());
     maria.profile.put(&ana).await.unwrap();
-    maria.confirm_identity(world.ana.user).await.unwrap();
+    let number = maria.safety_number(world.ana.user).await.unwrap();
+    maria.confirm_identity(world.ana.user, &number).await.unwrap();
 }
 
 #[tokio::test]

@@ -52,6 +52,9 @@ struct Reading {
     seals: Option<String>,
     /// The place of the newest message of this reading; 0 before the first page.
     newest: i64,
+    /// The oldest place of the last page; of none before the first.
+    #[serde(default)]
+    oldest: Option<i64>,
     /// Up to here the conversation was read before.
     floor: i64,
     done: bool,
@@ -141,6 +144,7 @@ impl Engine {
                 cursor: None,
                 seals: None,
                 newest: 0,
+                oldest: None,
                 floor,
                 done: conversation.total_messages <= floor,
                 read: 0,
@@ -204,7 +208,10 @@ impl Engine {
         // A page that is taken in twice, because the cut came between here and the cursor, changes nothing.
         reading.new += self.receive_page(messages).await?;
         reading.cursor = page.next_cursor;
-        reading.done = !more || oldest.is_some_and(|oldest| oldest <= reading.floor + 1);
+        // A server whose pages do not lead back has nothing more to give.
+        let goes_back = oldest.is_some_and(|oldest| reading.oldest.is_none_or(|before| oldest < before));
+        reading.oldest = oldest;
+        reading.done = !more || !goes_back || oldest.is_some_and(|oldest| oldest <= reading.floor + 1);
         Ok(reading)
     }
 }

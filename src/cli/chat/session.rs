@@ -14,8 +14,8 @@ use std::{
 };
 
 use sigilo_client::{
-    Client, ClientEvent, DecisionVerdict, Error as ClientError, LinkText, Proof, ReceiptVerdict, SendOptions,
-    ShownMessage, TimelineNote, review,
+    Client, ClientEvent, DecisionVerdict, Error as ClientError, LinkText, Proof, ReceiptVerdict,
+    SafetyNumber, SendOptions, ShownMessage, TimelineNote, review,
 };
 use sigilo_seal::{Content, content::Profile};
 use sigilo_wire::{
@@ -66,6 +66,8 @@ pub(super) struct Session {
     offline: bool,
     /// Why each message waits, as last said.
     pub(super) waiting: HashMap<ClientMessageId, String>,
+    /// The safety number each person was shown with last.
+    compared: HashMap<UserId, SafetyNumber>,
     /// Who was said to be typing where, and when they last did.
     typing: HashMap<(ConversationId, UserId), Instant>,
 }
@@ -97,6 +99,7 @@ pub(super) async fn run(
         people: Vec::new(),
         offline: false,
         waiting: HashMap::new(),
+        compared: HashMap::new(),
         typing: HashMap::new(),
     };
     session.client.set_status(PresenceStatus::Online).await.map_err(Error::internal)?;
@@ -206,10 +209,16 @@ impl Session {
                 let user = self.person(&name).await?;
                 let number = self.client.safety_number(user).await?;
                 self.screen.show(&Output::safety_number(user, self.name(user), &number));
+                self.compared.insert(user, number);
             }
             Command::Confirm(name) => {
                 let user = self.person(&name).await?;
-                self.client.confirm_identity(user).await?;
+                let Some(number) = self.compared.get(&user) else {
+                    let text = format!("compare the safety number first: /verify {name}");
+                    self.screen.show(&Output::Note { text });
+                    return Ok(());
+                };
+                self.client.confirm_identity(user, number).await?;
                 self.screen.show(&Output::Confirmed { user_id: user, name: self.name(user) });
             }
             Command::Receipt(number) => self.show_receipt(number).await?,

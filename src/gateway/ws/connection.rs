@@ -262,7 +262,16 @@ impl Connection {
                     Ok(sending) => {
                         let app = self.app.clone();
                         self.sends.push(Box::pin(async move {
-                            let result = signed(&app, sending.await, &text).await;
+                            // A refusal is written down, in a task of its own as above all that locks rows is.
+                            let result = match sending.await {
+                                Err(error @ Error::Denied(_)) => {
+                                    let refused = async move { signed(&app, Err(error), &text).await };
+                                    tokio::spawn(refused)
+                                        .await
+                                        .unwrap_or_else(|gone| Err(Error::internal(gone)))
+                                }
+                                result => result,
+                            };
                             (request, request_id, result)
                         }));
                         Ok(())
@@ -388,7 +397,7 @@ impl Connection {
         let pending = match relay::begin_send(&app, &ctx, conversation, Arc::clone(&message)).await {
             // Here and now: the next frame may continue this message.
             Err(error) if relay::may_try_again(&error) => {
-                relay::send(&app, &ctx, conversation, Arc::clone(&message)).await?.into()
+                relay::send_again(&app, &ctx, conversation, Arc::clone(&message)).await?.into()
             }
             pending => pending?,
         };

@@ -42,6 +42,8 @@ const READ_WAIT: Duration = Duration::from_secs(2);
 
 /// A limit that passes again within this is waited for; longer ones are the caller's to wait for.
 const LIMIT_WAIT: Duration = Duration::from_secs(2);
+/// The acts that are decided on before a request's body is read.
+const BEFORE_THE_BODY: [&str; 2] = ["connect", "use_tokens"];
 /// How often it is waited for.
 const LIMIT_ATTEMPTS: u32 = 10;
 
@@ -244,8 +246,8 @@ impl Api {
         if status.is_success() {
             return parse(&bytes);
         }
-        let asked = request_hash(method.as_str(), path, body.unwrap_or_default());
-        Err(refusal(status, &bytes, retry_after, asked))
+        let asked = |body: &[u8]| request_hash(method.as_str(), path, body);
+        Err(refusal(status, &bytes, retry_after, asked, body.unwrap_or_default()))
     }
 }
 
@@ -269,10 +271,14 @@ fn refusal(
     status: StatusCode,
     bytes: &[u8],
     retry_after: Option<Duration>,
-    request_sha256: [u8; 32],
+    asked: impl Fn(&[u8]) -> [u8; 32],
+    with: &[u8],
 ) -> Error {
     match serde_json::from_slice::<ErrorBody>(bytes) {
         Ok(body) => {
+            // Who is not let in is refused before the body is read.
+            let unread = body.decision.as_ref().is_some_and(|d| BEFORE_THE_BODY.contains(&d.action.as_str()));
+            let request_sha256 = asked(if unread { b"" } else { with });
             Error::Server { status: status.as_u16(), body: Box::new(body), retry_after, request_sha256 }
         }
         // A proxy in between answers with a page of its own.

@@ -16,6 +16,7 @@ use crate::{
     message::{ChainVerdict, SealVerdict, ShownMessage, Verification},
     profile::records::{
         Chain, EarlyDelivery, MessageKey, MessageName, OutboxItem, SealedItem, Shown, StoredMessage,
+        chain_key,
     },
 };
 
@@ -136,13 +137,12 @@ impl Engine {
         }
         let conversation = item.draft.conversation;
         let commitment = sealed.request.commitment.into();
-        step.put(&Chain {
-            conversation,
-            user: account.user,
-            device: account.device,
-            device_seq: sealed.request.device_seq,
-            commitment,
-        })?;
+        let (user, device, device_seq) = (account.user, account.device, sealed.request.device_seq);
+        let key = chain_key(conversation, user, device);
+        // What was held comes after what was sent meanwhile.
+        if step.get::<Chain>(&key).await?.is_none_or(|chain| chain.device_seq < device_seq) {
+            step.put(&Chain { conversation, user, device, device_seq, commitment })?;
+        }
         chain::link(&step, &stored.message).await?;
         self.show(&step, conversation, accepted.conversation_seq, commitment).await?;
         self.keep(&step, &mut stored).await?;

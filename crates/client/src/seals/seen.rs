@@ -286,7 +286,10 @@ impl Engine {
             }
         }
         let mut at = cursor;
-        while !wanted.is_empty() {
+        for _ in 0..MAX_PAGES {
+            if wanted.is_empty() {
+                break;
+            }
             let page = self.api.seals(conversation, at.as_deref()).await?;
             for seal in page.results.iter().filter(|seal| seal.conversation_id == conversation) {
                 self.take_in_passing(seal).await?;

@@ -265,7 +265,8 @@ async fn a_seal_of_an_identity_used_before_is_neither_good_nor_bad() {
         maria.profile.get(world.ana.user.as_bytes()).await.unwrap().unwrap();
     ana.pending = Some(sigilo_seal::IdentitySecret::from_bytes([8; 32]).public());
     maria.profile.put(&ana).await.unwrap();
-    maria.confirm_identity(world.ana.user).await.unwrap();
+    let number = maria.safety_number(world.ana.user).await.unwrap();
+    maria.confirm_identity(world.ana.user, &number).await.unwrap();
     let seen = taken(&world, &seal).await;
     assert!(matches!(seen.verdict, SealVerdict::Unchecked(_)), "{:?}", seen.verdict);
     assert!(seen.archive_key.is_some(), "what is under it opens");
