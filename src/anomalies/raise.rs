@@ -80,6 +80,10 @@ async fn act(
     wanted: AnomalyAction,
     (user, role): (UserId, Role),
 ) -> Result<(AnomalyAction, Vec<DeviceId>)> {
+    // Nobody loses the way to help by a count, nor whoever is to give it.
+    let spared = wanted == AnomalyAction::Suspend
+        && (role == Role::Patient || emergency::is_needed(tx, ctx, user).await?);
+    let wanted = if spared { AnomalyAction::Slow } else { wanted };
     let grant = match wanted {
         AnomalyAction::Suspend => people::authorize_manage_people(app, ctx).map(Some),
         _ => Ok(None),

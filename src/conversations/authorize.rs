@@ -201,6 +201,9 @@ pub async fn authorize_report_seal(app: &App, ctx: &Ctx, id: ConversationId) -> 
 pub async fn authorize_handle(app: &App, ctx: &Ctx, id: ConversationId) -> Result<Grant<HandleEmergency>> {
     let (facts, patient) = load(app, ctx, id).await?;
     let decision = app.policy.decide::<HandleEmergency>(ctx, &facts);
+    if decision.is_err() {
+        app.limits.clinics.refusal(&app.db, ctx).await?;
+    }
     policy::audited(app, ctx, decision, patient, &[("conversation", id.to_string())]).await
 }
 

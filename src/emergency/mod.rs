@@ -26,12 +26,22 @@ pub(crate) use store::{Withheld, abandon, add_withheld};
 
 use sigilo_wire::UserId;
 
-use crate::{Result, storage::Db};
+use crate::{
+    Ctx, Result,
+    storage::{Db, Tx},
+};
 
 /// Whether somebody takes part in an emergency that is open.
 pub(crate) async fn is_in_one(db: &Db, user: UserId) -> Result<bool> {
     let mut tx = db.read("emergency_is_in_one").await?;
     store::is_in_one(&mut tx, user).await
+}
+
+/// Whether emergencies need this person now: they take part in an open one, or are on call.
+pub(crate) async fn is_needed(tx: &mut Tx, ctx: &Ctx, user: UserId) -> Result<bool> {
+    let shifts = store::shifts(tx, ctx.tenant, ctx.now).await?;
+    let on_call = on_call(&shifts, ctx.now).iter().any(|member| member.user_id == user);
+    Ok(on_call || store::is_in_one(tx, user).await?)
 }
 
 /// How long each tier has to acknowledge when the clinic has not said otherwise.

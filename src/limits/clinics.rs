@@ -111,6 +111,15 @@ impl Clinics {
         }
     }
 
+    /// Counts a refusal at a door that counts nothing else: each writes an entry that stays, also in an emergency.
+    ///
+    /// # Errors
+    /// As [`Clinics::message`].
+    pub(crate) async fn refusal(&self, db: &Db, ctx: &Ctx) -> Result<()> {
+        let (kept, caller) = (self.rates(db, ctx).await?, ctx.caller()?);
+        kept.of(ctx, caller.user_id).requests.take(ctx, &device(caller)).await
+    }
+
     /// Counts a ticket for a socket: apart from requests, so that a device that has made too many still opens one.
     ///
     /// # Errors

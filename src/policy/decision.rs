@@ -7,7 +7,7 @@
 use sigilo_seal::{Decision as Statement, decision::DENIED};
 use sigilo_wire::{Base64Array, ErrorCode, UserId, anomaly::AnomalyKind, policy::Decision};
 
-use super::{Action as _, Basis, Connect, UseTokens};
+use super::{Action as _, Basis, Connect, HandleEmergency, SendMessage, UseTokens};
 use crate::{
     Actor, App, Ctx, Denial, Error, Result, anomalies,
     audit::{self, Act},
@@ -58,8 +58,10 @@ pub async fn sign(app: &App, error: Error, request: impl FnOnce() -> [u8; 32]) -
             }
         }
     };
-    // Whoever comes at the wrong hour, or is not let in yet, does not try what they may not do.
-    if denial.code != ErrorCode::OutsideChatHours && !not_let_in {
+    // Whoever comes at the wrong hour, or is not let in yet, does not try what they may not do; and a message may be refused
+    // because of what others did meanwhile: a block, a suspension, an emergency that is closed.
+    let tries = ![SendMessage::NAME, HandleEmergency::NAME].contains(&refused.act);
+    if tries && denial.code != ErrorCode::OutsideChatHours && !not_let_in {
         let (user, device) = (caller.user_id, Some(caller.device_id));
         anomalies::notice(app, ctx, AnomalyKind::RepeatedDenials, user, device).await;
     }

@@ -342,12 +342,17 @@ async fn who_is_suspended_is_out_at_once_but_never_the_last_admin() {
         drop(tx);
         assert!(String::from_utf8_lossy(&entries[0].1).contains(r#""reason":"anomaly""#));
 
+        // A patient keeps the way to an emergency.
+        denied(server, &house.ana, FOR_ADMINS, 3).await;
+        assert_eq!(house.listed(server, "").await[0]["action"], "slow");
+        assert_eq!(status_of(server, house.ana.user).await, "active");
+
         // The last admin is told of, and stays.
         denied(server, staff, FOR_COMPLIANCE, 3).await;
         assert_eq!(status_of(server, staff.user).await, "active");
         let raised = house.listed(server, "").await;
         assert_eq!((&raised[0]["user_id"], &raised[0]["action"]), (&json!(staff.user), &json!("flag")));
-        assert_eq!(told(server, staff).await, 1, "of the doctor, and not of themselves");
+        assert_eq!(told(server, staff).await, 2, "of the doctor and the patient, and not of themselves");
         // With another one they are not the last.
         Device::create(server, clinic, Role::Admin, "second@ejemplo.example").await;
         later(server);

@@ -47,6 +47,9 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The longest wait before a send is tried again.
 const RETRY_MOST: Duration = Duration::from_secs(60);
 
+/// The longest wait the server may ask for.
+const ASKED_MOST: Duration = Duration::from_secs(15 * 60);
+
 /// How a message is to be sent.
 #[derive(Clone, Debug, Default)]
 pub struct SendOptions {
@@ -256,7 +259,7 @@ impl Engine {
         if waits(&error) {
             let exponent = item.attempts.saturating_sub(1).min(6);
             let wait = match error.retry_after() {
-                Some(wait) => self.env.not_before(wait.min(RETRY_MOST)),
+                Some(wait) => self.env.not_before(wait.min(ASKED_MOST)),
                 None => self.env.jitter((RETRY_FIRST * 2u32.pow(exponent)).min(RETRY_MOST)),
             };
             self.flush_in(wait);
