@@ -71,7 +71,7 @@ pub(super) async fn raise(app: &App, ctx: &Ctx, wanted: AnomalyAction, found: Fo
     Ok(())
 }
 
-/// Does what is to be done, as far as it may be; the person is locked. Gives what was done, and the devices whose tokens ended.
+/// Does what is to be done, as far as it may be; the person is locked from here on. Gives what was done, and the devices whose tokens ended.
 async fn act(
     app: &App,
     tx: &mut Tx,
@@ -80,33 +80,27 @@ async fn act(
     wanted: AnomalyAction,
     (user, role): (UserId, Role),
 ) -> Result<(AnomalyAction, Vec<DeviceId>)> {
-    // Nobody loses the way to help by a count, nor whoever is to give it.
-    let spared = wanted == AnomalyAction::Suspend
-        && (role == Role::Patient || emergency::is_needed(tx, ctx, user).await?);
-    let wanted = if spared { AnomalyAction::Slow } else { wanted };
-    let grant = match wanted {
-        AnomalyAction::Suspend => people::authorize_manage_people(app, ctx).map(Some),
-        _ => Ok(None),
-    };
-    let (wanted, grant) = match grant {
-        // Rules of a deployment may leave suspensions to people.
-        Err(Error::Denied(_)) => (AnomalyAction::Flag, None),
-        grant => (wanted, grant?),
-    };
-    let Some(grant) = grant else {
-        conversations::lock_people(tx, &[user]).await?;
+    let suspends = wanted == AnomalyAction::Suspend;
+    // Of admins all of them, so that no two are suspended because each sees the other.
+    let mut locked =
+        if suspends && role == Role::Admin { store::admins(tx, ctx.tenant).await? } else { Vec::new() };
+    locked.push(user);
+    conversations::lock_people(tx, &locked).await?;
+    if !suspends {
         return Ok((wanted, Vec::new()));
-    };
-    if role == Role::Admin {
-        // All of them, so that no two are suspended because each sees the other.
-        let mut admins = store::admins(tx, ctx.tenant).await?;
-        admins.push(user);
-        conversations::lock_people(tx, &admins).await?;
-        let others = store::admins(tx, ctx.tenant).await?.into_iter().filter(|admin| *admin != user);
-        if others.count() == 0 {
-            return Ok((AnomalyAction::Flag, Vec::new()));
-        }
     }
+    // Nobody loses the way to help by a count, nor whoever is to give it.
+    if role == Role::Patient || emergency::is_needed(tx, ctx, user).await? {
+        return Ok((AnomalyAction::Slow, Vec::new()));
+    }
+    let is_last =
+        role == Role::Admin && store::admins(tx, ctx.tenant).await?.iter().all(|admin| *admin == user);
+    let grant = match people::authorize_manage_people(app, ctx) {
+        Ok(grant) if !is_last => grant,
+        // Rules of a deployment may leave suspensions to people.
+        Ok(_) | Err(Error::Denied(_)) => return Ok((AnomalyAction::Flag, Vec::new())),
+        Err(error) => return Err(error),
+    };
     let ended = people::suspend_within(app, tx, ctx, (key, &grant), user, "anomaly").await?;
     Ok((AnomalyAction::Suspend, ended.unwrap_or_default()))
 }

@@ -19,6 +19,7 @@ pub(crate) struct Limits {
     account: Limit,
     address: Limit,
     all: Limit,
+    provider: Limit,
     noted: Limit,
 }
 
@@ -45,6 +46,7 @@ impl Limits {
             account: limit(Kind::LoginAccount, config.logins_per_account, WINDOW),
             address: limit(Kind::LoginAddress, config.logins_per_address, WINDOW),
             all: limit(Kind::LoginAll, config.logins_per_minute, ALL),
+            provider: limit(Kind::LoginProvider, config.logins_per_minute, ALL),
             noted: limit(Kind::LoginNoted, 1, WINDOW),
         }
     }
@@ -72,6 +74,15 @@ impl Limits {
     /// `rate_limited` when everybody together has asked for too many; `unavailable` when nobody counts.
     pub(crate) async fn hash(&self, ctx: &Ctx) -> Result<()> {
         self.all.take(ctx, &Key::EVERYBODY).await
+    }
+
+    /// Counts a browser that is sent to an identity provider: apart from hashes, so that a flood of them keeps no password
+    /// out.
+    ///
+    /// # Errors
+    /// As [`Limits::hash`].
+    pub(crate) async fn begin(&self, ctx: &Ctx) -> Result<()> {
+        self.provider.take(ctx, &Key::EVERYBODY).await
     }
 
     /// Whether a refusal of this account is still to be written down: once in a while, so that a flood of guesses

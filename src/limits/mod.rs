@@ -36,6 +36,8 @@ pub enum Kind {
     LoginAddress,
     /// Whatever makes the server compute a slow hash, altogether.
     LoginAll,
+    /// Browsers that are sent to identity providers, altogether.
+    LoginProvider,
     /// Audit entries that say that an account's log-ins were refused.
     LoginNoted,
     /// Messages of a device.
@@ -59,6 +61,7 @@ impl Kind {
             Self::LoginAccount => "login_account",
             Self::LoginAddress => "login_address",
             Self::LoginAll => "login_all",
+            Self::LoginProvider => "login_provider",
             Self::LoginNoted => "login_noted",
             Self::Message => "message",
             Self::Request => "request",

@@ -8,13 +8,14 @@ use sigilo_wire::{
     Role, UserId,
     anomaly::{AnomalyAction, AnomalyKind, AnomalyRule, AnomalySettings},
 };
+use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{
     TestServer, both_engines, both_engines_with,
     clinic::{Clinic, PASSWORD},
     device::{Device, relate},
     http::Answer,
-    socket::Socket,
+    socket::{Socket, eventually},
 };
 
 const ANOMALIES: &str = "/api/admin/anomalies/";
@@ -473,6 +474,26 @@ async fn where_suspensions_are_left_to_people_it_is_a_flag() {
         denied(server, &house.maria, FOR_ADMINS, 3).await;
         assert_eq!(house.listed(server, "").await[0]["action"], "flag");
         assert_eq!(status_of(server, house.maria.user).await, "active");
+    })
+    .await;
+}
+
+/// Whoever hangs up at the moment it is noticed is found all the same.
+#[tokio::test]
+async fn hanging_up_hides_nothing() {
+    both_engines(async |server| {
+        let house = House::create(server, "ejemplo").await;
+        house.rule(server, AnomalyKind::RepeatedDenials, AnomalyAction::Flag, 3).await;
+        denied(server, &house.maria, FOR_ADMINS, 2).await;
+        let address = server.url.strip_prefix("http://").unwrap();
+        let mut line = tokio::net::TcpStream::connect(address).await.unwrap();
+        let token = &house.maria.token;
+        let request =
+            format!("GET {FOR_ADMINS} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n");
+        line.write_all(request.as_bytes()).await.unwrap();
+        drop(line);
+        let raised = eventually("the anomaly", async || house.listed(server, "").await.pop()).await;
+        assert_eq!(raised["kind"], "repeated_denials");
     })
     .await;
 }

@@ -5,16 +5,23 @@ use sigilo_seal::{Manifest, XWingSecret};
 use sigilo_wire::{Base64, Role};
 
 use crate::support::{
-    both_engines,
+    TestServer, both_engines,
     clinic::{Clinic, PASSWORD},
     device::{Device, relate},
     link::Newcomer,
     socket::Socket,
 };
 
-#[tokio::test]
-async fn a_new_history_key_rides_to_the_devices_that_stay_and_to_nobody_else() {
-    both_engines(async |server| {
+/// Ana's devices, the first and two that joined it, and her doctor's; the two people have a conversation.
+struct Three {
+    ana: Device,
+    tablet: Device,
+    old: Device,
+    maria: Device,
+}
+
+impl Three {
+    async fn create(server: &TestServer) -> Self {
         let clinic = Clinic::create(server, "centro").await;
         let ana = Device::create(server, &clinic, Role::Patient, "ana@example.org").await;
         let maria = Device::create(server, &clinic, Role::Doctor, "maria@example.org").await;
@@ -22,6 +29,14 @@ async fn a_new_history_key_rides_to_the_devices_that_stay_and_to_nobody_else() {
         ana.start(server, &maria).await;
         let tablet = Newcomer::new(2).join(server, &ana).await;
         let old = Newcomer::new(3).join(server, &ana).await;
+        Self { ana, tablet, old, maria }
+    }
+}
+
+#[tokio::test]
+async fn a_new_history_key_rides_to_the_devices_that_stay_and_to_nobody_else() {
+    both_engines(async |server| {
+        let Three { ana, maria, tablet, old } = Three::create(server).await;
         let mut sockets = Vec::new();
         for device in [&tablet, &maria] {
             let mut socket = Socket::open(server, device).await;
@@ -96,13 +111,7 @@ async fn after_a_removal_nobody_sends_under_the_seals_that_the_device_reads() {
 #[tokio::test]
 async fn the_devices_that_stay_are_told_whoever_removes_one() {
     both_engines(async |server| {
-        let clinic = Clinic::create(server, "centro").await;
-        let ana = Device::create(server, &clinic, Role::Patient, "ana@example.org").await;
-        let maria = Device::create(server, &clinic, Role::Doctor, "maria@example.org").await;
-        relate(server, &ana, &maria).await;
-        ana.start(server, &maria).await;
-        let tablet = Newcomer::new(2).join(server, &ana).await;
-        let old = Newcomer::new(3).join(server, &ana).await;
+        let Three { ana, maria, tablet, old } = Three::create(server).await;
         let login = json!({"clinic": "centro", "email": "ana@example.org", "password": PASSWORD,
                            "device": {"kind": "session", "name": "browser"}});
         let session = server.post("/api/auth/login/", None, &login).await.expect(200);

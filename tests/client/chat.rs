@@ -1,13 +1,16 @@
 //! `sigilo chat` warns of what a text gives away, and sends it when the person says so.
 
-use std::{path::Path, process::Stdio};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use serde_json::{Value, json};
 use sigilo_client::{
     ActivateOptions, Client, ContactFilter, ConversationFilter, MetadataSearch, NewConversation, ShownMessage,
 };
 use sigilo_wire::{
-    Role,
+    ConversationId, Role,
     conversation::{ConversationSettingsChange, ConversationType},
     message::Priority,
     presence::{Presence, PresenceStatus},
@@ -23,18 +26,24 @@ use crate::{
     support::{TestServer, clinic::PASSWORD},
 };
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_text_with_an_identifier_is_sent_when_the_person_says_so() {
-    let server = TestServer::start(crate::support::Engine::Sqlite).await;
-    let world = World::new(&server).await;
+/// Ana's profile, and her and María's clients: the two have a conversation.
+async fn two_who_talk(world: &World<'_>) -> (PathBuf, Client, Client, ConversationId) {
     let ana =
-        activate(&world, Role::Patient, "ana", ("https://clinica-demo.example/fhir/mrn", "MRN-1001")).await;
+        activate(world, Role::Patient, "ana", ("https://clinica-demo.example/fhir/mrn", "MRN-1001")).await;
     let maria =
-        activate(&world, Role::Doctor, "maria", ("https://clinica-demo.example/fhir/licence", "LIC-2001"))
+        activate(world, Role::Doctor, "maria", ("https://clinica-demo.example/fhir/licence", "LIC-2001"))
             .await;
     let (patient, doctor) = (open(&ana).await, open(&maria).await);
     let user = doctor.me().await.unwrap().user;
     let conversation = patient.start_conversation(user, NewConversation::default()).await.unwrap().id;
+    (ana, patient, doctor, conversation)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_with_an_identifier_is_sent_when_the_person_says_so() {
+    let server = TestServer::start(crate::support::Engine::Sqlite).await;
+    let world = World::new(&server).await;
+    let (ana, patient, doctor, conversation) = two_who_talk(&world).await;
     patient.shutdown().await.unwrap();
     doctor.shutdown().await.unwrap();
 
@@ -76,14 +85,8 @@ fn of_type<'a>(lines: &'a [Value], wanted: &str) -> Vec<&'a Value> {
 async fn the_chat_reaches_what_the_client_can_do() {
     let server = TestServer::start(crate::support::Engine::Sqlite).await;
     let world = World::new(&server).await;
-    let ana =
-        activate(&world, Role::Patient, "ana", ("https://clinica-demo.example/fhir/mrn", "MRN-1001")).await;
-    let maria =
-        activate(&world, Role::Doctor, "maria", ("https://clinica-demo.example/fhir/licence", "LIC-2001"))
-            .await;
-    let (patient, doctor) = (open(&ana).await, open(&maria).await);
+    let (ana, patient, doctor, conversation) = two_who_talk(&world).await;
     let user = doctor.me().await.unwrap().user;
-    let conversation = patient.start_conversation(user, NewConversation::default()).await.unwrap().id;
     // María was there, and is gone.
     doctor.set_status(PresenceStatus::Online).await.unwrap();
     doctor.connect().await.unwrap();

@@ -79,18 +79,15 @@ impl Decision {
     /// # Errors
     /// [`DecodeError`] for anything [`Self::encode`] would not write.
     pub fn decode(statement: &[u8]) -> Result<Self, DecodeError> {
-        fn word(bytes: &[u8], field: &'static str) -> Result<String, DecodeError> {
-            std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| DecodeError::Value(field))
-        }
         let mut reader = Reader::statement(statement, LABEL)?;
         let decision = Self {
             tenant: TenantId::from_bytes(reader.lp_array("tenant")?),
             actor: UserId::from_bytes(reader.lp_array("actor")?),
             device: DeviceId::from_bytes(reader.lp_array("device")?),
-            action: word(reader.lp()?, "action")?,
+            action: reader.text("action")?.to_owned(),
             request_sha256: reader.lp_array("request_sha256")?,
-            outcome: word(reader.lp()?, "outcome")?,
-            policies: reader.list(|r| word(r.lp()?, "policies"))?,
+            outcome: reader.text("outcome")?.to_owned(),
+            policies: reader.list(|r| Ok(r.text("policies")?.to_owned()))?,
             policy_set_hash: reader.lp_array("policy_set_hash")?,
             decided_at: reader.time()?,
             audit_leaf: reader.lp_array("audit_leaf")?,

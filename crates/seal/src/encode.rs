@@ -177,6 +177,14 @@ impl<'a> Reader<'a> {
         self.raw(length)
     }
 
+    /// A length-prefixed value that is UTF-8, called `field` in the error.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], or [`DecodeError::Value`] for other bytes.
+    pub fn text(&mut self, field: &'static str) -> Result<&'a str, DecodeError> {
+        std::str::from_utf8(self.lp()?).map_err(|_| DecodeError::Value(field))
+    }
+
     /// A length-prefixed value of exactly `N` bytes, called `field` in the error.
     ///
     /// # Errors

@@ -228,7 +228,7 @@ impl LinkPackage {
         let history = reader.list(|r| Ok((XWingSecret::from_seed(r.lp_array("history")?), r.time()?)))?;
         let statement = reader.lp()?.to_vec();
         let signature = reader.lp_array("signature")?;
-        let epochs = reader.list(|r| Ok((read_purpose(r.lp()?)?, r.u32be()?)))?;
+        let epochs = reader.list(|r| Ok((r.text("purpose")?.parse()?, r.u32be()?)))?;
         let contacts = reader.list(|r| {
             let user = UserId::from_bytes(r.lp_array("contact")?);
             let identity = IdentityPublicKey::parse(r.lp()?).map_err(|_| DecodeError::Value("contact"))?;
@@ -330,11 +330,6 @@ fn read_earlier(reader: &mut Reader<'_>) -> Result<Vec<LinkedEarlier>, DecodeErr
         Ok(LinkedEarlier { user, identity, until: r.time()? })
     })?;
     if earlier.is_empty() { Err(DecodeError::Value("earlier identities")) } else { Ok(earlier) }
-}
-
-fn read_purpose(name: &[u8]) -> Result<KeyPurpose, DecodeError> {
-    let name = std::str::from_utf8(name).map_err(|_| DecodeError::Value("purpose"))?;
-    name.parse()
 }
 
 #[cfg(test)]

@@ -80,10 +80,7 @@ impl Receipt {
             wrapped_key_sha256: reader.lp_array("wrapped_key_sha256")?,
             received_at: reader.time()?,
             audit_leaf: reader.lp_array("audit_leaf")?,
-            policies: reader.list(|r| {
-                let policy = std::str::from_utf8(r.lp()?).map_err(|_| DecodeError::Value("policies"))?;
-                Ok(policy.to_owned())
-            })?,
+            policies: reader.list(|r| Ok(r.text("policies")?.to_owned()))?,
             policy_set_hash: reader.lp_array("policy_set_hash")?,
         };
         reader.finish()?;

@@ -152,8 +152,7 @@ impl RootStatement {
     pub fn decode(statement: &[u8]) -> Result<Self, RootError> {
         let mut reader = Reader::statement(statement, LABEL)?;
         let tenant = TenantId::from_bytes(reader.lp_array("tenant")?);
-        let purpose =
-            std::str::from_utf8(reader.lp()?).map_err(|_| DecodeError::Value("purpose"))?.parse()?;
+        let purpose = reader.text("purpose")?.parse()?;
         let epoch = reader.u32be()?;
         let (not_before, not_after) = (reader.time()?, reader.time()?);
         let public_key = reader.lp()?.to_vec();

@@ -212,11 +212,11 @@ impl Verdict {
     pub fn decode(statement: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::statement(statement, LABEL)?;
         let file = VaultFile::read(&mut reader)?;
-        let engine = word(reader.lp()?, "engine")?;
-        let database = word(reader.lp()?, "database")?;
+        let engine = word(&mut reader, "engine")?;
+        let database = word(&mut reader, "database")?;
         let scanned_at = reader.time()?;
-        let result = word(reader.lp()?, "result")?;
-        let result = ScanResult::read(&result, word(reader.lp()?, "detail")?)?;
+        let result = word(&mut reader, "result")?;
+        let result = ScanResult::read(&result, word(&mut reader, "detail")?)?;
         reader.finish()?;
         if engine.is_empty() {
             return Err(DecodeError::Value("engine"));
@@ -277,8 +277,8 @@ impl SignedVerdict {
 }
 
 /// A word that is shown to people as it stands.
-fn word(bytes: &[u8], field: &'static str) -> Result<String, DecodeError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::Value(field))?;
+fn word(reader: &mut Reader<'_>, field: &'static str) -> Result<String, DecodeError> {
+    let text = reader.text(field)?;
     let shows = text.len() <= MAX_WORD_LENGTH && !text.chars().any(char::is_control);
     if shows { Ok(text.to_owned()) } else { Err(DecodeError::Value(field)) }
 }

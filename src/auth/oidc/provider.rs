@@ -7,8 +7,8 @@ use openidconnect::{
     IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError,
     TokenResponse as _,
     core::{
-        CoreAuthenticationFlow, CoreClient, CoreIdToken, CoreIdTokenVerifier, CoreJwsSigningAlgorithm as Alg,
-        CoreProviderMetadata,
+        CoreAuthPrompt, CoreAuthenticationFlow, CoreClient, CoreIdToken, CoreIdTokenVerifier,
+        CoreJwsSigningAlgorithm as Alg, CoreProviderMetadata,
     },
 };
 use sigilo_wire::Timestamp;
@@ -102,6 +102,7 @@ impl Providers {
         &self,
         name: &str,
         (state, nonce, verifier): (&str, &str, &str),
+        in_person: bool,
         now: Timestamp,
     ) -> Result<String> {
         let known = self.known(name)?;
@@ -120,15 +121,15 @@ impl Providers {
             PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(verifier.to_owned()));
         let (state, nonce) = (state.to_owned(), nonce.to_owned());
         // The library asks for the scope `openid`, and for nothing else.
-        let (url, ..) = client
+        let asked = client
             .authorize_url(
                 CoreAuthenticationFlow::AuthorizationCode,
                 move || CsrfToken::new(state.clone()),
                 move || Nonce::new(nonce.clone()),
             )
-            .set_pkce_challenge(challenge)
-            .url();
-        Ok(url.to_string())
+            .set_pkce_challenge(challenge);
+        let asked = if in_person { asked.add_prompt(CoreAuthPrompt::Login) } else { asked };
+        Ok(asked.url().0.to_string())
     }
 
     /// Trades the provider's code for its word on who it was: the subject, its name for the person, which it never gives

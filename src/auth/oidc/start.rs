@@ -20,7 +20,7 @@ pub struct Begun {
 /// `return_to`.
 ///
 /// # Errors
-/// `rate_limited` after too many tries from an address; `not_found` for a provider that is not configured;
+/// `rate_limited` after too many tries from an address, or of everybody together; `not_found` for a provider that is not configured;
 /// `invalid_field`; `unavailable` while the provider does not answer.
 pub async fn start(
     app: &App,
@@ -37,9 +37,12 @@ pub async fn start(
     if !configured.returns.iter().any(|allowed| allowed == return_to) {
         return Err(Error::field("return_to", "is not an address this provider's logins return to"));
     }
+    app.limits.login.begin(ctx).await?;
     let [state, nonce, verifier, cookie] = std::array::from_fn(|_| Opaque::new(&*app.entropy));
     let secrets = (state.text.as_str(), nonce.text.as_str(), verifier.text.as_str());
-    let url = app.providers.authorize_url(provider, secrets, ctx.now).await?;
+    // Any app of a phone may claim a scheme: the person says at the provider that it is to have the login.
+    let in_person = !return_to.starts_with("https://") && !return_to.starts_with("http://");
+    let url = app.providers.authorize_url(provider, secrets, in_person, ctx.now).await?;
     let verifier_enc = app.crypter.encrypt(place(&state.hash), verifier.text.as_bytes(), &*app.entropy)?;
     let mut tx = app.db.begin("oidc_start").await?;
     let tenant = accounts::tenant(&mut tx, &configured.clinic).await?.ok_or(Error::NotFound)?;

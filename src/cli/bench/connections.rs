@@ -3,14 +3,14 @@
 //! What thousands of silent sockets cost: the server's memory for each, and what becomes of the times of those who
 //! talk. The same load runs twice on the same server, without the silent sockets and with them.
 
-use std::{fmt::Write as _, path::PathBuf, time::Duration};
+use std::{fmt::Write as _, time::Duration};
 
 use clap::Args;
 use serde::Serialize;
 
 use super::{
     Transport,
-    ground::{self, EngineChoice, Stores},
+    ground::{self, EngineChoice, Ground, Stores},
     load::{self, Measured, Plan},
     machine::Machine,
     process::Running,
@@ -38,12 +38,8 @@ pub(super) struct Connections {
     /// The time of each of the two phases.
     #[arg(long, value_name = "S", default_value = "10", value_parser = clap::value_parser!(u16).range(1..=120))]
     seconds: u16,
-    /// Where the data folder is made [default: the folder for temporary files].
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// A PostgreSQL server on which databases may be made. A password belongs into the environment.
-    #[arg(long, value_name = "URL", env = "SIGILO_TEST_POSTGRES", hide_env_values = true)]
-    database_url: Option<String>,
+    #[command(flatten)]
+    ground: Ground,
     /// Only the JSON document on stdout; the table goes to stderr.
     #[arg(long)]
     json: bool,
@@ -88,7 +84,7 @@ impl Connections {
         ground::check_open_files(self.pairs, self.connections)?;
         let mut report = None;
         for engine in self.engine.names() {
-            let stores = Stores::make(engine, self.data.as_deref(), self.database_url.as_deref()).await?;
+            let stores = Stores::make(engine, &self.ground).await?;
             let ran = self.run_on(&stores, &progress).await;
             let machine = Machine::here(stores.folder.path());
             let removed = stores.remove().await;

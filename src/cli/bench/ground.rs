@@ -1,9 +1,9 @@
 //! What every run stands on: a fresh data folder and database, a clinic with its people, messages sealed and signed
 //! beforehand, and sockets that are held open.
 
-use std::{path::Path, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use tempfile::TempDir;
 
 use super::{
@@ -24,6 +24,17 @@ use crate::{
     rng::{self, SystemEntropy},
     shutdown,
 };
+
+/// Where a run makes its data.
+#[derive(Debug, Args)]
+pub(super) struct Ground {
+    /// Where the data folder is made, on the disk to be measured [default: the folder for temporary files].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// A PostgreSQL server on which databases may be made. A password belongs into the environment.
+    #[arg(long, value_name = "URL", env = "SIGILO_TEST_POSTGRES", hide_env_values = true)]
+    database_url: Option<String>,
+}
 
 /// The databases to run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -59,23 +70,19 @@ pub(super) struct Stores {
 }
 
 impl Stores {
-    /// Makes a data folder in `parent`, or where temporary files are, and a database.
+    /// Makes a data folder and a database.
     ///
     /// # Errors
     /// When PostgreSQL is wanted and no server is named.
-    pub(super) async fn make(
-        engine: &'static str,
-        parent: Option<&Path>,
-        server: Option<&str>,
-    ) -> Result<Self> {
-        let parent = parent.map_or_else(std::env::temp_dir, Path::to_path_buf);
+    pub(super) async fn make(engine: &'static str, ground: &Ground) -> Result<Self> {
+        let parent = ground.data.clone().unwrap_or_else(std::env::temp_dir);
         let folder =
             tempfile::Builder::new().prefix("sigilo-bench-").tempdir_in(parent).map_err(Error::internal)?;
         if engine == "sqlite" {
             let url = format!("sqlite://{}", folder.path().join("sigilo.db").display());
             return Ok(Self { engine, folder, url, postgres: None });
         }
-        let server = server.ok_or_else(|| {
+        let server = ground.database_url.as_deref().ok_or_else(|| {
             Error::internal("give a PostgreSQL server as --database-url or in SIGILO_TEST_POSTGRES, or run 'cargo xtask bench'")
         })?;
         let name = format!("sigilo_bench_{}", std::process::id());

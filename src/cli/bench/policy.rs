@@ -8,7 +8,6 @@
 use std::{
     collections::HashMap,
     fmt::Write as _,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,7 +22,7 @@ use sigilo_wire::{
 };
 
 use super::{
-    ground::{EngineChoice, Stores},
+    ground::{EngineChoice, Ground, Stores},
     machine::Machine,
     progress::Progress,
     provision::{self, Provisioned},
@@ -56,12 +55,8 @@ pub(super) struct Policy {
     /// How many messages are sent for the share.
     #[arg(long, value_name = "N", default_value = "500", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     sends: u16,
-    /// Where the data folder is made [default: the folder for temporary files].
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// A PostgreSQL server on which databases may be made. A password belongs into the environment.
-    #[arg(long, value_name = "URL", env = "SIGILO_TEST_POSTGRES", hide_env_values = true)]
-    database_url: Option<String>,
+    #[command(flatten)]
+    ground: Ground,
     /// Only the JSON document on stdout; the table goes to stderr.
     #[arg(long)]
     json: bool,
@@ -122,7 +117,7 @@ impl Policy {
         let progress = Progress::new();
         let mut report = None;
         for engine in self.engine.names() {
-            let stores = Stores::make(engine, self.data.as_deref(), self.database_url.as_deref()).await?;
+            let stores = Stores::make(engine, &self.ground).await?;
             let ran = self.run_on(&stores, &progress).await;
             let machine = Machine::here(stores.folder.path());
             let removed = stores.remove().await;

@@ -4,14 +4,14 @@
 //! then the server as a child process, idle sockets, and the phases. At the end, with the server gone, bare
 //! inserts into the same database.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use super::{
     Transport,
     ceiling::{self, Echo},
-    ground::{self, EngineChoice, Stores},
+    ground::{self, EngineChoice, Ground, Stores},
     load::{self, Plan},
     machine::Machine,
     process::Running,
@@ -48,12 +48,8 @@ pub(super) struct Relay {
     /// The most messages a pair sends in a phase [default: enough for its time].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     messages: Option<u32>,
-    /// Where the data folder is made, on the disk to be measured [default: the folder for temporary files].
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// A PostgreSQL server on which databases may be made. A password belongs into the environment.
-    #[arg(long, value_name = "URL", env = "SIGILO_TEST_POSTGRES", hide_env_values = true)]
-    database_url: Option<String>,
+    #[command(flatten)]
+    ground: Ground,
     /// Only the JSON document on stdout; the table goes to stderr.
     #[arg(long)]
     json: bool,
@@ -76,7 +72,7 @@ impl Relay {
         ground::check_open_files(self.pairs, self.idle.into())?;
         let mut runs = Vec::new();
         for engine in self.engine.names() {
-            let stores = Stores::make(engine, self.data.as_deref(), self.database_url.as_deref()).await?;
+            let stores = Stores::make(engine, &self.ground).await?;
             let ran = self.run_on(&stores, &progress).await;
             let removed = stores.remove().await;
             runs.push(ran?);

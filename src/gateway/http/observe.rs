@@ -9,7 +9,7 @@ use std::{
 use axum::{
     body::Bytes,
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, header, uri::PathAndQuery},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::PathAndQuery},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -56,12 +56,21 @@ pub(super) async fn observe(State(app): State<SharedApp>, mut request: Request, 
     request.extensions_mut().insert(body.clone());
     let target = request.uri().path_and_query().cloned();
 
-    let answer = answer(&app, request, next).instrument(span.clone()).await;
-    let asked = || {
-        let target = target.as_ref().map_or("", PathAndQuery::as_str);
-        request_hash(method.as_str(), target, body.0.get().map_or(&[][..], |bytes| bytes.as_ref()))
+    let asked_by = method.clone();
+    let work = async move {
+        let answer = answer(&app, request, next).await;
+        let asked = || {
+            let target = target.as_ref().map_or("", PathAndQuery::as_str);
+            request_hash(asked_by.as_str(), target, body.0.get().map_or(&[][..], |bytes| bytes.as_ref()))
+        };
+        error::finish(&app, answer, id, language, asked).await
     };
-    let mut response = error::finish(&app, answer, id, language, asked).instrument(span.clone()).await;
+    // A task of its own: a caller who hangs up cuts off nothing that was begun, neither what an act tells after its
+    // commit nor what is written of a refusal.
+    let mut response = match tokio::spawn(work.instrument(span.clone())).await {
+        Ok(response) => response,
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    };
     headers(response.headers_mut(), id);
 
     let elapsed = started.elapsed();
