@@ -1,5 +1,7 @@
 //! A password becomes tokens of a device.
 
+use std::sync::Arc;
+
 use sigilo_seal::sha256;
 use sigilo_wire::{
     ErrorCode, TenantId,
@@ -14,7 +16,7 @@ use super::{
 };
 use crate::{
     Ctx, Error, Result, anomalies,
-    app::App,
+    app::{App, SharedApp},
     audit::Act,
     limits::login::Account,
     mfa::{self, SecondFactor},
@@ -30,7 +32,7 @@ use crate::{
 /// `mfa_required`, `invalid_totp`, `rate_limited`, all three only after the right password, as is `network_not_allowed`;
 /// `device_revoked` when the account is suspended; `device_limit`; 404 when
 /// the account has no messaging device of that id; `unavailable` in a crowd.
-pub async fn login(app: &App, ctx: &Ctx, request: &Login) -> Result<Tokens> {
+pub async fn login(app: &SharedApp, ctx: &Ctx, request: &Login) -> Result<Tokens> {
     let device = request.device.clone().unwrap_or_else(NewDevice::session);
     check_device(&device)?;
     app.limits.login.knock(ctx).await?;
@@ -43,8 +45,12 @@ pub async fn login(app: &App, ctx: &Ctx, request: &Login) -> Result<Tokens> {
             let ctx = Ctx { tenant, ..ctx.clone() };
             fail(app, &ctx, account.as_ref(), "rate_limited").await?;
             if let Some(account) = account {
-                let kind = AnomalyKind::PasswordGuessing;
-                anomalies::notice(app, &ctx, kind, account.user_id, None).await;
+                // By itself: an answer that waited for it would tell by its time that there is such an account.
+                let app = Arc::clone(app);
+                tokio::spawn(async move {
+                    let kind = AnomalyKind::PasswordGuessing;
+                    anomalies::notice(&app, &ctx, kind, account.user_id, None).await;
+                });
             }
         }
         return Err(refusal);

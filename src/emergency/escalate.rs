@@ -74,6 +74,7 @@ async fn look(app: &App, id: ConversationId, tenant: TenantId, now: Timestamp) -
     if before.tier < before.tiers {
         let (_, devices) = call_next(app, &mut tx, &ctx, &key, &before, None).await?;
         tx.commit().await?;
+        app.limits.clinics.emergency_called();
         app.hub.wake(&devices);
         return Ok(true);
     }

@@ -114,6 +114,7 @@ async fn attempt(
         return Ok(None);
     }
     tx.commit().await?;
+    app.limits.clinics.emergency_called();
     app.hub.wake(&devices);
     Ok(Some(opened))
 }

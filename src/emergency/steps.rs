@@ -79,6 +79,7 @@ pub async fn escalate(
     }
     let (emergency, devices) = call_next(app, &mut tx, ctx, &key, &before, Some(grant.basis())).await?;
     tx.commit().await?;
+    app.limits.clinics.emergency_called();
     app.hub.wake(&devices);
     Ok(emergency)
 }

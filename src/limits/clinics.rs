@@ -21,6 +21,11 @@ const DEVICE_REFILL: Duration = Duration::from_mins(10);
 const FRESH: Duration = Duration::from_secs(10);
 /// Clinics whose numbers are kept.
 const CAPACITY: u64 = 10_000;
+/// How long somebody who is over the limit and in no emergency is taken to be in none: who asks too often reads no
+/// database for each refusal.
+const IN_NONE: Duration = Duration::from_secs(1);
+/// People of whom that is known.
+const PEOPLE: u64 = 100_000;
 
 /// The limits of one clinic.
 struct Rates {
@@ -80,11 +85,12 @@ pub(crate) struct Clinics {
     store: Arc<dyn Store>,
     server: config::Limits,
     kept: Cache<TenantId, (Timestamp, Arc<Kept>)>,
+    in_none: Cache<UserId, Timestamp>,
 }
 
 impl Clinics {
     pub(super) fn new(store: Arc<dyn Store>, server: config::Limits) -> Self {
-        Self { store, server, kept: Cache::new(CAPACITY) }
+        Self { store, server, kept: Cache::new(CAPACITY), in_none: Cache::new(PEOPLE) }
     }
 
     /// Counts a message of a device.
@@ -106,9 +112,25 @@ impl Clinics {
         let (kept, caller) = (self.rates(db, ctx).await?, ctx.caller()?);
         let rates = kept.of(ctx, caller.user_id);
         match rates.requests.take(ctx, &device(caller)).await {
-            Err(Error::RateLimited { .. }) if emergency::is_in_one(db, caller.user_id).await? => Ok(()),
+            Err(Error::RateLimited { .. }) if self.is_in_emergency(db, ctx, caller.user_id).await? => Ok(()),
             counted => counted,
         }
+    }
+
+    /// Asks again who is in an emergency, after the commit that called somebody to one.
+    pub(crate) fn emergency_called(&self) {
+        self.in_none.invalidate_all();
+    }
+
+    async fn is_in_emergency(&self, db: &Db, ctx: &Ctx, user: UserId) -> Result<bool> {
+        if self.in_none.get(&user).is_some_and(|at| ctx.now.since(at) < IN_NONE) {
+            return Ok(false);
+        }
+        let is = emergency::is_in_one(db, user).await?;
+        if !is {
+            self.in_none.insert(user, ctx.now);
+        }
+        Ok(is)
     }
 
     /// Counts a refusal at a door that counts nothing else: each writes an entry that stays, also in an emergency.

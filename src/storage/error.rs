@@ -42,8 +42,8 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
             Some(code) if code.chars().all(|c| c.is_ascii_digit()) && code.len() < 5 => {
                 matches!(code.parse::<u32>().unwrap_or(0) & 0xff, 5 | 6 | 10 | 13)
             }
-            // PostgreSQL: connection, resources, operator intervention.
-            Some(code) => ["08", "53", "57"].iter().any(|class| code.starts_with(class)),
+            // PostgreSQL: connection, resources, operator intervention, the system below it.
+            Some(code) => ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)),
             None => false,
         },
         _ => false,

@@ -4,7 +4,7 @@
 use std::{
     fs::{self, DirBuilder},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
@@ -28,6 +28,7 @@ pub struct Cluster {
     /// The user and group that run it, when not ourselves: root may not.
     user: Option<(u32, u32)>,
     server: Option<Child>,
+    mounted: bool,
 }
 
 impl Drop for Cluster {
@@ -40,6 +41,9 @@ impl Drop for Cluster {
                 std::thread::yield_now();
             }
         }
+        if self.mounted {
+            let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.folder).status();
+        }
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
@@ -51,15 +55,29 @@ fn pid(server: &Child) -> Option<Pid> {
 impl Cluster {
     /// Makes one and starts it. It flushes to disk as in production.
     pub async fn start() -> Self {
+        Self::make(None).await
+    }
+
+    /// As [`Cluster::start`], on a disk of its own with so many MiB of room. To mount one takes root.
+    pub async fn start_on_a_small_disk(mib: u32) -> Self {
+        Self::make(Some(mib)).await
+    }
+
+    async fn make(mib: Option<u32>) -> Self {
         let (programs, owner) = found().await;
         let user = getuid().is_root().then_some(owner);
         // A socket's path may not be long.
         let folder = PathBuf::from(format!("/tmp/sigilo-own-pg-{}", std::process::id()));
         DirBuilder::new().mode(0o700).create(&folder).unwrap();
+        if let Some(mib) = mib {
+            let mut mount = Command::new("mount");
+            mount.args(["-t", "tmpfs", "-o", &format!("size={mib}m,mode=700"), "tmpfs"]).arg(&folder);
+            assert!(mount.status().await.unwrap().success(), "a small disk cannot be mounted: only root may");
+        }
         if let Some((uid, gid)) = user {
             chown(&folder, Some(uid), Some(gid)).unwrap();
         }
-        let mut cluster = Self { folder, programs, user, server: None };
+        let mut cluster = Self { folder, programs, user, server: None, mounted: mib.is_some() };
         let mut make = cluster.command("initdb");
         make.args([
             "--username",
@@ -102,6 +120,18 @@ impl Cluster {
         while PgConnection::connect(&self.url()).await.is_err() {
             assert!(Instant::now() < end, "PostgreSQL does not start");
             sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The folder it lives in.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Starts it again if it has ended by itself.
+    pub async fn revive(&mut self) {
+        if self.server.as_mut().is_some_and(|server| server.try_wait().unwrap().is_some()) {
+            self.run().await;
         }
     }
 

@@ -22,6 +22,8 @@ use crate::{Error, Result, config::Oidc};
 
 /// How long what a provider says of itself is kept.
 const METADATA_KEPT: Duration = Duration::from_mins(10);
+/// How long what a provider said of itself still counts while it does not answer.
+const METADATA_LASTS: Duration = Duration::from_hours(24);
 /// How soon a provider is asked again after it did not answer, or after none of its keys verified.
 const ASKED_AGAIN: Duration = Duration::from_secs(5);
 /// With which algorithms ID tokens may be signed: only those with public keys. A secret of both sides signs nothing here.
@@ -51,11 +53,20 @@ struct Known {
     said: Mutex<Option<Said>>,
 }
 
-/// What a provider said of itself, its keys included, or that it did not answer.
+/// What a provider said of itself last, its keys included, and how asking it ended.
 #[derive(Clone, Debug)]
 struct Said {
-    at: Timestamp,
-    metadata: Option<Arc<CoreProviderMetadata>>,
+    asked_at: Timestamp,
+    answered: bool,
+    last: Option<(Timestamp, Arc<CoreProviderMetadata>)>,
+}
+
+impl Said {
+    /// What still counts.
+    fn metadata(&self, now: Timestamp) -> Result<Arc<CoreProviderMetadata>> {
+        let last = self.last.as_ref().filter(|(at, _)| now < *at + METADATA_LASTS);
+        last.map(|(_, metadata)| Arc::clone(metadata)).ok_or_else(away)
+    }
 }
 
 impl Providers {
@@ -185,7 +196,8 @@ impl Providers {
         Http { client: &self.http, in_the_open: provider.is_in_the_open() }
     }
 
-    /// What a provider said of itself (OpenID Connect Discovery 1.0) within `age`, or says now.
+    /// What a provider said of itself (OpenID Connect Discovery 1.0) within `age`, or says now. While it does not
+    /// answer, what it said within a day counts: one page of it that is away for a moment shuts nobody out.
     async fn metadata(
         &self,
         known: &Known,
@@ -194,10 +206,10 @@ impl Providers {
     ) -> Result<Arc<CoreProviderMetadata>> {
         let provider = &known.configured;
         let mut said = known.said.lock().await;
-        if let Some(Said { at, metadata }) = said.as_ref() {
-            let age = if metadata.is_some() { age } else { ASKED_AGAIN };
-            if now < *at + age {
-                return metadata.clone().ok_or_else(away);
+        if let Some(known) = said.as_ref() {
+            let age = if known.answered { age } else { ASKED_AGAIN };
+            if now < known.asked_at + age {
+                return known.metadata(now);
             }
         }
         let issuer = IssuerUrl::new(provider.issuer.clone()).map_err(Error::internal)?;
@@ -215,9 +227,10 @@ impl Providers {
                 None
             }
         };
-        *said = Some(Said { at: now, metadata: metadata.clone() });
-        drop(said);
-        metadata.ok_or_else(away)
+        let answered = metadata.is_some();
+        let last =
+            metadata.map(|metadata| (now, metadata)).or_else(|| said.take().and_then(|said| said.last));
+        said.insert(Said { asked_at: now, answered, last }).metadata(now)
     }
 }
 

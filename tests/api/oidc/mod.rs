@@ -58,10 +58,15 @@ impl Provider {
         Self { process, issuer, secret }
     }
 
-    /// Starts it again where it was, with other keys.
-    fn change_keys(&mut self) {
+    /// Ends it.
+    fn stop(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// Starts it again where it was, with other keys.
+    fn change_keys(&mut self) {
+        self.stop();
         let (_, port) = self.issuer.rsplit_once(':').unwrap();
         let (process, issuer) = run(&[port]);
         assert_eq!(issuer, self.issuer);

@@ -157,3 +157,25 @@ async fn a_provider_may_change_its_keys_while_somebody_logs_in() {
     trade(&server, &code, VERIFIER).await.expect(200);
     server.finish().await;
 }
+
+#[tokio::test]
+async fn what_a_provider_said_counts_for_a_day_while_it_is_away() {
+    let mut provider = Provider::start();
+    let settings = |config: &mut sigilo::config::Config| {
+        config.oidc.insert("hospital".to_owned(), provider.configured());
+    };
+    let server = TestServer::start_with(Engine::Sqlite, &settings).await;
+    Clinic::create(&server, "ejemplo").await;
+    let begin = async |server: &TestServer| {
+        server.client.get(super::beginning(server)).send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(begin(&server).await, 303);
+    provider.stop();
+    for hours in [1, 22] {
+        server.clock.advance(Duration::from_hours(hours));
+        assert_eq!(begin(&server).await, 303, "after {hours} hours more");
+    }
+    server.clock.advance(Duration::from_hours(2));
+    assert_eq!(begin(&server).await, 503);
+    server.finish().await;
+}
