@@ -16,7 +16,7 @@ fn send() -> String {
         "sent_at": "2026-01-01T00:00:00.000000Z", "device_seq": 7,
         "prev_commitment": bytes(32), "seen_commitment": bytes(32), "body": bytes(160 + 16),
         "commitment": bytes(32), "signature": bytes(64), "seal_id": id, "wrapped_key": bytes(48),
-        "envelopes": [{"user_id": id, "device_id": 1, "registration_id": 1, "type": 1, "content": bytes(200)}],
+        "envelopes": [{"user_id": id, "device_id": 1, "registration_id": 1, "type": 3, "content": bytes(200)}],
     });
     json!({"type": "send_message", "request_id": "1", "conversation_id": id, "data": data}).to_string()
 }

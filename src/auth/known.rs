@@ -1,6 +1,10 @@
 //! Where devices and their accounts stand, remembered for a second: every request asks.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use moka::sync::Cache;
 use serde_json::json;
@@ -56,6 +60,8 @@ type LetIn = (UserId, DeviceKind, Option<IpAddr>, bool);
 #[derive(Debug)]
 pub struct KnownDevices {
     devices: Cache<DeviceId, (Standing, Timestamp)>,
+    /// How often something was forgotten: what was read before that is not remembered after it.
+    forgotten: AtomicU64,
     /// With the hash of the rules that said so.
     cleared: Cache<Cleared, [u8; 32]>,
     /// Likewise.
@@ -65,7 +71,7 @@ pub struct KnownDevices {
 impl Default for KnownDevices {
     fn default() -> Self {
         let (devices, cleared, let_in) = (Cache::new(CAPACITY), Cache::new(CAPACITY), Cache::new(CAPACITY));
-        Self { devices, cleared, let_in }
+        Self { devices, forgotten: AtomicU64::default(), cleared, let_in }
     }
 }
 
@@ -77,21 +83,34 @@ impl KnownDevices {
         {
             return Ok(Some(standing));
         }
+        let before = self.forgotten.load(Ordering::SeqCst);
         let mut tx = db.read("device_standing").await?;
         let standing = store::standing(&mut tx, device).await?;
         if let Some(standing) = &standing {
-            self.devices.insert(device, (standing.clone(), now));
+            self.remember(standing.clone(), now, before);
         }
         Ok(standing)
     }
 
+    /// Remembers what was read when so much was forgotten. A commit may have ended the tokens since, and been forgotten
+    /// before this: so it is looked again after it stands here.
+    fn remember(&self, standing: Standing, now: Timestamp, before: u64) {
+        let device = standing.device;
+        self.devices.insert(device, (standing, now));
+        if self.forgotten.load(Ordering::SeqCst) != before {
+            self.devices.invalidate(&device);
+        }
+    }
+
     /// Forgets a device, after the commit that changed it.
     pub fn forget(&self, device: DeviceId) {
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
         self.devices.invalidate(&device);
     }
 
     /// Forgets every device, after a commit that changed an account.
     pub fn forget_all(&self) {
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
         self.devices.invalidate_all();
     }
 
@@ -143,4 +162,41 @@ impl KnownDevices {
 pub(crate) fn cut_off(app: &App, device: DeviceId) {
     app.known_devices.forget(device);
     app.hub.disconnect(device, CloseReason::Unauthenticated);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(now: Timestamp) -> Standing {
+        Standing {
+            device: DeviceId::new(now, [1; 10]),
+            tenant: TenantId::new(now, [2; 10]),
+            user: UserId::new(now, [3; 10]),
+            role: Role::Patient,
+            kind: DeviceKind::Messaging,
+            number: None,
+            family: Some(TokenFamilyId::new(now, [4; 10])),
+            second_factor: false,
+            required: false,
+            ranges: Ranges::default(),
+        }
+    }
+
+    #[test]
+    fn what_was_read_before_a_commit_is_not_remembered_after_it() {
+        let now = Timestamp::from_micros(1_800_000_000_000_000);
+        let (known, standing) = (KnownDevices::default(), standing(now));
+        let device = standing.device;
+        let before = known.forgotten.load(Ordering::SeqCst);
+        known.remember(standing.clone(), now, before);
+        assert!(known.devices.get(&device).is_some());
+        known.forget(device);
+        known.remember(standing.clone(), now, before);
+        assert!(known.devices.get(&device).is_none(), "one device");
+        let before = known.forgotten.load(Ordering::SeqCst);
+        known.forget_all();
+        known.remember(standing, now, before);
+        assert!(known.devices.get(&device).is_none(), "all");
+    }
 }
