@@ -106,6 +106,7 @@ statements! {
         WHERE device_id = $1 AND user_id = $2 AND revoked_at IS NULL";
     DROP_DEVICE_KEYS = "DELETE FROM device_keys WHERE device_id = $1";
     DROP_PRE_KEYS = "DELETE FROM one_time_pre_keys WHERE device_id = $1";
+    DROP_GIVEN_KEYS = "DELETE FROM given_pre_keys WHERE device_id = $1";
     DROP_EVENTS = "DELETE FROM device_events WHERE device_id = $1";
     DROP_TICKETS = "DELETE FROM ws_tickets WHERE device_id = $1";
 
@@ -477,6 +478,7 @@ pub(super) async fn revoke_device(
     }
     end_families(tx, device, now).await?;
     execute!(tx, DROP_PRE_KEYS, device)?;
+    execute!(tx, DROP_GIVEN_KEYS, device)?;
     execute!(tx, DROP_DEVICE_KEYS, device)?;
     execute!(tx, DROP_EVENTS, device)?;
     standing_changed(tx, device, now).await?;

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use sigilo_wire::{
-    Base64Array, DeviceId, DeviceNumber, UserId,
+    Base64Array, DeviceId, DeviceNumber, Timestamp, UserId,
     anomaly::AnomalyKind,
     keys::{DeviceBundle, KeyBundles, KyberPreKey, PreKey, SignedPreKey},
 };
@@ -76,7 +76,7 @@ pub async fn fetch(
     }
     let mut bundles = Vec::with_capacity(devices.len());
     for device in &devices {
-        bundles.push(take(&mut tx, device).await?);
+        bundles.push(take(&mut tx, device, ctx.now).await?);
     }
     let woken = notify::running_low(&mut tx, ctx, &devices).await?;
     let numbers: Vec<String> = bundles.iter().map(|bundle| bundle.device_id.to_string()).collect();
@@ -146,10 +146,12 @@ fn choose(
     }
 }
 
-async fn take(tx: &mut Tx, device: &ManifestDeviceRow) -> Result<DeviceBundle> {
+async fn take(tx: &mut Tx, device: &ManifestDeviceRow, now: Timestamp) -> Result<DeviceBundle> {
     let keys = &device.keys;
     let pre_key = take_one_time_pre_key(tx, device.device_id, store::EC).await?;
     let kyber = take_one_time_pre_key(tx, device.device_id, store::KYBER).await?;
+    let given: Vec<&OneTimePreKey> = pre_key.iter().chain(&kyber).collect();
+    store::give(tx, device.device_id, &given, now).await?;
     let kyber_is_last_resort = kyber.is_none();
     let kyber = kyber.unwrap_or_else(|| OneTimePreKey {
         key_id: keys.last_resort_key_id,

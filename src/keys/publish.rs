@@ -18,7 +18,8 @@ use crate::{
     storage::Tx,
 };
 
-/// Publishes prekeys of the calling device. A list that is there replaces its set; what is absent stays.
+/// Publishes prekeys of the calling device. A list that is there replaces its set; what is absent stays. Keys that were
+/// given out are not given out again, so that an answer that was lost can be asked for by publishing the same once more.
 ///
 /// # Errors
 /// 409 `keys_missing` before the identity key, 400 `invalid_field` and 422 as
@@ -82,10 +83,10 @@ pub(super) async fn read_counts(tx: &mut Tx, device: DeviceId, now: Timestamp) -
 
 async fn write(tx: &mut Tx, ctx: &Ctx, device: DeviceId, keys: &VerifiedKeys) -> Result<()> {
     if !keys.pre_keys.is_empty() {
-        store::replace_one_time_keys(tx, device, store::EC, &keys.pre_keys).await?;
+        store::replace_one_time_keys(tx, device, store::EC, &keys.pre_keys, ctx.now).await?;
     }
     if !keys.kyber_pre_keys.is_empty() {
-        store::replace_one_time_keys(tx, device, store::KYBER, &keys.kyber_pre_keys).await?;
+        store::replace_one_time_keys(tx, device, store::KYBER, &keys.kyber_pre_keys, ctx.now).await?;
     }
     let before = store::device_keys(tx, device).await?;
     let published_at = before.as_ref().map(|keys| keys.signed_pre_key_at);

@@ -1,10 +1,14 @@
 //! The rows of identities, manifests and prekeys.
 
+use std::{collections::HashSet, time::Duration};
+
+use sigilo_seal::sha256;
 use sigilo_wire::{DeviceId, DeviceNumber, TenantId, Timestamp, UserId};
 
 use super::verify::OneTimeKey;
 use crate::{
-    Error, Result, execute, execute_rows, fetch_all, fetch_one, fetch_optional, statements, storage::Tx,
+    Error, Result, execute, execute_rows, fetch_all, fetch_one, fetch_optional, statements,
+    storage::{Tx, dialect::OneTimePreKey},
 };
 
 macro_rules! contact_devices {
@@ -54,6 +58,10 @@ statements! {
     FORGET_ONE_TIME_KEYS = "DELETE FROM one_time_pre_keys WHERE device_id IN
         (SELECT device_id FROM devices WHERE user_id = $1)";
     CLEAR_ONE_TIME_KEYS = "DELETE FROM one_time_pre_keys WHERE device_id = $1 AND kind = $2";
+    GIVEN_KEYS = "SELECT key_hash FROM given_pre_keys WHERE device_id = $1";
+    FORGET_GIVEN_KEYS = "DELETE FROM given_pre_keys WHERE device_id = $1 AND given_at < $2";
+    INSERT_GIVEN_KEYS = "INSERT INTO given_pre_keys (device_id, key_hash, given_at) VALUES $rows(UUID, BYTEA, BIGINT)
+        ON CONFLICT DO NOTHING";
     INSERT_ONE_TIME_KEYS = "INSERT INTO one_time_pre_keys (device_id, kind, key_id, public_key, signature)
         VALUES $rows(UUID, TEXT, BIGINT, BYTEA, BYTEA)";
     ONE_TIME_KEY_EXISTS = "SELECT COUNT(*) FROM one_time_pre_keys WHERE device_id = $1 AND kind = $2 AND key_id = $3";
@@ -94,6 +102,9 @@ statements! {
     /// The manifest's own devices among them: their rows are changed before events are queued for all.
     LOCK_CONTACT_DEVICES_POSTGRES = concat!(contact_devices!(), " FOR NO KEY UPDATE OF d");
 }
+
+/// How long a key that was given out is remembered: longer than any device tries to publish it again.
+const GIVEN_KEPT: Duration = Duration::from_hours(30 * 24);
 
 /// `one_time_pre_keys.kind` of elliptic-curve keys.
 pub(super) const EC: &str = "ec";
@@ -257,16 +268,36 @@ pub(super) async fn put_device_keys(tx: &mut Tx, device: DeviceId, keys: &Device
     .map(drop)
 }
 
+/// Puts these keys in the place of the device's others, but for those that were given out before: whoever publishes
+/// again, because they did not hear that they had published, publishes what others have by then.
 pub(super) async fn replace_one_time_keys(
     tx: &mut Tx,
     device: DeviceId,
     kind: &str,
     keys: &[OneTimeKey],
+    now: Timestamp,
 ) -> Result<()> {
+    // First this: it waits for whoever is taking one of them, and what they took is seen below.
     execute!(tx, CLEAR_ONE_TIME_KEYS, device, kind)?;
-    execute_rows!(tx, INSERT_ONE_TIME_KEYS, keys, key => [
+    execute!(tx, FORGET_GIVEN_KEYS, device, now - GIVEN_KEPT)?;
+    let given: HashSet<Vec<u8>> =
+        fetch_all!(tx, (Vec<u8>,), GIVEN_KEYS, device)?.into_iter().map(|(hash,)| hash).collect();
+    let fresh: Vec<&OneTimeKey> =
+        keys.iter().filter(|key| !given.contains(sha256(&key.public_key).as_slice())).collect();
+    execute_rows!(tx, INSERT_ONE_TIME_KEYS, &fresh, key => [
         device, kind, i64::from(key.key_id), key.public_key.as_slice(), key.signature.as_deref(),
     ])?;
+    Ok(())
+}
+
+/// Remembers that these keys are given out.
+pub(super) async fn give(
+    tx: &mut Tx,
+    device: DeviceId,
+    keys: &[&OneTimePreKey],
+    now: Timestamp,
+) -> Result<()> {
+    execute_rows!(tx, INSERT_GIVEN_KEYS, keys, key => [device, sha256(&key.public_key).as_slice(), now])?;
     Ok(())
 }
 

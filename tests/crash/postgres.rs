@@ -46,7 +46,7 @@ async fn a_restarted_postgresql_costs_time_and_nothing_else() {
 /// In the long form only: a disk of its own takes root.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_of_postgresql_refuses_for_now_and_loses_nothing() {
-    if !std::env::var_os("SIGILO_LONG_TESTS").is_some_and(|set| set == "1") {
+    if std::env::var_os("SIGILO_LONG_TESTS").is_none_or(|set| set != "1") {
         return;
     }
     let cluster = Cluster::start_on_a_small_disk(DISK).await;

@@ -62,6 +62,31 @@ async fn sixty_four_callers_at_once_never_get_the_same_one_time_key() {
 }
 
 #[tokio::test]
+async fn a_publication_that_is_repeated_gives_nothing_out_twice() {
+    both_engines(async |server| {
+        let clinic = Clinic::new(server).await;
+        let (mut luis, ana) = pair(&clinic, 1).await;
+        let (first, second) = (luis.keys(6), luis.keys(6));
+        let mut given = HashSet::new();
+        // The answers to the first two publications are lost; so is their order.
+        for keys in [&first, &second, &first, &second] {
+            luis.put(server, "/api/keys/", keys).await.expect(200);
+            for _ in 0..2 {
+                let bundle = bundles(server, &ana, &luis).await.devices.remove(0);
+                let pre_key = bundle.pre_key.expect("there are some left").public_key.0;
+                assert!(given.insert(pre_key.to_vec()), "an EC key is given out twice");
+                assert!(!bundle.kyber_is_last_resort);
+                let kyber = bundle.kyber_pre_key.public_key.0;
+                assert!(given.insert(kyber.to_vec()), "a Kyber key is given out twice");
+            }
+        }
+        let counts = luis.get(server, "/api/keys/").await.expect(200);
+        assert_eq!((&counts["pre_key_count"], &counts["kyber_pre_key_count"]), (&json!(2), &json!(2)));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn callers_who_hang_up_never_make_a_key_leave_twice() {
     both_engines(async |server| {
         let clinic = Clinic::new(server).await;
