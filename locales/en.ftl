@@ -51,9 +51,13 @@ no_enrolment = No enrolment of an authenticator app is under way. Begin a new on
 already_settled = This has been dealt with already, or there is nobody left to call. The details say how it stands.
 already_exists = This already exists.
 conversation_closed = This conversation is closed. Start a new one.
+file_not_available = This file is not given out: it waits for its scan, is in quarantine, or its time is over. The details say which.
+upload_offset = The upload goes on at another place. Ask with HEAD where, and go on from there.
+checksum_mismatch = The bytes that came are not those that were announced. Send them again.
 
 # 413, 415
 body_too_large = The request is larger than the { $max_size } bytes allowed.
+file_too_large = The file is larger than the { $max_size } bytes the clinic takes.
 unsupported_media_type = Send the body as application/json.
 
 # 422
@@ -71,6 +75,7 @@ rate_limited = Too many requests. Wait as long as Retry-After says.
 internal = Something failed on the server. Try again; if it persists, give support the request id.
 unavailable = The server cannot do this right now. Try again as Retry-After says; nothing was lost.
 outside_chat_hours = The clinic is closed for messages now. The details say when it opens, and where help is at any hour.
+file_type_not_allowed = The clinic does not take files of this type. The details list those it takes.
 phi_detected = The server can read this text: leave out what identifies somebody or names an illness.
 
 unknown = The server answered with an error this program does not know. Update it.

@@ -51,9 +51,13 @@ no_enrolment = No hay ninguna aplicación de autenticación por confirmar. Empie
 already_settled = Esto ya se ha atendido, o no queda nadie a quien avisar. Los detalles dicen cómo está.
 already_exists = Esto ya existe.
 conversation_closed = Esta conversación está cerrada. Inicie una nueva.
+file_not_available = Este archivo no se entrega: espera su análisis, está en cuarentena o ya venció. Los detalles dicen qué ocurre.
+upload_offset = La carga continúa en otro punto. Pregunte con HEAD dónde y siga desde ahí.
+checksum_mismatch = Los bytes recibidos no son los anunciados. Envíelos de nuevo.
 
 # 413, 415
 body_too_large = La solicitud pasa de los { $max_size } bytes permitidos.
+file_too_large = El archivo pasa de los { $max_size } bytes que acepta la clínica.
 unsupported_media_type = Envíe el cuerpo como application/json.
 
 # 422
@@ -71,6 +75,7 @@ rate_limited = Demasiadas solicitudes. Espere lo que indica Retry-After.
 internal = Algo falló en el servidor. Inténtelo de nuevo; si persiste, dé a soporte el identificador de la solicitud.
 unavailable = El servidor no puede hacer esto ahora. Inténtelo de nuevo según Retry-After; no se perdió nada.
 outside_chat_hours = La clínica no recibe mensajes ahora. Los detalles dicen cuándo abre y dónde hay ayuda a cualquier hora.
+file_type_not_allowed = La clínica no acepta archivos de este tipo. Los detalles dicen cuáles acepta.
 phi_detected = El servidor puede leer este texto: quite lo que identifique a alguien o nombre una enfermedad.
 
 unknown = El servidor respondió con un error que este programa no conoce. Actualícelo.

@@ -20,6 +20,7 @@ use sigilo_wire::{
         ClientFrame, EventType, IdentityReset, MessageDelivered, MessageRead, NewMessageEvent, NewPlace,
         ParticipantChanged, ServerFrame,
     },
+    vault::FileChanged,
 };
 use tokio::{sync::mpsc, time::Instant};
 
@@ -352,6 +353,14 @@ impl Engine {
             EventType::AnomalyRaised => {
                 let raised: AnomalyRaised = serde_json::from_value(frame.data.clone()).map_err(malformed)?;
                 self.tell(ClientEvent::AnomalyRaised { raised });
+                Ok(())
+            }
+            EventType::FileShared
+            | EventType::FileScanned
+            | EventType::FileRecalled
+            | EventType::RescanKeyNeeded => {
+                let changed: FileChanged = serde_json::from_value(frame.data.clone()).map_err(malformed)?;
+                self.tell(ClientEvent::FileChanged { event: frame.r#type, changed });
                 Ok(())
             }
             EventType::KeysLow => self.top_up_keys().await,

@@ -6,8 +6,9 @@ use sigilo_wire::{
     anomaly::AnomalyRaised,
     break_glass::BreakGlass,
     emergency::EmergencyEvent,
-    event::{NewPlace, ResetStage},
+    event::{EventType, NewPlace, ResetStage},
     presence::PresenceStatus,
+    vault::FileChanged,
 };
 use tokio::sync::mpsc;
 
@@ -159,6 +160,13 @@ pub enum ClientEvent {
     AnomalyRaised {
         /// What the server says of it.
         raised: AnomalyRaised,
+    },
+    /// A file was shared, scanned or recalled, or its key must be handed over anew.
+    FileChanged {
+        /// Which of them.
+        event: EventType,
+        /// What the server says of it.
+        changed: FileChanged,
     },
     /// A line for a conversation's timeline.
     Timeline {

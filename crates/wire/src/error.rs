@@ -47,6 +47,8 @@ codes! {
     UnknownFrame = "unknown_frame";
     /// Denied by the clinic's hours.
     OutsideChatHours = "outside_chat_hours";
+    /// The clinic does not take files of this type.
+    FileTypeNotAllowed = "file_type_not_allowed";
     // 401
     /// No token, or one that does not verify.
     Unauthenticated = "unauthenticated";
@@ -123,9 +125,17 @@ codes! {
     AlreadyExists = "already_exists";
     /// The conversation is closed.
     ConversationClosed = "conversation_closed";
+    /// The file is not given out: it waits for its scan, is in quarantine, or its time is over.
+    FileNotAvailable = "file_not_available";
+    /// The upload goes on elsewhere in the file than the request says.
+    UploadOffset = "upload_offset";
+    /// The bytes that came are not those that were announced.
+    ChecksumMismatch = "checksum_mismatch";
     // 413, 415
     /// The body is larger than allowed.
     TooLarge = "body_too_large";
+    /// The file is larger than allowed.
+    FileTooLarge = "file_too_large";
     /// Not JSON.
     UnsupportedMediaType = "unsupported_media_type";
     // 422

@@ -55,6 +55,14 @@ words! {
         NewPlace = "new_place",
         /// Somebody's devices did something out of the ordinary: for the clinic's staff and compliance officers.
         AnomalyRaised = "anomaly_raised",
+        /// Somebody has put a file into a conversation.
+        FileShared = "file_shared",
+        /// A file has a first verdict.
+        FileScanned = "file_scanned",
+        /// A file that was clean is no more: do not open it, delete it.
+        FileRecalled = "file_recalled",
+        /// The scanner has lost a file's key: whoever uploaded it hands it over anew.
+        RescanKeyNeeded = "rescan_key_needed",
         /// The device should publish more one-time keys.
         KeysLow = "keys_low",
         /// The device should publish a new signed prekey.

@@ -31,6 +31,7 @@ pub mod presence;
 pub mod role;
 pub mod seal;
 pub mod time;
+pub mod vault;
 
 pub use bytes::{Base64, Base64Array};
 pub use error::{ErrorBody, ErrorCode};
