@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sigilo_wire::{ConversationId, TenantId};
+use sigilo_wire::{ConversationId, FileId, TenantId, Timestamp};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
         gate::{self, Store},
         keystore::{DataKey, KeyStore},
     },
+    vault::{Objects, Spool},
 };
 
 /// The parts of a running server.
@@ -66,6 +67,10 @@ pub struct App {
     pub relay_memory: relay::Memory,
     /// The keys that sign receipts.
     pub receipt_keys: ReceiptKeys,
+    /// Where files are kept.
+    pub objects: Objects,
+    /// Where uploads lie until they are whole.
+    pub spool: Spool,
     /// Where the server is in its life.
     pub shutdown: Shutdown,
     /// The open sockets: each holds a guard, and a stopping server waits for them.
@@ -80,6 +85,8 @@ pub type SharedApp = Arc<App>;
 pub const CLASS_MEDICAL: &str = "medical";
 /// The retention class of what belongs to the clinic and no conversation: accounts, keys, settings.
 pub const CLASS_CLINIC: &str = "clinic";
+/// The retention class of a file of the vault.
+pub const CLASS_FILE: &str = "file";
 
 impl App {
     /// Opens the stores of a configuration, brings them to this program's schema and wires the parts.
@@ -111,6 +118,8 @@ impl App {
             passwords: Passwords::new(&*entropy)?,
             known_devices: KnownDevices::default(),
             limits: Limiter::new(Arc::clone(&buckets) as _, &config.limits),
+            objects: Objects::open(&config)?,
+            spool: Spool::open(config.spool_dir()?),
             crypter,
             config,
             db,
@@ -157,6 +166,14 @@ impl App {
     /// When the key store is away.
     pub async fn conversation_key(&self, ctx: &Ctx, conversation: ConversationId) -> Result<DataKey> {
         self.keystore.current(ctx.tenant, conversation.uuid(), CLASS_MEDICAL, ctx.now, &*self.entropy).await
+    }
+
+    /// The data key of a file's object: the only thing under it.
+    ///
+    /// # Errors
+    /// When the key store is away, or the key was destroyed.
+    pub async fn file_key(&self, tenant: TenantId, file: FileId, now: Timestamp) -> Result<DataKey> {
+        self.keystore.current(tenant, file.uuid(), CLASS_FILE, now, &*self.entropy).await
     }
 
     /// The data key for new rows of a clinic that belong to no conversation.

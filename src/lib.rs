@@ -38,6 +38,7 @@ pub mod server;
 pub mod shutdown;
 pub mod storage;
 pub mod telemetry;
+pub mod vault;
 
 pub use app::App;
 pub use context::{Actor, Caller, Ctx};

@@ -11,8 +11,12 @@ mod secrets;
 mod server;
 mod storage;
 mod tls;
+mod vault;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 pub use limits::Limits;
 pub use load::{Overrides, load};
@@ -27,6 +31,7 @@ pub use server::Server;
 use sigilo_wire::TenantId;
 pub use storage::Storage;
 pub use tls::Tls;
+pub use vault::Vault;
 
 use crate::{Error, Result, rng::Entropy};
 
@@ -48,6 +53,8 @@ pub struct Config {
     pub policy: Policy,
     /// The clinics' own identity providers, by name.
     pub oidc: BTreeMap<String, Oidc>,
+    /// Where files are kept, and what is taken.
+    pub vault: Vault,
     /// What is logged and how.
     pub log: Log,
 }
@@ -91,6 +98,38 @@ impl Config {
         Secrets::load_or_create(&self.storage, entropy)
     }
 
+    /// Where uploads lie until they are whole; made, readable by this user alone.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn spool_dir(&self) -> Result<PathBuf> {
+        let folder = self.vault.spool_dir(&self.storage.data);
+        secrets::private_dir(&folder)?;
+        Ok(folder)
+    }
+
+    /// The folder files are kept in where no object store is named; made, readable by this user alone.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn objects_dir(&self) -> Result<PathBuf> {
+        let folder = self.storage.data.join("objects");
+        secrets::private_dir(&folder)?;
+        Ok(folder)
+    }
+
+    /// What the object store needs to be told, by name; nothing where no file is named.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is readable by others, or holds anything but names and strings.
+    pub fn object_store_options(&self) -> Result<BTreeMap<String, String>> {
+        let Some(file) = &self.vault.object_store_options_file else { return Ok(BTreeMap::new()) };
+        let text = secrets::read_private(file)?;
+        // The parser's own words would quote the secret.
+        let wrong = |_| Error::internal(format!("{} must hold lines of name = \"value\"", file.display()));
+        toml::from_str(&text).map_err(wrong)
+    }
+
     /// Keeps the private half of a clinic's scanner key in a file of its own, with mode 0600, which only the
     /// scan worker reads.
     ///
@@ -110,6 +149,7 @@ impl Config {
         self.tls.check()?;
         self.limits.check()?;
         self.relay.check()?;
+        self.vault.check()?;
         self.oidc.iter().try_for_each(|(name, provider)| provider.check(name))?;
         if !self.server.listen.ip().is_loopback() && !self.tls.is_on() && !self.server.behind_proxy {
             return Err(Error::internal(format!(

@@ -9,14 +9,17 @@
 //! A data key is committed here before the first row that uses it is written: a crash between the two leaves
 //! an unused key, never an unreadable row.
 
+use std::sync::Arc;
+
 use aes_gcm::Aes256Gcm;
 use moka::sync::Cache;
-use sigilo_wire::{DataKeyId, TenantId, Timestamp};
+use sigilo_seal::FileKey;
+use sigilo_wire::{DataKeyId, FileId, TenantId, Timestamp};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::{
-    Error, Result, execute, fetch_optional, rng,
+    Error, Result, execute, fetch_all, fetch_optional, rng,
     rng::Entropy,
     statements,
     storage::{
@@ -31,6 +34,8 @@ statements! {
     TENANT_KEY_OF_EPOCH = "SELECT epoch, wrapped FROM tenant_keys WHERE tenant_id = $1 AND epoch = $2";
     INSERT_TENANT_KEY = "INSERT INTO tenant_keys (tenant_id, epoch, wrapped, created_at) VALUES ($1, $2, $3, $4)
         ON CONFLICT DO NOTHING";
+    OF_SUBJECT = "SELECT data_key_id FROM data_keys WHERE subject_id = $1 AND retention_class = $2
+        AND destroyed_at IS NULL";
     CURRENT = "SELECT data_key_id, tenant_id, tenant_epoch, wrapped FROM data_keys
         WHERE subject_id = $1 AND retention_class = $2 ORDER BY generation DESC LIMIT 1";
     BY_ID = "SELECT data_key_id, tenant_id, tenant_epoch, wrapped FROM data_keys WHERE data_key_id = $1";
@@ -52,7 +57,8 @@ pub struct KeyStore {
 pub struct DataKey {
     /// Its id, stored beside what is under it.
     pub id: DataKeyId,
-    cipher: std::sync::Arc<Aes256Gcm>,
+    cipher: Arc<Aes256Gcm>,
+    secret: Arc<Key>,
 }
 
 impl std::fmt::Debug for DataKey {
@@ -88,8 +94,19 @@ impl DataKey {
     /// A key that is in no store.
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
-        let cipher = std::sync::Arc::new(crypter::cipher(&Zeroizing::new([1; 32])));
-        Self { id: DataKeyId::from_bytes([1; 16]), cipher }
+        Self::new(DataKeyId::from_bytes([1; 16]), Zeroizing::new([1; 32]))
+    }
+
+    fn new(id: DataKeyId, secret: Key) -> Self {
+        Self { id, cipher: Arc::new(crypter::cipher(&secret)), secret: Arc::new(secret) }
+    }
+
+    /// The key that the object of this file is encrypted with: bound to the file's name, so that no object stands for
+    /// another one.
+    #[must_use]
+    pub fn object_key(&self, file: FileId) -> FileKey {
+        let info = [b"sigilo/object\0".as_slice(), file.as_bytes()].concat();
+        FileKey::from_bytes(*crypter::derive(&self.secret, &info))
     }
 
     /// Encrypts a value of a row: `nonce || ciphertext || tag`.
@@ -204,6 +221,20 @@ impl KeyStore {
         Ok(destroyed)
     }
 
+    /// Destroys every key of a subject and class, as [`KeyStore::destroy`] does one.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn destroy_of(&self, subject: Uuid, class: &'static str, now: Timestamp) -> Result<()> {
+        let mut tx = self.db.read("keystore_of_subject").await?;
+        let keys: Vec<(DataKeyId,)> = fetch_all!(&mut tx, (DataKeyId,), OF_SUBJECT, subject, class)?;
+        drop(tx);
+        for (key,) in keys {
+            self.destroy(key, now).await?;
+        }
+        Ok(())
+    }
+
     async fn unwrap(&self, tx: &mut Tx, row: DataKeyRow) -> Result<DataKey> {
         let wrapped = row.wrapped.ok_or(Error::NotFound)?;
         let tenant_key =
@@ -213,7 +244,7 @@ impl KeyStore {
         let key = crypter::open(&crypter::cipher(&tenant_key), row.data_key_id.as_bytes(), &wrapped)
             .and_then(|key| <[u8; 32]>::try_from(key.as_slice()).ok().map(Zeroizing::new))
             .ok_or_else(|| Error::internal("a data key does not unwrap"))?;
-        let key = DataKey { id: row.data_key_id, cipher: std::sync::Arc::new(crypter::cipher(&key)) };
+        let key = DataKey::new(row.data_key_id, key);
         self.by_id.insert(key.id, key.clone());
         Ok(key)
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     anomalies, audit, auth, blocks, break_glass, cli, conversations, emergency, hours, idempotency, keys,
-    marks, mfa, outbox, people, presence, relationships, relay, storage,
+    marks, mfa, outbox, people, presence, relationships, relay, storage, vault,
 };
 
 /// Names and texts of one store file.
@@ -41,6 +41,7 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
         relay::store::ALL,
         relay::held::store::ALL,
         relay::store::read::ALL,
+        vault::store::ALL,
         storage::dialect::ALL,
         storage::sequences::ALL,
     ];

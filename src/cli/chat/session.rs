@@ -448,9 +448,9 @@ impl Session {
                 }
             }
             ClientEvent::NewPlace { place } => Output::Warning { text: self.new_place(place).await },
-            ClientEvent::FileChanged { changed, .. } => Output::Note {
-                text: format!("file {}: {}", changed.file_id, changed.virus_scan),
-            },
+            ClientEvent::FileChanged { changed, .. } => {
+                Output::Note { text: format!("file {}: {}", changed.file_id, changed.virus_scan) }
+            }
             ClientEvent::AnomalyRaised { raised } => Output::Warning { text: self.anomaly(&raised) },
             ClientEvent::IdentityReset { stage, expires_at } => Output::IdentityReset { stage, expires_at },
             ClientEvent::DevicesChanged { added, removed } => Output::DevicesChanged { added, removed },

@@ -1,0 +1,31 @@
+//! The vault: files that are encrypted on the device that sends them. The server keeps blobs it cannot open, and what it
+//! is told of them.
+//!
+//! An upload is announced ([`NewFile`](sigilo_wire::vault::NewFile)), allowed by the rules like a message, written to the
+//! [`Spool`] as it comes, whole or in pieces, and handed to the object store ([`Objects`]) when all of it is there and is
+//! what was announced. Its row, its audit entry and its event are one transaction, after the object is durable. What an
+//! upload leaves behind when something breaks off is swept: an object without a row is never for ever, and there is no row
+//! without an object.
+//!
+//! Nothing is given out before its scan, nor when its time is over.
+
+pub(crate) mod files;
+pub mod objects;
+mod spool;
+pub(crate) mod store;
+
+pub use objects::{Kept, Objects, Placed};
+pub use spool::{Spool, Turn, Writing};
+
+use tokio::io::AsyncRead;
+
+use crate::{App, Result};
+
+/// The blob of a file, from its beginning.
+///
+/// # Errors
+/// `file_not_available` when it was destroyed; `unavailable` when a store is away.
+pub(crate) async fn open(app: &App, file: &files::File) -> Result<impl AsyncRead + Send + 'static + use<>> {
+    let key = app.keystore.get(file.row.data_key_id).await?;
+    app.objects.open_whole(&key, &file.kept()?).await
+}

@@ -1,0 +1,204 @@
+//! The rows of uploads and files.
+
+use sigilo_wire::{
+    AppointmentId, ConversationId, DataKeyId, DeviceId, FileId, TenantId, Timestamp, UploadId, UserId,
+};
+
+use crate::{Result, execute, fetch_all, fetch_optional, statements, storage::Tx};
+
+macro_rules! file_columns {
+    () => {
+        "file_id, tenant_id, conversation_id, uploader_id, device_id, upload_id, mime_type, length, blob_sha256, commitment,
+         document_type, related_appointment, thumbnail_of, requires_consent, watermark, can_forward, can_print,
+         max_downloads, expires_at, object, data_key_id, scan, rescan_key_needed, ever_clean, verdict_at,
+         verdict_statement, verdict_signature, consent, consent_by, consent_at, downloads, uploaded_at, destroyed_at"
+    };
+}
+
+statements! {
+    GET = concat!("SELECT ", file_columns!(), " FROM files WHERE file_id = $1 AND tenant_id = $2");
+    BY_UPLOAD = concat!("SELECT ", file_columns!(), " FROM files WHERE uploader_id = $1 AND upload_id = $2");
+    INSERT = concat!("INSERT INTO files (", file_columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+        $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, NULL, NULL, NULL, NULL, NULL, NULL, 0, $25, NULL)
+        ON CONFLICT DO NOTHING");
+    THUMBNAILS = "SELECT file_id FROM files WHERE thumbnail_of = $1";
+    RELEASES = "SELECT verdict_hash, statement, signature FROM file_releases WHERE file_id = $1 ORDER BY signed_at, signer_id";
+    INSERT_SCAN = "INSERT INTO file_scans (file_id, tenant_id, key_id, encapsulation, ciphertext, asked_by, tries, next_at,
+        leased_until) VALUES ($1, $2, $3, $4, $5, NULL, 0, $6, NULL)";
+
+    UPLOAD = "SELECT tenant_id, user_id, upload_id, device_id, conversation_id, file_id, length, request, expires_at
+        FROM uploads WHERE user_id = $1 AND upload_id = $2";
+    INSERT_UPLOAD = "INSERT INTO uploads (user_id, upload_id, tenant_id, device_id, conversation_id, file_id, length, request,
+        created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
+    SET_REQUEST = "UPDATE uploads SET request = $3 WHERE user_id = $1 AND upload_id = $2";
+    DELETE_UPLOAD = "DELETE FROM uploads WHERE user_id = $1 AND upload_id = $2 AND file_id = $3";
+    EXPIRED_UPLOADS = "SELECT tenant_id, user_id, upload_id, device_id, conversation_id, file_id, length, request, expires_at
+        FROM uploads WHERE expires_at <= $1 ORDER BY expires_at LIMIT 100";
+}
+
+/// A file of the vault.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct FileRow {
+    pub file_id: FileId,
+    pub tenant_id: TenantId,
+    pub conversation_id: ConversationId,
+    pub uploader_id: UserId,
+    pub device_id: DeviceId,
+    pub upload_id: UploadId,
+    pub mime_type: String,
+    pub length: i64,
+    pub blob_sha256: Vec<u8>,
+    pub commitment: Vec<u8>,
+    pub document_type: String,
+    pub related_appointment: Option<AppointmentId>,
+    pub thumbnail_of: Option<FileId>,
+    pub requires_consent: bool,
+    pub watermark: bool,
+    pub can_forward: bool,
+    pub can_print: bool,
+    pub max_downloads: Option<i64>,
+    pub expires_at: Option<Timestamp>,
+    pub object: Option<String>,
+    pub data_key_id: DataKeyId,
+    pub scan: String,
+    pub rescan_key_needed: bool,
+    pub ever_clean: bool,
+    pub verdict_at: Option<Timestamp>,
+    pub verdict_statement: Option<Vec<u8>>,
+    pub verdict_signature: Option<Vec<u8>>,
+    pub consent: Option<bool>,
+    pub consent_by: Option<UserId>,
+    pub consent_at: Option<Timestamp>,
+    pub downloads: i64,
+    pub uploaded_at: Timestamp,
+    pub destroyed_at: Option<Timestamp>,
+}
+
+/// An upload on its way.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct UploadRow {
+    pub tenant_id: TenantId,
+    pub user_id: UserId,
+    pub upload_id: UploadId,
+    pub device_id: DeviceId,
+    pub conversation_id: ConversationId,
+    pub file_id: FileId,
+    pub length: i64,
+    pub request: String,
+    pub expires_at: Timestamp,
+}
+
+/// A moderator's word, and the hash of the verdict it is about.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct ReleaseRow {
+    pub verdict_hash: Vec<u8>,
+    pub statement: Vec<u8>,
+    pub signature: Vec<u8>,
+}
+
+/// A file of a clinic.
+pub(crate) async fn get(tx: &mut Tx, tenant: TenantId, file: FileId) -> Result<Option<FileRow>> {
+    fetch_optional!(tx, FileRow, GET, file, tenant)
+}
+
+/// What became of an upload.
+pub(super) async fn by_upload(tx: &mut Tx, user: UserId, upload: UploadId) -> Result<Option<FileRow>> {
+    fetch_optional!(tx, FileRow, BY_UPLOAD, user, upload)
+}
+
+/// Writes a new file's row, of which nothing is known but what the upload said; `false` when its upload has one already.
+pub(super) async fn insert(tx: &mut Tx, row: &FileRow) -> Result<bool> {
+    let written = execute!(
+        tx,
+        INSERT,
+        row.file_id,
+        row.tenant_id,
+        row.conversation_id,
+        row.uploader_id,
+        row.device_id,
+        row.upload_id,
+        row.mime_type.as_str(),
+        row.length,
+        row.blob_sha256.as_slice(),
+        row.commitment.as_slice(),
+        row.document_type.as_str(),
+        row.related_appointment,
+        row.thumbnail_of,
+        row.requires_consent,
+        row.watermark,
+        row.can_forward,
+        row.can_print,
+        row.max_downloads,
+        row.expires_at,
+        row.object.as_deref(),
+        row.data_key_id,
+        row.scan.as_str(),
+        row.rescan_key_needed,
+        row.ever_clean,
+        row.uploaded_at
+    )?;
+    Ok(written == 1)
+}
+
+/// Small pictures of a file.
+pub(super) async fn thumbnails(tx: &mut Tx, file: FileId) -> Result<Vec<FileId>> {
+    Ok(fetch_all!(tx, (FileId,), THUMBNAILS, file)?.into_iter().map(|(id,)| id).collect())
+}
+
+/// Who calls findings on a file false.
+pub(crate) async fn releases(tx: &mut Tx, file: FileId) -> Result<Vec<ReleaseRow>> {
+    fetch_all!(tx, ReleaseRow, RELEASES, file)
+}
+
+/// Has the scan worker look at a file: its key was handed over.
+pub(super) async fn insert_scan(
+    tx: &mut Tx,
+    (tenant, file): (TenantId, FileId),
+    key: &sigilo_wire::vault::SealedScanKey,
+    now: Timestamp,
+) -> Result<()> {
+    let (id, sealed, cipher) =
+        (key.key_id.as_slice(), key.encapsulation.0.as_slice(), key.ciphertext.as_slice());
+    execute!(tx, INSERT_SCAN, file, tenant, id, sealed, cipher, now)?;
+    Ok(())
+}
+
+/// An upload of somebody's.
+pub(super) async fn upload(tx: &mut Tx, user: UserId, upload: UploadId) -> Result<Option<UploadRow>> {
+    fetch_optional!(tx, UploadRow, UPLOAD, user, upload)
+}
+
+/// Notes a new upload; `false` when there is one of this name.
+pub(super) async fn insert_upload(tx: &mut Tx, row: &UploadRow, now: Timestamp) -> Result<bool> {
+    let written = execute!(
+        tx,
+        INSERT_UPLOAD,
+        row.user_id,
+        row.upload_id,
+        row.tenant_id,
+        row.device_id,
+        row.conversation_id,
+        row.file_id,
+        row.length,
+        row.request.as_str(),
+        now,
+        row.expires_at
+    )?;
+    Ok(written == 1)
+}
+
+/// Notes what the device says of an upload now.
+pub(super) async fn set_request(tx: &mut Tx, row: &UploadRow, request: &str) -> Result<()> {
+    execute!(tx, SET_REQUEST, row.user_id, row.upload_id, request)?;
+    Ok(())
+}
+
+/// Forgets an upload.
+pub(super) async fn delete_upload(tx: &mut Tx, row: &UploadRow) -> Result<bool> {
+    Ok(execute!(tx, DELETE_UPLOAD, row.user_id, row.upload_id, row.file_id)? == 1)
+}
+
+/// Uploads whose time is over.
+pub(super) async fn expired_uploads(tx: &mut Tx, now: Timestamp) -> Result<Vec<UploadRow>> {
+    fetch_all!(tx, UploadRow, EXPIRED_UPLOADS, now)
+}
