@@ -30,7 +30,7 @@ use crate::{
     keys, relay,
     relay::hub::CloseReason,
     shutdown::{Phase, ShutdownHandle},
-    telemetry,
+    telemetry, vault,
 };
 
 /// How long a client may take to send a request's headers.
@@ -73,6 +73,7 @@ pub fn start(app: SharedApp, phase: ShutdownHandle) -> Result<Running> {
     tokio::spawn(relay::deliver::keep_shortening(app.clone()));
     tokio::spawn(emergency::keep_escalating(app.clone()));
     tokio::spawn(break_glass::keep_ending(app.clone()));
+    tokio::spawn(vault::keep_sweeping(app.clone()));
     Ok(Running { address, metrics_address, app, handle, metrics, tls, phase, api, watched })
 }
 

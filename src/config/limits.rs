@@ -34,6 +34,8 @@ pub struct Limits {
     pub clinician_messages_per_minute: u32,
     /// Other requests of a device, in a minute.
     pub requests_per_minute: u32,
+    /// Files of a person, in an hour.
+    pub files_per_hour: u32,
     /// Requests of a device for key bundles, in a minute.
     pub prekey_fetches_per_minute: u32,
     /// Bundles of one device for one person at once; then one in ten minutes.
@@ -57,6 +59,7 @@ impl Default for Limits {
             messages_per_minute: 20,
             clinician_messages_per_minute: 60,
             requests_per_minute: 100,
+            files_per_hour: 10,
             prekey_fetches_per_minute: 60,
             prekey_fetches_per_device: 6,
             buckets: 1_000_000,
@@ -96,6 +99,7 @@ impl Limits {
             ("messages_per_minute", self.messages_per_minute == 0),
             ("clinician_messages_per_minute", self.clinician_messages_per_minute == 0),
             ("requests_per_minute", self.requests_per_minute == 0),
+            ("files_per_hour", self.files_per_hour == 0),
             ("prekey_fetches_per_minute", self.prekey_fetches_per_minute == 0),
             ("prekey_fetches_per_device", self.prekey_fetches_per_device == 0),
             ("buckets", self.buckets == 0),

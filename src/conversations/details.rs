@@ -19,7 +19,7 @@ use crate::{
     App, Ctx, Error, Result, marks,
     policy::{
         AddParticipant, BlockUser, CloseConversation, Decide, Grant, LeaveConversation, Person,
-        ReadConversation, RemoveParticipant, SendMessage,
+        ReadConversation, RemoveParticipant, SendMessage, UploadFile,
         facts::{InConversation, Join, Leave, Other, People},
     },
     relay,
@@ -62,6 +62,9 @@ fn permissions(app: &App, ctx: &Ctx, facts: &Facts, base: InConversation) -> Res
     let send =
         permission(app.policy.decide::<SendMessage>(ctx, &base).map_err(|e| facts.explain(ctx.now, e)))?;
     Ok(Permissions {
+        upload: permission(
+            app.policy.decide::<UploadFile>(ctx, &base).map_err(|e| facts.explain(ctx.now, e)),
+        )?,
         edit: send.clone(),
         delete: send.clone(),
         send,

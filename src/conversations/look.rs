@@ -1,14 +1,14 @@
 //! What the rules would say to acts in conversations: the facts and the decision of the acts themselves, and no act.
 //! Each gives the patient it concerns, too.
 
-use sigilo_wire::{ConversationId, UserId, conversation::ConversationType};
+use sigilo_wire::{ConversationId, FileId, UserId, conversation::ConversationType};
 
 use super::{authorize, participants};
 use crate::{
     App, Ctx, Error, Result,
     policy::{
-        AddParticipant, Decide, Looked, ReadSeals, StartConversation,
-        facts::{InConversation, Leave},
+        AddParticipant, Decide, Looked, ReadFile, ReadSeals, StartConversation,
+        facts::{FileReader, InConversation, Leave},
     },
 };
 
@@ -39,6 +39,17 @@ pub(crate) async fn look_in<A: Decide<Facts = InConversation>>(
     let looked = app.policy.look::<A>(ctx, &facts.of(ctx.caller()?.user_id)?)?;
     let answer = looked.answer.map_err(|denial| facts.explained(ctx.now, denial));
     Ok((Looked { answer, ..looked }, facts.patient))
+}
+
+/// Reading a file of somebody else's for which nobody has to ask the patient: no file is named.
+///
+/// # Errors
+/// `not_found` when the caller does not take part.
+pub(crate) async fn look_file(app: &App, ctx: &Ctx, id: ConversationId) -> Result<(Looked, Option<UserId>)> {
+    let facts = participants::load(app, ctx, id).await?;
+    let base = facts.of(ctx.caller()?.user_id)?;
+    let file = FileReader { base, file: FileId::from_bytes([0; 16]), uploader: false, agreed: true };
+    Ok((app.policy.look::<ReadFile>(ctx, &file)?, facts.patient))
 }
 
 /// Reading the record seals.

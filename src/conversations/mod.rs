@@ -11,6 +11,7 @@ mod company;
 mod contacts;
 mod create;
 mod details;
+mod files;
 mod list;
 mod look;
 mod notify;
@@ -33,8 +34,12 @@ pub use contacts::{ContactFilter, contacts};
 pub use create::{Created, create};
 pub use details::get;
 pub(crate) use details::shown;
+pub(crate) use files::{
+    FileFacts, authorize_consent, authorize_read_file, authorize_upload, file_changed, hold,
+    patient_of_appointment,
+};
 pub use list::{ConversationFilter, list};
-pub(crate) use look::{look_in, look_join, look_leave, look_seals, look_start};
+pub(crate) use look::{look_file, look_in, look_join, look_leave, look_seals, look_start};
 pub(crate) use notify::{conversation_updated, participant_changed, settings_changed};
 pub use notify::{facts_changed_between, facts_changed_in_clinic, facts_changed_of, facts_changed_of_many};
 pub use participants::{add_participants, remove_participant};

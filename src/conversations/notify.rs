@@ -103,13 +103,13 @@ pub(crate) async fn participant_changed(
 }
 
 /// What devices and the outbox are told.
-struct News {
-    r#type: EventType,
-    topic: &'static str,
-    data: Value,
+pub(super) struct News {
+    pub(super) r#type: EventType,
+    pub(super) topic: &'static str,
+    pub(super) data: Value,
 }
 
-fn announce(
+pub(super) fn announce(
     tx: &mut Tx,
     ctx: &Ctx,
     conversation: ConversationId,

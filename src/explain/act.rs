@@ -6,12 +6,13 @@ use crate::{
     App, Ctx, Error, Result, anomalies, blocks, break_glass, conversations, keys,
     people::identity_resets,
     policy::{
-        Action as _, AddParticipant, ArrangeConversation, BlockUser, CloseAnomaly, CloseConversation, Decide,
-        ExplainDecisions, FetchKeys, HandleEmergency, LeaveConversation, ListContacts, ListConversations,
-        Looked, ManageClinic, ManageHours, ManageNetworks, ManageOnCall, ManageOwnAccount, ManagePeople,
-        ManageRelationships, OpenBreakGlass, OpenEmergency, PublishKeys, PublishSeal, ReadConversation,
-        ReadSeals, RemoveParticipant, ReportSeal, ResetIdentity, ReviewAnomalies, ReviewBreakGlass,
-        SearchMessages, SendMessage, ShowPresence, StartConversation,
+        Action as _, AddParticipant, AnswerConsent, ArrangeConversation, BlockUser, CloseAnomaly,
+        CloseConversation, Decide, ExplainDecisions, FetchKeys, HandleEmergency, LeaveConversation,
+        ListContacts, ListConversations, Looked, ManageClinic, ManageHours, ManageNetworks, ManageOnCall,
+        ManageOwnAccount, ManagePeople, ManageRelationships, OpenBreakGlass, OpenEmergency, PublishKeys,
+        PublishSeal, ReadConversation, ReadFile, ReadSeals, RemoveParticipant, ReportSeal, ResetIdentity,
+        ReviewAnomalies, ReviewBreakGlass, SearchMessages, SendMessage, ShowPresence, StartConversation,
+        UploadFile,
         facts::{self, OwnAccount},
     },
 };
@@ -58,6 +59,9 @@ impl Names {
             ReadConversation::NAME
             | ReadSeals::NAME
             | SendMessage::NAME
+            | UploadFile::NAME
+            | ReadFile::NAME
+            | AnswerConsent::NAME
             | PublishSeal::NAME
             | ReportSeal::NAME
             | LeaveConversation::NAME
@@ -153,6 +157,9 @@ impl Named {
             Self::Conversation(id) => match action {
                 ReadConversation::NAME => conversations::look_in::<ReadConversation>(app, ctx, id).await,
                 SendMessage::NAME => conversations::look_in::<SendMessage>(app, ctx, id).await,
+                UploadFile::NAME => conversations::look_in::<UploadFile>(app, ctx, id).await,
+                AnswerConsent::NAME => conversations::look_in::<AnswerConsent>(app, ctx, id).await,
+                ReadFile::NAME => conversations::look_file(app, ctx, id).await,
                 PublishSeal::NAME => conversations::look_in::<PublishSeal>(app, ctx, id).await,
                 ReportSeal::NAME => conversations::look_in::<ReportSeal>(app, ctx, id).await,
                 ArrangeConversation::NAME => {

@@ -93,9 +93,13 @@ pub fn status(error: &Error) -> u16 {
             | ErrorCode::UnknownField
             | ErrorCode::InvalidField
             | ErrorCode::EncryptedField
+            | ErrorCode::FileTypeNotAllowed
             | ErrorCode::UnknownFrame => 400,
             ErrorCode::MethodNotAllowed => 405,
+            ErrorCode::FileTooLarge => 413,
             ErrorCode::UnsupportedMediaType => 415,
+            // As tus has it.
+            ErrorCode::ChecksumMismatch => 460,
             _ => 422,
         },
         Error::Unauthenticated(_) => 401,

@@ -13,8 +13,10 @@ use crate::{
     storage::Db,
 };
 
-/// The time for all but prekeys of one device.
+/// The time for all but files, and prekeys of one device.
 const WINDOW: Duration = Duration::from_mins(1);
+/// The time for files.
+const FILE_WINDOW: Duration = Duration::from_hours(1);
 /// How long until another bundle of one device may be had, once the burst is used up.
 const DEVICE_REFILL: Duration = Duration::from_mins(10);
 /// How old a clinic's numbers may be: a change made elsewhere shows after this.
@@ -32,6 +34,7 @@ struct Rates {
     messages: Limit,
     clinician_messages: Limit,
     requests: Limit,
+    files: Limit,
     tickets: Limit,
     prekeys: Limit,
     prekeys_of_device: Limit,
@@ -54,6 +57,11 @@ impl Rates {
                 server.clinician_messages_per_minute,
             ),
             requests: limit(Kind::Request, requests.0, requests.1),
+            files: Limit::new(
+                store,
+                Kind::File,
+                Quota::of(number(clinic.files_per_hour, server.files_per_hour) / lower, FILE_WINDOW),
+            ),
             // Whoever acknowledges fewer messages only makes them wait.
             tickets: Limit::new(store, Kind::Ticket, Quota::of(number(requests.0, requests.1), WINDOW)),
             prekeys: limit(
@@ -131,6 +139,15 @@ impl Clinics {
             self.in_none.insert(user, ctx.now);
         }
         Ok(is)
+    }
+
+    /// Counts a file of a person, on whichever device.
+    ///
+    /// # Errors
+    /// As [`Clinics::message`].
+    pub(crate) async fn file(&self, db: &Db, ctx: &Ctx) -> Result<()> {
+        let (kept, caller) = (self.rates(db, ctx).await?, ctx.caller()?);
+        kept.of(ctx, caller.user_id).files.take(ctx, &Key::one(*caller.user_id.as_bytes())).await
     }
 
     /// Counts a refusal at a door that counts nothing else: each writes an entry that stays, also in an emergency.

@@ -44,6 +44,8 @@ pub enum Kind {
     Message,
     /// Other requests of a device.
     Request,
+    /// Files of a person.
+    File,
     /// Tickets for sockets of a device.
     Ticket,
     /// Requests of a device for key bundles.
@@ -65,6 +67,7 @@ impl Kind {
             Self::LoginNoted => "login_noted",
             Self::Message => "message",
             Self::Request => "request",
+            Self::File => "file",
             Self::Ticket => "ticket",
             Self::PrekeyFetch => "prekey_fetch",
             Self::PrekeyDevice => "prekey_device",
@@ -73,7 +76,7 @@ impl Kind {
 
     /// Whether it passes while the store does not answer.
     const fn passes_uncounted(self) -> bool {
-        matches!(self, Self::Message | Self::Request | Self::Ticket)
+        matches!(self, Self::Message | Self::Request | Self::File | Self::Ticket)
     }
 }
 

@@ -53,6 +53,9 @@ pub struct RateLimits {
     /// Other requests of a device, in a minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<NonZeroU32>,
+    /// Files of a person, in an hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files_per_hour: Option<NonZeroU32>,
     /// Requests of a device for key bundles, in a minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prekey_fetches_per_minute: Option<NonZeroU32>,

@@ -6,20 +6,20 @@ use std::{
 };
 
 use sigilo_wire::{
-    ConversationId, Role, TenantId, UserId,
+    ConversationId, FileId, Role, TenantId, UserId,
     account::DeviceKind,
     care::CareSource,
     conversation::{ConversationStatus, ConversationType},
 };
 
 use super::{
-    Action, AddParticipant, ArrangeConversation, BlockUser, CloseAnomaly, CloseConversation, Connect,
-    ExplainDecisions, Fact, FetchKeys, HandleEmergency, Joining, LeaveConversation, Leaving, ListContacts,
-    ListConversations, ManageClinic, ManageHours, ManageNetworks, ManageOnCall, ManageOwnAccount,
-    ManagePeople, ManageRelationships, Object, OpenBreakGlass, OpenEmergency, PublishKeys, PublishSeal,
-    Question, ReadConversation, ReadSeals, RemoveParticipant, ReportSeal, ResetIdentity, ReviewAnomalies,
-    ReviewBreakGlass, SealsOf, SearchMessages, SendMessage, SendResource, ShowPresence, StartConversation,
-    Subject, UseTokens,
+    Action, AddParticipant, AnswerConsent, ArrangeConversation, BlockUser, CloseAnomaly, CloseConversation,
+    Connect, ExplainDecisions, Fact, FetchKeys, HandleEmergency, Joining, LeaveConversation, Leaving,
+    ListContacts, ListConversations, ManageClinic, ManageHours, ManageNetworks, ManageOnCall,
+    ManageOwnAccount, ManagePeople, ManageRelationships, Object, OpenBreakGlass, OpenEmergency, PublishKeys,
+    PublishSeal, Question, ReadConversation, ReadFile, ReadSeals, RemoveParticipant, ReportSeal,
+    ResetIdentity, ReviewAnomalies, ReviewBreakGlass, SealsOf, SearchMessages, SendMessage, SendResource,
+    ShowPresence, StartConversation, Subject, UploadFile, UseTokens,
 };
 use crate::{Actor, Ctx, Error, Result};
 use sigilo_wire::ErrorCode;
@@ -235,6 +235,19 @@ pub struct SealReader {
     pub took_part: bool,
 }
 
+/// Facts of [`ReadFile`].
+#[derive(Clone, Copy, Debug)]
+pub struct FileReader {
+    /// The conversation it is in.
+    pub base: InConversation,
+    /// The file.
+    pub file: FileId,
+    /// Whether the caller uploaded it.
+    pub uploader: bool,
+    /// Whether the patient allows others to open it, or nobody has to ask.
+    pub agreed: bool,
+}
+
 /// Facts of [`FetchKeys`].
 #[derive(Clone, Copy, Debug)]
 pub struct Keys {
@@ -397,16 +410,35 @@ fn in_conversation(
     Ok(vec![about(ctx, facts, action, more)?])
 }
 
-impl Decide for SendMessage {
-    type Facts = InConversation;
+macro_rules! sending {
+    ($($action:ident),*) => { $(
+        impl Decide for $action {
+            type Facts = InConversation;
 
-    fn questions(ctx: &Ctx, facts: &InConversation) -> Result<Vec<Question<'static>>> {
-        let more = vec![("people", facts.people.fact()), ("open", Fact::Bool(facts.open))];
-        Ok(vec![about(ctx, facts, Self::NAME, more)?])
+            fn questions(ctx: &Ctx, facts: &InConversation) -> Result<Vec<Question<'static>>> {
+                let more = vec![("people", facts.people.fact()), ("open", Fact::Bool(facts.open))];
+                Ok(vec![about(ctx, facts, Self::NAME, more)?])
+            }
+
+            fn resource(facts: &InConversation) -> SendResource {
+                SendResource { conversation_id: facts.id, facts_version: facts.facts_version }
+            }
+        }
+    )* };
+}
+
+sending!(SendMessage, UploadFile);
+
+impl Decide for ReadFile {
+    type Facts = FileReader;
+
+    fn questions(ctx: &Ctx, facts: &FileReader) -> Result<Vec<Question<'static>>> {
+        let more = vec![("uploader", Fact::Bool(facts.uploader)), ("agreed", Fact::Bool(facts.agreed))];
+        Ok(vec![about(ctx, &facts.base, Self::NAME, more)?])
     }
 
-    fn resource(facts: &InConversation) -> SendResource {
-        SendResource { conversation_id: facts.id, facts_version: facts.facts_version }
+    fn resource(facts: &FileReader) -> FileId {
+        facts.file
     }
 }
 
@@ -494,7 +526,14 @@ macro_rules! by_members {
     )* };
 }
 
-by_members!(ReadConversation, ReportSeal, ArrangeConversation, CloseConversation, HandleEmergency);
+by_members!(
+    ReadConversation,
+    ReportSeal,
+    ArrangeConversation,
+    CloseConversation,
+    HandleEmergency,
+    AnswerConsent
+);
 
 impl Decide for ReadSeals {
     type Facts = SealReader;

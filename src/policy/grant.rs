@@ -2,7 +2,7 @@
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
-use sigilo_wire::{ConversationId, ErrorCode, TenantId, UserId};
+use sigilo_wire::{ConversationId, ErrorCode, FileId, TenantId, UserId};
 
 use super::facts::{InConversation, People};
 
@@ -41,6 +41,12 @@ actions! {
     ReadSeals("read_seals", SealsOf, Forbidden);
     /// Send a message. The version is that of the facts the decision was made on.
     SendMessage("send_message", SendResource, MessageNotAllowed);
+    /// Put a file into a conversation.
+    UploadFile("upload_file", SendResource, Forbidden);
+    /// Read what is known of a file, and the file.
+    ReadFile("read_file", FileId, Forbidden);
+    /// Say whether others may open files of this conversation that need the patient's consent.
+    AnswerConsent("answer_consent", ConversationId, Forbidden);
     /// Publish a record seal.
     PublishSeal("publish_seal", ConversationId, MessageNotAllowed);
     /// Report a record seal that is not as it must be.
@@ -105,7 +111,7 @@ actions! {
     ExplainDecisions("explain_decisions", UserId, Forbidden);
 }
 
-/// Where a message goes, and the version of the facts it was decided on: the writer refuses the grant when
+/// Where a message or a file goes, and the version of the facts it was decided on: the writer refuses the grant when
 /// they have changed by commit time, and the decision is made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendResource {

@@ -9,13 +9,20 @@
 //!
 //! Nothing is given out before its scan, nor when its time is over.
 
+mod announce;
+pub(crate) mod destroy;
 pub(crate) mod files;
+mod finish;
 pub mod objects;
+mod receive;
 mod spool;
 pub(crate) mod store;
 
+pub use announce::{Begun, Upload, begin};
+pub use finish::{keep_sweeping, sweep};
 pub use objects::{Kept, Objects, Placed};
-pub use spool::{Spool, Turn, Writing};
+pub use receive::{Checksum, Progress, abandon, append, progress, upload};
+pub use spool::{Next, Spool, Turn, Writing};
 
 use tokio::io::AsyncRead;
 

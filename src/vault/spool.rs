@@ -1,16 +1,18 @@
 //! Where uploads lie until they are whole: a file each, whose length says how far it is.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     io::{ErrorKind, SeekFrom},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use sigilo_wire::FileId;
 use tokio::{
     fs::{File, OpenOptions},
     io::{AsyncSeekExt as _, AsyncWriteExt as _},
+    sync::{OwnedMutexGuard, watch},
 };
 
 use crate::{Error, Result};
@@ -18,23 +20,59 @@ use crate::{Error, Result};
 /// How much of what is written waits in memory.
 const BUFFER: usize = 128 * 1024;
 
+/// How long whoever comes next waits for the turn.
+const PATIENCE: Duration = Duration::from_secs(40);
+
 /// The folder of uploads that are not whole yet.
 #[derive(Debug)]
 pub struct Spool {
     folder: PathBuf,
-    busy: Arc<Mutex<HashSet<FileId>>>,
+    slots: Arc<Mutex<HashMap<FileId, Arc<Slot>>>>,
+}
+
+/// Where those who write to one upload take turns.
+#[derive(Debug)]
+struct Slot {
+    free: Arc<tokio::sync::Mutex<()>>,
+    /// Counts those who do not want to wait.
+    hurried: watch::Sender<u64>,
+}
+
+/// How whoever comes next gets the turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// When the one before is done.
+    Waits,
+    /// The one before is asked to leave: its line is dead, or else the device would not have come again.
+    Hurries,
 }
 
 /// The one who writes to an upload here, until it is dropped.
 #[derive(Debug)]
 pub struct Turn {
     file: FileId,
-    busy: Arc<Mutex<HashSet<FileId>>>,
+    hurried: watch::Receiver<u64>,
+    held: Option<OwnedMutexGuard<()>>,
+    slots: Arc<Mutex<HashMap<FileId, Arc<Slot>>>>,
+}
+
+impl Turn {
+    /// Resolves when somebody else wants it.
+    pub async fn wanted(&mut self) {
+        if self.hurried.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.file);
+        drop(self.held.take());
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody waits for it: who does has a share of it.
+        if slots.get(&self.file).is_some_and(|slot| Arc::strong_count(slot) == 1) {
+            slots.remove(&self.file);
+        }
     }
 }
 
@@ -50,7 +88,7 @@ impl Spool {
     /// The spool in this folder, which is there.
     #[must_use]
     pub fn open(folder: PathBuf) -> Self {
-        Self { folder, busy: Arc::default() }
+        Self { folder, slots: Arc::default() }
     }
 
     /// Where an upload lies.
@@ -59,11 +97,38 @@ impl Spool {
         self.folder.join(format!("{file}.part"))
     }
 
-    /// The right to write to an upload; `None` while somebody else has it.
-    #[must_use]
-    pub fn turn(&self, file: FileId) -> Option<Turn> {
-        let free = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(file);
-        free.then(|| Turn { file, busy: Arc::clone(&self.busy) })
+    /// The right to write to an upload.
+    ///
+    /// # Errors
+    /// `unavailable` when somebody else keeps it for too long.
+    pub async fn turn(&self, file: FileId, next: Next) -> Result<Turn> {
+        let slot = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            let new = || Arc::new(Slot { free: Arc::default(), hurried: watch::Sender::new(0) });
+            Arc::clone(slots.entry(file).or_insert_with(new))
+        };
+        if next == Next::Hurries {
+            slot.hurried.send_modify(|count| *count += 1);
+        }
+        let held = tokio::time::timeout(PATIENCE, Arc::clone(&slot.free).lock_owned()).await;
+        let held = held.map_err(|_| Error::Unavailable("upload: another request writes to it".to_owned()))?;
+        let hurried = slot.hurried.subscribe();
+        Ok(Turn { file, hurried, held: Some(held), slots: Arc::clone(&self.slots) })
+    }
+
+    /// The uploads that lie here.
+    ///
+    /// # Errors
+    /// When the disk does not answer.
+    pub async fn list(&self) -> Result<Vec<FileId>> {
+        let mut found = Vec::new();
+        let mut entries = tokio::fs::read_dir(&self.folder).await.map_err(away)?;
+        while let Some(entry) = entries.next_entry().await.map_err(away)? {
+            let name = entry.file_name();
+            let id: Option<FileId> = name.to_str().and_then(|name| name.strip_suffix(".part")?.parse().ok());
+            found.extend(id);
+        }
+        Ok(found)
     }
 
     /// How many bytes of an upload are on the disk.

@@ -23,6 +23,11 @@ statements! {
         ON CONFLICT DO NOTHING");
     THUMBNAILS = "SELECT file_id FROM files WHERE thumbnail_of = $1";
     RELEASES = "SELECT verdict_hash, statement, signature FROM file_releases WHERE file_id = $1 ORDER BY signed_at, signer_id";
+    MARK_DESTROYED = "UPDATE files SET destroyed_at = $2 WHERE (file_id = $1 OR thumbnail_of = $1) AND destroyed_at IS NULL";
+    DROP_SCANS = "DELETE FROM file_scans WHERE file_id IN (SELECT file_id FROM files WHERE file_id = $1 OR thumbnail_of = $1)";
+    TO_DESTROY = concat!("SELECT ", file_columns!(), " FROM files WHERE destroyed_at IS NOT NULL AND object IS NOT NULL
+        ORDER BY file_id LIMIT 100");
+    SET_DESTROYED = "UPDATE files SET object = NULL WHERE file_id = $1 AND destroyed_at IS NOT NULL";
     INSERT_SCAN = "INSERT INTO file_scans (file_id, tenant_id, key_id, encapsulation, ciphertext, asked_by, tries, next_at,
         leased_until) VALUES ($1, $2, $3, $4, $5, NULL, 0, $6, NULL)";
 
@@ -31,6 +36,11 @@ statements! {
     INSERT_UPLOAD = "INSERT INTO uploads (user_id, upload_id, tenant_id, device_id, conversation_id, file_id, length, request,
         created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
     SET_REQUEST = "UPDATE uploads SET request = $3 WHERE user_id = $1 AND upload_id = $2";
+    /// Held until the commit: an upload that is swept has no file, and one that has a file is not swept.
+    CLAIM_UPLOAD = "UPDATE uploads SET expires_at = expires_at
+        WHERE user_id = $1 AND upload_id = $2 AND file_id = $3 AND expires_at > $4";
+    CLOSE_UPLOAD = "UPDATE uploads SET expires_at = 0 WHERE user_id = $1 AND upload_id = $2 AND file_id = $3";
+    OF_FILE = "SELECT file_id FROM uploads WHERE file_id = $1";
     DELETE_UPLOAD = "DELETE FROM uploads WHERE user_id = $1 AND upload_id = $2 AND file_id = $3";
     EXPIRED_UPLOADS = "SELECT tenant_id, user_id, upload_id, device_id, conversation_id, file_id, length, request, expires_at
         FROM uploads WHERE expires_at <= $1 ORDER BY expires_at LIMIT 100";
@@ -145,6 +155,23 @@ pub(super) async fn thumbnails(tx: &mut Tx, file: FileId) -> Result<Vec<FileId>>
     Ok(fetch_all!(tx, (FileId,), THUMBNAILS, file)?.into_iter().map(|(id,)| id).collect())
 }
 
+/// Notes that a file is destroyed, with the small pictures of it; `false` when it was before.
+pub(super) async fn mark_destroyed(tx: &mut Tx, file: FileId, now: Timestamp) -> Result<bool> {
+    execute!(tx, DROP_SCANS, file)?;
+    Ok(execute!(tx, MARK_DESTROYED, file, now)? > 0)
+}
+
+/// Files whose keys and objects are still to be destroyed.
+pub(super) async fn to_destroy(tx: &mut Tx) -> Result<Vec<FileRow>> {
+    fetch_all!(tx, FileRow, TO_DESTROY)
+}
+
+/// Notes that nothing is left of a destroyed file.
+pub(super) async fn set_destroyed(tx: &mut Tx, file: FileId) -> Result<()> {
+    execute!(tx, SET_DESTROYED, file)?;
+    Ok(())
+}
+
 /// Who calls findings on a file false.
 pub(crate) async fn releases(tx: &mut Tx, file: FileId) -> Result<Vec<ReleaseRow>> {
     fetch_all!(tx, ReleaseRow, RELEASES, file)
@@ -191,6 +218,22 @@ pub(super) async fn insert_upload(tx: &mut Tx, row: &UploadRow, now: Timestamp) 
 pub(super) async fn set_request(tx: &mut Tx, row: &UploadRow, request: &str) -> Result<()> {
     execute!(tx, SET_REQUEST, row.user_id, row.upload_id, request)?;
     Ok(())
+}
+
+/// Whether an upload may still become a file; nobody sweeps it before the commit.
+pub(super) async fn claim_upload(tx: &mut Tx, row: &UploadRow, after: Timestamp) -> Result<bool> {
+    Ok(execute!(tx, CLAIM_UPLOAD, row.user_id, row.upload_id, row.file_id, after)? == 1)
+}
+
+/// Has an upload become no file from the commit on, if it has not yet.
+pub(super) async fn close_upload(tx: &mut Tx, row: &UploadRow) -> Result<()> {
+    execute!(tx, CLOSE_UPLOAD, row.user_id, row.upload_id, row.file_id)?;
+    Ok(())
+}
+
+/// Whether what lies in the spool is an upload's.
+pub(super) async fn is_upload(tx: &mut Tx, file: FileId) -> Result<bool> {
+    Ok(fetch_optional!(tx, (FileId,), OF_FILE, file)?.is_some())
 }
 
 /// Forgets an upload.

@@ -25,6 +25,7 @@ fn as_shipped(config: &mut Config) {
     config.limits.messages_per_minute = shipped.messages_per_minute;
     config.limits.clinician_messages_per_minute = shipped.clinician_messages_per_minute;
     config.limits.requests_per_minute = shipped.requests_per_minute;
+    config.limits.files_per_hour = shipped.files_per_hour;
     config.limits.prekey_fetches_per_minute = shipped.prekey_fetches_per_minute;
     config.limits.prekey_fetches_per_device = shipped.prekey_fetches_per_device;
 }

@@ -58,6 +58,7 @@ impl Served {
             ("MESSAGES_PER_MINUTE", limits.messages_per_minute),
             ("CLINICIAN_MESSAGES_PER_MINUTE", limits.clinician_messages_per_minute),
             ("REQUESTS_PER_MINUTE", limits.requests_per_minute),
+            ("FILES_PER_HOUR", limits.files_per_hour),
             ("PREKEY_FETCHES_PER_MINUTE", limits.prekey_fetches_per_minute),
             ("PREKEY_FETCHES_PER_DEVICE", limits.prekey_fetches_per_device),
         ] {

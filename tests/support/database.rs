@@ -140,6 +140,7 @@ fn unhurried(limits: Limits) -> Limits {
         messages_per_minute: MANY,
         clinician_messages_per_minute: MANY,
         requests_per_minute: MANY,
+        files_per_hour: MANY,
         prekey_fetches_per_minute: MANY,
         prekey_fetches_per_device: MANY,
         ..limits

@@ -201,6 +201,8 @@ pub struct Permission {
 pub struct Permissions {
     /// Send messages.
     pub send: Permission,
+    /// Upload files.
+    pub upload: Permission,
     /// Edit one's own messages.
     pub edit: Permission,
     /// Delete one's own messages.

@@ -30,6 +30,9 @@ pub struct Limits {
     /// Other requests of a device.
     #[arg(long, value_name = "NUMBER")]
     requests_per_minute: Option<NonZeroU32>,
+    /// Files of a person.
+    #[arg(long, value_name = "NUMBER")]
+    files_per_hour: Option<NonZeroU32>,
     /// Requests of a device for key bundles.
     #[arg(long, value_name = "NUMBER")]
     prekey_fetches_per_minute: Option<NonZeroU32>,
@@ -80,6 +83,7 @@ impl Limits {
                 .clinician_messages_per_minute
                 .or(before.clinician_messages_per_minute),
             requests_per_minute: self.requests_per_minute.or(before.requests_per_minute),
+            files_per_hour: self.files_per_hour.or(before.files_per_hour),
             prekey_fetches_per_minute: self.prekey_fetches_per_minute.or(before.prekey_fetches_per_minute),
             prekey_fetches_per_device: self.prekey_fetches_per_device.or(before.prekey_fetches_per_device),
         }

@@ -154,6 +154,7 @@ fn unhurried() -> RateLimits {
         messages_per_minute: many,
         clinician_messages_per_minute: many,
         requests_per_minute: many,
+        files_per_hour: many,
         prekey_fetches_per_minute: many,
         prekey_fetches_per_device: many,
     }

@@ -8,6 +8,8 @@ use crate::{Result, execute, execute_rows, fetch_all, fetch_list, fetch_optional
 
 statements! {
     MEMBERS = "SELECT user_id FROM participants WHERE conversation_id = $1 AND status = 'active'";
+    HELD_VERSION = "SELECT facts_version FROM conversations WHERE conversation_id = $1";
+    HELD_VERSION_POSTGRES = "SELECT facts_version FROM conversations WHERE conversation_id = $1 FOR SHARE";
     MOVE_ON = "UPDATE conversations SET facts_version = facts_version + 1, updated_at = $3
         WHERE conversation_id = $1 AND facts_version = $2 RETURNING last_seq";
     CONCERNS = "UPDATE conversations SET related_patient_id = $2
@@ -35,6 +37,19 @@ statements! {
 /// Who takes part.
 pub(in crate::conversations) async fn of(tx: &mut Tx, conversation: ConversationId) -> Result<Vec<UserId>> {
     Ok(fetch_all!(tx, (UserId,), MEMBERS, conversation)?.into_iter().map(|(id,)| id).collect())
+}
+
+/// The version of a conversation's facts, which nobody moves on before the commit.
+pub(in crate::conversations) async fn held_version(
+    tx: &mut Tx,
+    conversation: ConversationId,
+) -> Result<Option<i64>> {
+    let statement = match tx {
+        // It has one writer.
+        Tx::Sqlite(_) => HELD_VERSION,
+        Tx::Postgres(_) => HELD_VERSION_POSTGRES,
+    };
+    Ok(fetch_optional!(tx, (i64,), statement, conversation)?.map(|(version,)| version))
 }
 
 /// Makes every grant on the conversation stale and holds it until the commit; gives its last message's number.

@@ -31,6 +31,7 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{Error, app::SharedApp, gateway::ws};
+use chat::uploads;
 use error::ApiError;
 
 /// Every area's routes, with their description.
@@ -66,6 +67,7 @@ pub fn router(app: SharedApp) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(cors(&app))
+        .layer(middleware::from_fn_with_state(app.clone(), uploads::say_tus))
         .layer(middleware::from_fn_with_state(app.clone(), observe::observe))
         .with_state(app);
     // Outside the routes, because the path must be settled before one is chosen.
@@ -85,15 +87,27 @@ fn cors(app: &SharedApp) -> CorsLayer {
     let origins = app.config.server.allowed_origins.iter().filter_map(|origin| origin.parse().ok());
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins.collect::<Vec<HeaderValue>>()))
-        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            header::ACCEPT_LANGUAGE,
-            HeaderName::from_static("idempotency-key"),
-            observe::REQUEST_ID,
-        ])
-        .expose_headers([header::RETRY_AFTER, observe::REQUEST_ID])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers(
+            [
+                header::AUTHORIZATION,
+                header::CONTENT_TYPE,
+                header::ACCEPT_LANGUAGE,
+                header::RANGE,
+                header::IF_RANGE,
+                HeaderName::from_static("idempotency-key"),
+                observe::REQUEST_ID,
+            ]
+            .into_iter()
+            .chain(uploads::REQUEST_HEADERS)
+            .collect::<Vec<_>>(),
+        )
+        .expose_headers(
+            [header::RETRY_AFTER, header::ETAG, header::CONTENT_RANGE, observe::REQUEST_ID]
+                .into_iter()
+                .chain(uploads::ANSWER_HEADERS)
+                .collect::<Vec<_>>(),
+        )
         .max_age(std::time::Duration::from_secs(600))
 }
 

@@ -3,7 +3,7 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::{Arc, OnceLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -18,11 +18,14 @@ use sigilo_seal::decision::request_hash;
 use sigilo_wire::{RequestId, Timestamp};
 use tracing::Instrument as _;
 
-use super::{error, error::ApiError};
+use super::{chat::uploads::CARRY_FILES, error, error::ApiError};
 use crate::{Error, app::SharedApp, gateway::language::Language, rng};
 
 /// Names a request in answers; accepted from callers when it is a UUID.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How long a request that carries a file may take.
+const FILE_PATIENCE: Duration = Duration::from_hours(1);
 
 /// A request's name and the one instant it happens at.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +52,9 @@ pub(super) async fn observe(State(app): State<SharedApp>, mut request: Request, 
     // The template, never the path: ids in paths stay out of logs and metrics.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    // What carries a file is given up when nothing comes any more, by whoever reads it.
+    let patience =
+        if CARRY_FILES.contains(&route) { FILE_PATIENCE } else { app.config.limits.request_timeout() };
     let method = request.method().clone();
     let span = tracing::info_span!("request", request_id = %id, method = %method, route);
     request.extensions_mut().insert(Arrival { request: id, now });
@@ -58,7 +64,7 @@ pub(super) async fn observe(State(app): State<SharedApp>, mut request: Request, 
 
     let asked_by = method.clone();
     let work = async move {
-        let answer = answer(&app, request, next).await;
+        let answer = answer(request, next, patience).await;
         let asked = || {
             let target = target.as_ref().map_or("", PathAndQuery::as_str);
             request_hash(asked_by.as_str(), target, body.0.get().map_or(&[][..], |bytes| bytes.as_ref()))
@@ -93,9 +99,9 @@ pub(super) fn language(headers: &HeaderMap) -> Language {
 }
 
 /// The answer of the handler, of a panic, or of the clock.
-async fn answer(app: &SharedApp, request: Request, next: Next) -> Response {
+async fn answer(request: Request, next: Next, patience: Duration) -> Response {
     let handler = AssertUnwindSafe(next.run(request)).catch_unwind();
-    match tokio::time::timeout(app.config.limits.request_timeout(), handler).await {
+    match tokio::time::timeout(patience, handler).await {
         Ok(Ok(response)) => response,
         // The panic's own message went to the log through the panic hook; it may quote data, so it stays there.
         Ok(Err(_)) => ApiError(Error::internal("a handler panicked")).into_response(),

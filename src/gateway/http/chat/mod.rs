@@ -1,4 +1,4 @@
-//! `/api/chat/`: contacts, blocks, conversations, record seals, messages, read marks, search.
+//! `/api/chat/`: contacts, blocks, conversations, record seals, messages, read marks, files, search.
 
 mod blocks;
 mod break_glass;
@@ -10,6 +10,7 @@ mod messages;
 mod participants;
 mod seals;
 mod search;
+pub(super) mod uploads;
 
 use serde_json::json;
 use sigilo_wire::ErrorCode;
@@ -27,6 +28,7 @@ pub fn routes() -> OpenApiRouter<SharedApp> {
         .merge(seals::routes())
         .merge(messages::routes())
         .merge(marks::routes())
+        .merge(uploads::routes())
         .merge(search::routes())
         .merge(emergency::routes())
         .merge(break_glass::routes())

@@ -1,0 +1,230 @@
+//! What a device says of a file before it sends it, and what is looked at before a byte is taken.
+
+use serde_json::json;
+use sigilo_seal::FileLayout;
+use sigilo_wire::{
+    ErrorCode, FileId, UserId,
+    vault::{DocumentType, NewFile, StoredFile},
+};
+
+use super::{
+    files::{self, File},
+    store::{self, FileRow, UploadRow},
+};
+use crate::{App, Ctx, Error, Result, config::Vault, conversations, rng, storage::Tx};
+
+/// The types that are taken.
+pub const TYPES: [&str; 7] = [
+    "application/pdf",
+    "image/jpeg",
+    "image/png",
+    "application/msword",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "audio/mpeg",
+    "video/mp4",
+];
+/// The types of recordings of calls.
+pub const RECORDING_TYPES: [&str; 2] = ["video/mp4", "video/webm"];
+/// The types of small pictures of files.
+pub const THUMBNAIL_TYPES: [&str; 2] = ["image/jpeg", "image/png"];
+/// The longest small picture, in bytes, before it is encrypted.
+pub const MAX_THUMBNAIL: u64 = 256 * 1024;
+/// The length of an X-Wing encapsulation in bytes.
+const ENCAPSULATION: usize = 1_120;
+
+/// What an announcement comes to.
+#[derive(Debug)]
+pub enum Begun {
+    /// The upload was finished before: its first answer.
+    Stored(Box<StoredFile>),
+    /// Bytes are awaited.
+    Going(Box<Upload>),
+}
+
+/// An upload that was announced and allowed.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    pub(super) row: UploadRow,
+    pub(super) new: NewFile,
+}
+
+impl Upload {
+    /// What the file will be called.
+    #[must_use]
+    pub const fn file(&self) -> FileId {
+        self.row.file_id
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub const fn length(&self) -> u64 {
+        self.new.length
+    }
+
+    pub(super) fn of(row: UploadRow) -> Result<Self> {
+        let new = serde_json::from_str(&row.request).map_err(Error::internal)?;
+        Ok(Self { row, new })
+    }
+}
+
+/// Begins an upload, or goes on with it when it was begun before.
+///
+/// # Errors
+/// The rules' denial, `not_found` when the caller does not take part; `file_type_not_allowed`, `file_too_large`,
+/// `invalid_field`; `idempotency_conflict` when the upload was announced otherwise; `rate_limited`.
+pub async fn begin(app: &App, ctx: &Ctx, new: &NewFile) -> Result<Begun> {
+    let caller = ctx.caller()?;
+    check(&app.config.vault, ctx, new)?;
+    let mut tx = app.db.read("upload_known").await?;
+    if let Some(first) = stored(&mut tx, ctx, caller.user_id, new).await? {
+        return Ok(Begun::Stored(Box::new(first)));
+    }
+    let known = store::upload(&mut tx, caller.user_id, new.upload_id).await?;
+    drop(tx);
+    let known = known.map(|row| going(row, new)).transpose()?;
+    let (_, patient, emergency) = conversations::authorize_upload(app, ctx, new.conversation_id).await?;
+    if let Some(known) = known {
+        // The key may have been sealed anew.
+        let mut tx = app.db.begin("upload_again").await?;
+        store::set_request(&mut tx, &known.row, &known.row.request).await?;
+        tx.commit().await?;
+        return Ok(Begun::Going(Box::new(known)));
+    }
+    let mut tx = app.db.read("upload_relations").await?;
+    check_relations(&mut tx, ctx, new, patient).await?;
+    drop(tx);
+    // A small picture comes with a file that was counted, once.
+    if !emergency && new.thumbnail_of.is_none() {
+        app.limits.clinics.file(&app.db, ctx).await?;
+    }
+    let row = UploadRow {
+        tenant_id: ctx.tenant,
+        user_id: caller.user_id,
+        upload_id: new.upload_id,
+        device_id: caller.device_id,
+        conversation_id: new.conversation_id,
+        file_id: FileId::new(ctx.now, rng::bytes(&*app.entropy)),
+        length: i64::try_from(new.length).map_err(Error::internal)?,
+        request: serde_json::to_string(new).map_err(Error::internal)?,
+        expires_at: ctx.now + std::time::Duration::from_secs(app.config.vault.upload_life_s),
+    };
+    let mut tx = app.db.begin("upload_begin").await?;
+    let written = store::insert_upload(&mut tx, &row, ctx.now).await?;
+    // The same announcement may have come twice at once: what is stored counts.
+    let row = if written { Some(row) } else { store::upload(&mut tx, caller.user_id, new.upload_id).await? };
+    tx.commit().await?;
+    let row = row.ok_or_else(|| Error::Unavailable("upload".to_owned()))?;
+    Ok(Begun::Going(Box::new(going(row, new)?)))
+}
+
+/// The first answer to an upload, when it is finished.
+///
+/// # Errors
+/// `idempotency_conflict` when it was announced otherwise.
+pub(super) async fn stored(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    user: UserId,
+    new: &NewFile,
+) -> Result<Option<StoredFile>> {
+    let Some(row) = store::by_upload(tx, user, new.upload_id).await? else { return Ok(None) };
+    if !same(&announced(&row)?, new) {
+        return Err(conflict());
+    }
+    File::of(tx, row).await?.shown(ctx.now).map(Some)
+}
+
+/// An upload that goes on, with what the device says of it now.
+fn going(row: UploadRow, new: &NewFile) -> Result<Upload> {
+    let before = Upload::of(row)?;
+    if !same(&before.new, new) {
+        return Err(conflict());
+    }
+    let request = serde_json::to_string(new).map_err(Error::internal)?;
+    Ok(Upload { row: UploadRow { request, ..before.row }, new: new.clone() })
+}
+
+/// Whether two announcements are of one file: its key may be sealed to another scan key meanwhile.
+fn same(one: &NewFile, other: &NewFile) -> bool {
+    NewFile { scan_key: None, ..one.clone() } == NewFile { scan_key: None, ..other.clone() }
+}
+
+/// What was announced of a stored file.
+fn announced(row: &FileRow) -> Result<NewFile> {
+    let sha256: [u8; 32] = row.blob_sha256.as_slice().try_into().map_err(Error::internal)?;
+    Ok(NewFile {
+        upload_id: row.upload_id,
+        conversation_id: row.conversation_id,
+        mime_type: row.mime_type.clone(),
+        length: u64::try_from(row.length).map_err(Error::internal)?,
+        sha256: sha256.into(),
+        document_type: row.document_type.parse().map_err(Error::Internal)?,
+        related_appointment: row.related_appointment,
+        thumbnail_of: row.thumbnail_of,
+        handling: files::handling(row)?,
+        scan_key: None,
+    })
+}
+
+fn conflict() -> Error {
+    let details = json!({"field": "upload_id", "problem": "was used for another file"});
+    Error::conflict(ErrorCode::IdempotencyConflict, details)
+}
+
+/// What needs no database.
+fn check(config: &Vault, ctx: &Ctx, new: &NewFile) -> Result<()> {
+    let (types, limit): (&[&str], u64) = match new.document_type {
+        _ if new.thumbnail_of.is_some() => (&THUMBNAIL_TYPES, MAX_THUMBNAIL),
+        DocumentType::CallRecording => (&RECORDING_TYPES, config.max_recording_bytes),
+        _ => (&TYPES, config.max_file_bytes),
+    };
+    if !types.contains(&new.mime_type.as_str()) {
+        // Anybody's words are not said again.
+        return Err(Error::invalid(ErrorCode::FileTypeNotAllowed, json!({"allowed_types": types})));
+    }
+    let layout = FileLayout::of_sealed(new.length)
+        .map_err(|_| Error::field("length", "is no length that an encrypted file has"))?;
+    if layout.plain_len() > limit {
+        let details = json!({"file_size": layout.plain_len(), "max_size": limit});
+        return Err(Error::invalid(ErrorCode::FileTooLarge, details));
+    }
+    if new.handling.max_downloads == Some(0) {
+        return Err(Error::field("handling.max_downloads", "is at least 1"));
+    }
+    if new.handling.expires_at.is_some_and(|ends| ends <= ctx.now) {
+        return Err(Error::field("handling.expires_at", "is over"));
+    }
+    if new.scan_key.as_ref().is_some_and(|key| key.encapsulation.len() != ENCAPSULATION) {
+        return Err(Error::field("scan_key.encapsulation", "has 1,120 bytes"));
+    }
+    Ok(())
+}
+
+/// What it says to belong to. Looked at again when the file is stored.
+pub(super) async fn check_relations(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    new: &NewFile,
+    patient: Option<UserId>,
+) -> Result<()> {
+    if let Some(appointment) = new.related_appointment {
+        let whose = conversations::patient_of_appointment(tx, ctx, appointment).await?;
+        if whose.is_none() || whose != patient {
+            return Err(Error::field("related_appointment", "is not of this conversation's patient"));
+        }
+    }
+    let Some(of) = new.thumbnail_of else { return Ok(()) };
+    let caller = ctx.caller()?.user_id;
+    let file = store::get(tx, ctx.tenant, of).await?.filter(|file| {
+        (file.conversation_id, file.uploader_id) == (new.conversation_id, caller)
+            && file.thumbnail_of.is_none()
+            && file.destroyed_at.is_none()
+    });
+    if file.is_none() {
+        return Err(Error::field("thumbnail_of", "is no file of yours in this conversation"));
+    }
+    if !store::thumbnails(tx, of).await?.is_empty() {
+        return Err(Error::field("thumbnail_of", "has a small picture already"));
+    }
+    Ok(())
+}
