@@ -18,6 +18,9 @@ CREATE TABLE uploads (
 );
 CREATE INDEX uploads_expiring ON uploads (expires_at);
 
+-- The table of files of the first layout; nothing was ever written to it.
+DROP TABLE files;
+
 -- Files of the vault: encrypted blobs. object: the name in the object store; null when it is destroyed. data_key_id: the
 -- data key of this one object. scan: pending, clean, infected, refused or unavailable. verdict_*: the newest verdict,
 -- signed; ever_clean: an earlier one was clean. consent: what the patient said, 0 or 1; null when they said nothing.
