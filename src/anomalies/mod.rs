@@ -1,5 +1,5 @@
 //! What is out of the ordinary: somebody starts many conversations at once, is refused again and again, asks for more keys
-//! than the limits allow, logs in from a new place, or has a password that others guess at.
+//! than the limits allow, downloads many files, logs in from a new place, or has a password that others guess at.
 //!
 //! Each server counts in memory what devices do, a tally for each person and kind ([`Watch`]). The database is written to
 //! when a tally reaches what the clinic's rule says: an anomaly is raised, or one that nobody has closed yet counts on, at
@@ -38,6 +38,7 @@ pub const fn usual(kind: AnomalyKind) -> AnomalyRule {
         AnomalyKind::ManyConversations => (20, 600),
         AnomalyKind::RepeatedDenials => (30, 600),
         AnomalyKind::PrekeyDraining => (10, 600),
+        AnomalyKind::BulkDownloads => (50, 600),
         AnomalyKind::NewPlace => (1, 3600),
         AnomalyKind::PasswordGuessing => (1, 3600),
     };

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use sigilo_wire::{ErrorCode, RequestId, Timestamp, TokenFamilyId};
+use sigilo_wire::{DeviceId, ErrorCode, RequestId, Timestamp, TokenFamilyId};
 
-use super::{known::Standing, store, token_keys::Claims};
+use super::{ACCESS_TOKEN_LIFE, known::Standing, store, token_keys::Claims};
 use crate::{Actor, Caller, Ctx, Error, Result, app::App};
 
 /// Somebody known, until when.
@@ -126,6 +126,37 @@ pub async fn still_stands(app: &App, session: &Session) -> Result<()> {
         }
         _ => Err(Error::Unauthenticated(ErrorCode::DeviceRevoked)),
     }
+}
+
+/// The family of tokens of a device that is logged in.
+///
+/// # Errors
+/// When the database is away.
+pub(crate) async fn family_of(app: &App, device: DeviceId, now: Timestamp) -> Result<Option<TokenFamilyId>> {
+    Ok(app.known_devices.get(&app.db, device, now).await?.and_then(|standing| standing.family))
+}
+
+/// A request of a device that proved itself otherwise than by a token: as the database says it stands now.
+///
+/// # Errors
+/// 401: `unauthenticated` when there is no such device, `device_revoked`; `network_not_allowed`,
+/// `mfa_enrolment_required`.
+pub(crate) async fn session_of_device(
+    app: &App,
+    device: DeviceId,
+    request: RequestId,
+    address: Option<IpAddr>,
+) -> Result<Session> {
+    let now = app.clock.now();
+    let mut tx = app.db.read("device_session").await?;
+    let standing = store::standing(&mut tx, device).await?;
+    drop(tx);
+    let standing = standing.ok_or(Error::Unauthenticated(ErrorCode::Unauthenticated))?;
+    let family = standing.family.ok_or(Error::Unauthenticated(ErrorCode::DeviceRevoked))?;
+    let ctx = context(&standing, request, now, address);
+    app.known_devices.may_connect(&app.policy, &ctx, &standing)?;
+    app.known_devices.may_use_tokens(&app.policy, &ctx, &standing)?;
+    Ok(Session { ctx, family, expires_at: now + ACCESS_TOKEN_LIFE })
 }
 
 /// The context of a device's request.

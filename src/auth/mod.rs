@@ -38,6 +38,7 @@ mod ws_ticket;
 
 pub use activate::activate;
 pub use authenticate::{Session, authenticate, authenticate_enrolling, authenticate_session, still_stands};
+pub(crate) use authenticate::{family_of, session_of_device};
 pub use change_password::change_password;
 pub(crate) use devices::{current_device, end_sessions};
 pub use devices::{list_devices, revoke_device};

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use sigilo_wire::{ErrorCode, RequestId, account::WsTicket};
 
 use super::{
-    ACCESS_TOKEN_LIFE, Opaque, WS_TICKET_LIFE,
-    authenticate::{Session, context},
+    Opaque, WS_TICKET_LIFE,
+    authenticate::{Session, session_of_device},
     store,
 };
 use crate::{
@@ -48,14 +48,9 @@ pub async fn take_ws_ticket(
     let now = app.clock.now();
     let mut tx = app.db.begin("ws_ticket_take").await?;
     let (device, expires_at) = store::take_ticket(&mut tx, &hash).await?.ok_or_else(unknown)?;
-    let standing = store::standing(&mut tx, device).await?.ok_or_else(unknown)?;
     tx.commit().await?;
     if now >= expires_at {
         return Err(unknown());
     }
-    let family = standing.family.ok_or(Error::Unauthenticated(ErrorCode::DeviceRevoked))?;
-    let ctx = context(&standing, request, now, address);
-    app.known_devices.may_connect(&app.policy, &ctx, &standing)?;
-    app.known_devices.may_use_tokens(&app.policy, &ctx, &standing)?;
-    Ok(Session { ctx, family, expires_at: now + ACCESS_TOKEN_LIFE })
+    session_of_device(app, device, request, address).await
 }

@@ -241,7 +241,7 @@ mod tests {
     fn the_operations_manual_names_every_key() {
         let manual = include_str!("../../docs/OPERATIONS.md");
         let mut missing = Vec::new();
-        for section in ["storage", "server", "tls", "limits", "relay", "log"] {
+        for section in ["storage", "server", "tls", "limits", "relay", "vault", "log"] {
             // Serde's refusal names every known key.
             let wrong = format!("[{section}]\n'?' = 1").parse().unwrap();
             let refused = serde_path_to_error::deserialize::<_, Config>(Value::Table(wrong)).unwrap_err();

@@ -15,7 +15,7 @@ use sigilo_wire::{
     conversation::{ConversationStatus, ConversationType},
 };
 
-use super::{Fact, Object, Person, Policy, Question, Subject, Verdict};
+use super::{Action as _, Fact, Object, Person, Policy, Question, SendMessage, Subject, Verdict};
 use crate::Result;
 
 /// The types of conversations, as people start them.
@@ -98,6 +98,11 @@ impl Writing {
     /// # Errors
     /// As [`Policy::evaluate`].
     pub fn ask(&self, policy: &Policy) -> Result<Verdict> {
+        self.ask_to(policy, SendMessage::NAME)
+    }
+
+    /// What the rules say to an act that is asked about as a message is.
+    fn ask_to(&self, policy: &Policy, action: &'static str) -> Result<Verdict> {
         let (here, elsewhere) = (TenantId::from_bytes([1; 16]), TenantId::from_bytes([2; 16]));
         let holds = |condition: usize| self.holds[condition];
         let people = vec![
@@ -116,7 +121,7 @@ impl Writing {
                 role: self.role,
                 active: holds(ACTIVE),
             }),
-            action: "send_message",
+            action,
             resource: Object::Conversation {
                 id: ConversationId::from_bytes([4; 16]),
                 tenant: if holds(CLINIC) { here } else { elsewhere },
@@ -212,6 +217,7 @@ fn refusal(verdict: &Verdict) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::UploadFile;
 
     /// What the clinic's rules promise, over everything that can be asked.
     #[test]
@@ -239,6 +245,19 @@ mod tests {
             );
         }
         assert!(allowed > 0 && asked > 50_000, "{allowed} of {asked}");
+    }
+
+    /// Also the rule that refuses it is a message's.
+    #[test]
+    fn a_file_is_uploaded_where_a_message_is_written_but_not_by_patients_to_the_staff() {
+        let policy = Policy::load(None).unwrap();
+        for case in Writing::all().filter(Writing::exists) {
+            let (message, file) =
+                (case.ask(&policy).unwrap(), case.ask_to(&policy, UploadFile::NAME).unwrap());
+            let to_staff = case.role == Role::Patient && case.kind == ConversationType::Administrative;
+            assert_eq!(file.allowed, message.allowed && !to_staff, "{case:?}");
+            assert!(to_staff || file.policies == message.policies, "{case:?}: {file:?}");
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub struct Crypter {
     keys: Vec<(u8, Aes256Gcm)>,
     index_key: Key,
     place_key: Key,
+    link_key: Key,
 }
 
 /// Which value of the database is meant.
@@ -77,6 +78,7 @@ impl Crypter {
                 .collect(),
             index_key: derive(&oldest.1, b"sigilo/email-index"),
             place_key: derive(&oldest.1, b"sigilo/known-places"),
+            link_key: derive(&oldest.1, b"sigilo/content-links"),
         })
     }
 
@@ -132,6 +134,12 @@ impl Crypter {
     #[must_use]
     pub fn place_index(&self, user: &[u8; 16], network: &[u8; 16]) -> Vec<u8> {
         keyed_hash(&self.place_key, &[user, network])
+    }
+
+    /// What binds the address of a file's content to these parts, each of which has one length: HMAC-SHA256.
+    #[must_use]
+    pub fn link_mac(&self, parts: &[&[u8]]) -> Vec<u8> {
+        keyed_hash(&self.link_key, parts)
     }
 }
 

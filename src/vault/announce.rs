@@ -74,13 +74,13 @@ impl Upload {
 /// `invalid_field`; `idempotency_conflict` when the upload was announced otherwise; `rate_limited`.
 pub async fn begin(app: &App, ctx: &Ctx, new: &NewFile) -> Result<Begun> {
     let caller = ctx.caller()?;
-    check(&app.config.vault, ctx, new)?;
     let mut tx = app.db.read("upload_known").await?;
     if let Some(first) = stored(&mut tx, ctx, caller.user_id, new).await? {
         return Ok(Begun::Stored(Box::new(first)));
     }
     let known = store::upload(&mut tx, caller.user_id, new.upload_id).await?;
     drop(tx);
+    check(&app.config.vault, ctx, new)?;
     let known = known.map(|row| going(row, new)).transpose()?;
     let (_, patient, emergency) = conversations::authorize_upload(app, ctx, new.conversation_id).await?;
     if let Some(known) = known {

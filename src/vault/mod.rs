@@ -7,20 +7,27 @@
 //! upload leaves behind when something breaks off is swept: an object without a row is never for ever, and there is no row
 //! without an object.
 //!
-//! Nothing is given out before its scan, nor when its time is over.
+//! Nothing is given out before its scan, nor when its time is over, nor what needs the patient's consent without it. Each
+//! person may be allowed only so many downloads, and who downloads a lot at once is noticed.
 
 mod announce;
+mod consent;
 pub(crate) mod destroy;
 pub(crate) mod files;
 mod finish;
+mod links;
 pub mod objects;
+mod read;
 mod receive;
 mod spool;
 pub(crate) mod store;
 
 pub use announce::{Begun, Upload, begin};
+pub use consent::{authorize_consent, consent};
 pub use finish::{keep_sweeping, sweep};
+pub use links::{Link, open as open_link};
 pub use objects::{Kept, Objects, Placed};
+pub use read::{Readable, authorize_read, content, show};
 pub use receive::{Checksum, Progress, abandon, append, progress, upload};
 pub use spool::{Next, Spool, Turn, Writing};
 

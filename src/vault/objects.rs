@@ -46,6 +46,9 @@ const WINDOW: u64 = 8;
 /// How long the store is asked again before it counts as away.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long whoever asks whether it is there waits.
+const PING_PATIENCE: Duration = Duration::from_secs(3);
+
 /// The object store.
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
@@ -111,7 +114,9 @@ impl Objects {
         if let Some(folder) = &self.folder {
             return tokio::fs::metadata(folder).await.map(drop).map_err(away);
         }
-        match self.store.head(&self.prefix.clone().join("ready")).await {
+        let path = self.prefix.clone().join("ready");
+        let answer = tokio::time::timeout(PING_PATIENCE, self.store.head(&path)).await;
+        match answer.map_err(|_| away("it does not answer"))? {
             Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(away(error)),
         }

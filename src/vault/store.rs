@@ -22,6 +22,13 @@ statements! {
         $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, NULL, NULL, NULL, NULL, NULL, NULL, 0, $25, NULL)
         ON CONFLICT DO NOTHING");
     THUMBNAILS = "SELECT file_id FROM files WHERE thumbnail_of = $1";
+    DOWNLOADED = "SELECT times, last_at FROM file_downloads WHERE file_id = $1 AND user_id = $2";
+    /// One after the other, before anything is compared: SQLite has one writer.
+    LOCK_POSTGRES = "SELECT file_id FROM files WHERE file_id = $1 FOR NO KEY UPDATE";
+    COUNT_DOWNLOAD = "INSERT INTO file_downloads (file_id, user_id, times, last_at) VALUES ($1, $2, 1, $3)
+        ON CONFLICT (file_id, user_id) DO UPDATE SET times = file_downloads.times + 1, last_at = excluded.last_at";
+    COUNT_ALL = "UPDATE files SET downloads = downloads + 1 WHERE file_id = $1";
+    SET_CONSENT = "UPDATE files SET consent = $2, consent_by = $3, consent_at = $4 WHERE file_id = $1";
     RELEASES = "SELECT verdict_hash, statement, signature FROM file_releases WHERE file_id = $1 ORDER BY signed_at, signer_id";
     MARK_DESTROYED = "UPDATE files SET destroyed_at = $2 WHERE (file_id = $1 OR thumbnail_of = $1) AND destroyed_at IS NULL";
     DROP_SCANS = "DELETE FROM file_scans WHERE file_id IN (SELECT file_id FROM files WHERE file_id = $1 OR thumbnail_of = $1)";
@@ -153,6 +160,52 @@ pub(super) async fn insert(tx: &mut Tx, row: &FileRow) -> Result<bool> {
 /// Small pictures of a file.
 pub(super) async fn thumbnails(tx: &mut Tx, file: FileId) -> Result<Vec<FileId>> {
     Ok(fetch_all!(tx, (FileId,), THUMBNAILS, file)?.into_iter().map(|(id,)| id).collect())
+}
+
+/// What a request for content comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// It is one more download.
+    Counted,
+    /// It goes on with one that was counted.
+    GoesOn,
+    /// There were as many as there may be.
+    TooMany,
+}
+
+/// Counts a download, unless it goes on with one that began after `since`, if it may, or there were as many as there may be.
+pub(super) async fn count_download(
+    tx: &mut Tx,
+    (file, user): (FileId, UserId),
+    most: Option<i64>,
+    since: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Counted> {
+    if let Tx::Postgres(_) = tx {
+        fetch_optional!(&mut *tx, (FileId,), LOCK_POSTGRES, file)?;
+    }
+    let before = fetch_optional!(&mut *tx, (i64, Timestamp), DOWNLOADED, file, user)?;
+    let (times, last) = before.unwrap_or((0, Timestamp::from_micros(i64::MIN)));
+    if since.is_some_and(|since| times > 0 && last > since) {
+        return Ok(Counted::GoesOn);
+    }
+    if most.is_some_and(|most| times >= most) {
+        return Ok(Counted::TooMany);
+    }
+    execute!(&mut *tx, COUNT_DOWNLOAD, file, user, now)?;
+    execute!(&mut *tx, COUNT_ALL, file)?;
+    Ok(Counted::Counted)
+}
+
+/// Notes what the patient says.
+pub(super) async fn set_consent(
+    tx: &mut Tx,
+    file: FileId,
+    allowed: bool,
+    (by, at): (UserId, Timestamp),
+) -> Result<()> {
+    execute!(tx, SET_CONSENT, file, allowed, by, at)?;
+    Ok(())
 }
 
 /// Notes that a file is destroyed, with the small pictures of it; `false` when it was before.

@@ -178,6 +178,28 @@ const CASES: &[(&str, Case)] = &[
         "DELETE /api/chat/messages/{message_id}/hold/",
         Foreign(|w| not_found(format!("/api/chat/messages/{}/hold/", w.theirs.message), None)),
     ),
+    (
+        "POST /api/chat/upload-file/",
+        Foreign(|w| {
+            refused(415, "/api/chat/upload-file/", json!({"conversation_id": w.theirs.conversation}))
+        }),
+    ),
+    // What it names stands in a header: `a_file_comes_in_pieces`, and the rules are those of an upload in one request.
+    ("POST /api/chat/uploads/", NoIds),
+    // Their names are the devices' own; before one is looked for, tus is spoken.
+    ("HEAD /api/chat/uploads/{upload_id}/", Foreign(|w| w.upload())),
+    ("PATCH /api/chat/uploads/{upload_id}/", Foreign(|w| w.upload())),
+    ("DELETE /api/chat/uploads/{upload_id}/", Foreign(|w| w.upload())),
+    // Another clinic's file, and nobody's, are the same: `only_who_takes_part_reads_a_file`.
+    ("GET /api/chat/files/{file_id}/", Foreign(|w| w.file(""))),
+    ("GET /api/chat/files/{file_id}/content/", Foreign(|w| w.file("content/"))),
+    (
+        "POST /api/chat/files/{file_id}/consent/",
+        Foreign(|w| {
+            let path = format!("/api/chat/files/{}/consent/", w.theirs.conversation);
+            not_found(path, Some(json!({"allowed": true})))
+        }),
+    ),
     ("GET /api/admin/anomalies/", NoIds),
     ("GET /api/admin/anomalies/settings/", NoIds),
     ("PUT /api/admin/anomalies/settings/", NoIds),
@@ -519,6 +541,18 @@ impl World {
         format!("/api/admin/holidays/{date}?user_id={}", self.theirs.maria.user)
     }
 
+    /// An upload by any id.
+    fn upload(&self) -> Vec<Ask> {
+        let path = format!("/api/chat/uploads/{}/", self.theirs.conversation);
+        vec![Ask { path, body: None, expected: Expected::Refused(412) }]
+    }
+
+    /// A file by any id.
+    fn file(&self, below: &str) -> Vec<Ask> {
+        let path = format!("/api/chat/files/{}/{below}", self.theirs.conversation);
+        vec![Ask { path, body: None, expected: Expected::Refused(404) }]
+    }
+
     /// A care team by any id, or one of its members.
     fn care_team(&self, side: &str) -> String {
         let member =
@@ -659,7 +693,12 @@ async fn without_a_caller_nothing_but_the_public_operations_answers() {
                     "{name}, {authorization:?}: {}",
                     answer.body
                 );
-                answer.expect_error(401, "unauthenticated");
+                // No body says why.
+                if method == Method::HEAD {
+                    assert_eq!(answer.status, 401, "{name}");
+                } else {
+                    answer.expect_error(401, "unauthenticated");
+                }
             }
         }
     })

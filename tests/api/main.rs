@@ -46,3 +46,4 @@ mod second_factor;
 mod standing;
 mod suspension;
 mod tokens;
+mod vault;

@@ -1,5 +1,5 @@
-//! node and npm, for the interoperation test that runs Signal's official npm client, and for the OpenID provider that
-//! the tests of logins run.
+//! node and npm, for the interoperation test that runs Signal's official npm client, for the OpenID provider that the
+//! tests of logins run, and for the server of the S3 API that those of the vault run.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,7 +14,7 @@ use crate::process;
 const OLDEST: u32 = 20;
 
 /// What needs node, each with its own packages.
-const FOLDERS: [&str; 2] = ["tests/interop", "tests/oidc"];
+const FOLDERS: [&str; 3] = ["tests/interop", "tests/oidc", "tests/s3"];
 
 /// Installs node, npm and the packages of [`FOLDERS`]; nothing when none of them has a package.json.
 ///

@@ -15,6 +15,8 @@ words! {
         RepeatedDenials = "repeated_denials",
         /// Many requests for key bundles beyond the limits.
         PrekeyDraining = "prekey_draining",
+        /// Many files downloaded in a short time.
+        BulkDownloads = "bulk_downloads",
         /// A log-in from a network that the account was not known to come from.
         NewPlace = "new_place",
         /// The account's log-ins have reached their limit: somebody guesses its password.
@@ -27,7 +29,10 @@ impl AnomalyKind {
     /// otherwise whoever guesses at an account, or has its password, could have its owner held up or suspended.
     #[must_use]
     pub const fn is_excess(self) -> bool {
-        matches!(self, Self::ManyConversations | Self::RepeatedDenials | Self::PrekeyDraining)
+        matches!(
+            self,
+            Self::ManyConversations | Self::RepeatedDenials | Self::PrekeyDraining | Self::BulkDownloads
+        )
     }
 }
 

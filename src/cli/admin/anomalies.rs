@@ -20,7 +20,8 @@ pub struct Anomalies {
     /// The clinic, by id or slug.
     #[arg(long)]
     clinic: String,
-    /// Of which kind the rule is changed: many_conversations, repeated_denials, prekey_draining, new_place or
+    /// Of which kind the rule is changed: many_conversations, repeated_denials, prekey_draining,
+    /// bulk_downloads, new_place or
     /// password_guessing.
     #[arg(long)]
     kind: Option<AnomalyKind>,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{app::SharedApp, storage::Db};
+use crate::{Result, app::SharedApp};
 
 /// GET /health
 #[derive(Debug, Serialize, ToSchema)]
@@ -44,8 +44,13 @@ async fn health() -> Json<Health> {
     responses((status = 200, description = "Everything needed is there.", body = Ready),
               (status = 503, description = "Something needed is away, or the server is stopping.", body = Ready)))]
 async fn ready(State(app): State<SharedApp>) -> (StatusCode, Json<Ready>) {
-    let (database, keystore) = tokio::join!(state(&app.db), state(app.keystore.db()));
-    let dependencies = BTreeMap::from([("database", database), ("keystore", keystore)]);
+    let (database, keystore, objects) =
+        tokio::join!(app.db.ping(), app.keystore.db().ping(), app.objects.ping());
+    let dependencies = BTreeMap::from([
+        ("database", state(&database)),
+        ("keystore", state(&keystore)),
+        ("object_store", state(&objects)),
+    ]);
     let status = if app.shutdown.borrow().is_draining() {
         "stopping"
     } else if dependencies.values().all(|state| *state == "ok") {
@@ -57,8 +62,8 @@ async fn ready(State(app): State<SharedApp>) -> (StatusCode, Json<Ready>) {
     (code, Json(Ready { status, dependencies }))
 }
 
-async fn state(db: &Db) -> &'static str {
-    match db.ping().await {
+const fn state(answer: &Result<()>) -> &'static str {
+    match answer {
         Ok(()) => "ok",
         Err(_) => "unavailable",
     }

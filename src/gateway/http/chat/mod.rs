@@ -5,9 +5,11 @@ mod break_glass;
 mod contacts;
 mod conversations;
 mod emergency;
+mod files;
 mod marks;
 mod messages;
 mod participants;
+mod range;
 mod seals;
 mod search;
 pub(super) mod uploads;
@@ -29,6 +31,7 @@ pub fn routes() -> OpenApiRouter<SharedApp> {
         .merge(messages::routes())
         .merge(marks::routes())
         .merge(uploads::routes())
+        .merge(files::routes())
         .merge(search::routes())
         .merge(emergency::routes())
         .merge(break_glass::routes())

@@ -34,7 +34,7 @@ use crate::{
         extract::{ApiPath, Authenticated},
         strict,
     },
-    vault::{self, Begun, Checksum, Progress},
+    vault::{self, Checksum, Progress},
 };
 
 /// Routes whose requests carry files: they take as long as something comes.
@@ -248,10 +248,8 @@ async fn create_upload(
     request: Request,
 ) -> ApiResult<Response> {
     let (new, checksum) = (tus.announcement()?, tus.checksum()?);
-    let mut progress = match vault::begin(&app, &ctx, &new).await? {
-        Begun::Stored(_) => vault::progress(&app, &ctx, new.upload_id).await?,
-        Begun::Going(upload) => upload.begun(),
-    };
+    vault::begin(&app, &ctx, &new).await?;
+    let mut progress = vault::progress(&app, &ctx, new.upload_id).await?;
     if tus.has_piece() && progress.stored.is_none() {
         let piece = pieces(request.into_body());
         progress = vault::append(&app, &ctx, new.upload_id, (0, checksum.as_ref()), piece).await?;
