@@ -23,7 +23,7 @@ DROP TABLE files;
 
 -- Files of the vault: encrypted blobs. object: the name in the object store; null when it is destroyed. data_key_id: the
 -- data key of this one object. scan: pending, clean, infected, refused or unavailable. verdict_*: the newest verdict,
--- signed; ever_clean: an earlier one was clean. consent: what the patient said, 0 or 1; null when they said nothing.
+-- signed; ever_clean: an earlier one was clean. consent: what the patient said; null when they said nothing.
 CREATE TABLE files (
     file_id UUID PRIMARY KEY,
     tenant_id UUID NOT NULL REFERENCES tenants (tenant_id),
@@ -38,21 +38,21 @@ CREATE TABLE files (
     document_type TEXT NOT NULL,
     related_appointment UUID,
     thumbnail_of UUID REFERENCES files (file_id),
-    requires_consent BIGINT NOT NULL,
-    watermark BIGINT NOT NULL,
-    can_forward BIGINT NOT NULL,
-    can_print BIGINT NOT NULL,
+    requires_consent BOOLEAN NOT NULL,
+    watermark BOOLEAN NOT NULL,
+    can_forward BOOLEAN NOT NULL,
+    can_print BOOLEAN NOT NULL,
     max_downloads BIGINT,
     expires_at BIGINT,
     object TEXT,
     data_key_id UUID NOT NULL,
     scan TEXT NOT NULL,
-    rescan_key_needed BIGINT NOT NULL,
-    ever_clean BIGINT NOT NULL,
+    rescan_key_needed BOOLEAN NOT NULL,
+    ever_clean BOOLEAN NOT NULL,
     verdict_at BIGINT,
     verdict_statement BYTEA,
     verdict_signature BYTEA,
-    consent BIGINT,
+    consent BOOLEAN,
     consent_by UUID REFERENCES users (user_id),
     consent_at BIGINT,
     downloads BIGINT NOT NULL,
@@ -101,10 +101,22 @@ CREATE TABLE file_releases (
     PRIMARY KEY (file_id, signer_id, verdict_hash)
 );
 
--- The keys files' keys are handed over to, signed by the clinic's scanner key. The private halves are in the worker's memory.
+-- The scan workers that were heard of. engine: what looks into files, with its version; null when it does not answer.
+-- official: its database knows the maker's signatures.
+CREATE TABLE scanners (
+    scanner BYTEA PRIMARY KEY,
+    engine TEXT,
+    engine_database TEXT,
+    official BOOLEAN NOT NULL,
+    heard_at BIGINT NOT NULL
+);
+
+-- The keys files' keys are handed over to, signed by the clinic's scanner key. The private halves are in the memory of
+-- the worker of this name: nobody else opens what was handed over to it.
 CREATE TABLE scan_keys (
     tenant_id UUID NOT NULL REFERENCES tenants (tenant_id),
     key_id BYTEA NOT NULL,
+    scanner BYTEA NOT NULL,
     statement BYTEA NOT NULL,
     signature BYTEA NOT NULL,
     not_before BIGINT NOT NULL,

@@ -23,7 +23,7 @@ DROP TABLE files;
 
 -- Files of the vault: encrypted blobs. object: the name in the object store; null when it is destroyed. data_key_id: the
 -- data key of this one object. scan: pending, clean, infected, refused or unavailable. verdict_*: the newest verdict,
--- signed; ever_clean: an earlier one was clean. consent: what the patient said, 0 or 1; null when they said nothing.
+-- signed; ever_clean: an earlier one was clean. consent: what the patient said; null when they said nothing.
 CREATE TABLE files (
     file_id BLOB PRIMARY KEY,
     tenant_id BLOB NOT NULL REFERENCES tenants (tenant_id),
@@ -101,10 +101,22 @@ CREATE TABLE file_releases (
     PRIMARY KEY (file_id, signer_id, verdict_hash)
 ) STRICT;
 
--- The keys files' keys are handed over to, signed by the clinic's scanner key. The private halves are in the worker's memory.
+-- The scan workers that were heard of. engine: what looks into files, with its version; null when it does not answer.
+-- official: its database knows the maker's signatures.
+CREATE TABLE scanners (
+    scanner BLOB PRIMARY KEY,
+    engine TEXT,
+    engine_database TEXT,
+    official INTEGER NOT NULL,
+    heard_at INTEGER NOT NULL
+) STRICT;
+
+-- The keys files' keys are handed over to, signed by the clinic's scanner key. The private halves are in the memory of
+-- the worker of this name: nobody else opens what was handed over to it.
 CREATE TABLE scan_keys (
     tenant_id BLOB NOT NULL REFERENCES tenants (tenant_id),
     key_id BLOB NOT NULL,
+    scanner BLOB NOT NULL,
     statement BLOB NOT NULL,
     signature BLOB NOT NULL,
     not_before INTEGER NOT NULL,
