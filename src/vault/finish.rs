@@ -176,8 +176,6 @@ fn file_row(
         verdict_statement: None,
         verdict_signature: None,
         consent: None,
-        consent_by: None,
-        consent_at: None,
         downloads: 0,
         uploaded_at: ctx.now,
         destroyed_at: None,

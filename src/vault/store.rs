@@ -11,7 +11,7 @@ macro_rules! file_columns {
         "file_id, tenant_id, conversation_id, uploader_id, device_id, upload_id, mime_type, length, blob_sha256, commitment,
          document_type, related_appointment, thumbnail_of, requires_consent, watermark, can_forward, can_print,
          max_downloads, expires_at, object, data_key_id, scan, rescan_key_needed, ever_clean, verdict_at,
-         verdict_statement, verdict_signature, consent, consent_by, consent_at, downloads, uploaded_at, destroyed_at"
+         verdict_statement, verdict_signature, consent, downloads, uploaded_at, destroyed_at"
     };
 }
 
@@ -19,7 +19,7 @@ statements! {
     GET = concat!("SELECT ", file_columns!(), " FROM files WHERE file_id = $1 AND tenant_id = $2");
     BY_UPLOAD = concat!("SELECT ", file_columns!(), " FROM files WHERE uploader_id = $1 AND upload_id = $2");
     INSERT = concat!("INSERT INTO files (", file_columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-        $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, NULL, NULL, NULL, NULL, NULL, NULL, 0, $25, NULL)
+        $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, NULL, NULL, NULL, NULL, 0, $25, NULL)
         ON CONFLICT DO NOTHING");
     THUMBNAILS = "SELECT file_id FROM files WHERE thumbnail_of = $1";
     DOWNLOADED = "SELECT times, last_at FROM file_downloads WHERE file_id = $1 AND user_id = $2";
@@ -84,8 +84,6 @@ pub(crate) struct FileRow {
     pub verdict_statement: Option<Vec<u8>>,
     pub verdict_signature: Option<Vec<u8>>,
     pub consent: Option<bool>,
-    pub consent_by: Option<UserId>,
-    pub consent_at: Option<Timestamp>,
     pub downloads: i64,
     pub uploaded_at: Timestamp,
     pub destroyed_at: Option<Timestamp>,
