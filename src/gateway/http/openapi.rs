@@ -53,7 +53,8 @@ impl Modify for Bearer {
 /// request, the token, and a server that is away.
 pub(super) fn add_common_answers(document: &mut Document) {
     for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+        let operations =
+            [&mut item.get, &mut item.head, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         for operation in operations.into_iter().flatten() {
             let has_body = operation.request_body.is_some();
             let reads = has_body || operation.parameters.as_ref().is_some_and(|list| !list.is_empty());
