@@ -34,6 +34,7 @@ pub mod presence;
 pub mod relationships;
 pub mod relay;
 pub mod rng;
+pub mod scanner;
 pub mod server;
 pub mod shutdown;
 pub mod storage;
