@@ -74,6 +74,7 @@ pub fn start(app: SharedApp, phase: ShutdownHandle) -> Result<Running> {
     tokio::spawn(emergency::keep_escalating(app.clone()));
     tokio::spawn(break_glass::keep_ending(app.clone()));
     tokio::spawn(vault::keep_sweeping(app.clone()));
+    tokio::spawn(vault::scan::keep_counting(app.clone()));
     Ok(Running { address, metrics_address, app, handle, metrics, tls, phase, api, watched })
 }
 

@@ -58,6 +58,24 @@ fn describe() {
         "Time from a request's headers to its answer, by route template, method and status."
     );
     metrics::describe_counter!("sigilo_transactions_total", "Database transactions begun, by name.");
+    metrics::describe_gauge!("sigilo_scans_waiting", "Files that wait for the scan worker.");
+    metrics::describe_gauge!(
+        "sigilo_scans_oldest_waiting_seconds",
+        "For how long the oldest of the files has been there that wait for the scan worker."
+    );
+    metrics::describe_counter!(
+        "sigilo_scan_verdicts_total",
+        "Verdicts on files, by result: also those that a newer one had superseded, and those that were not believed."
+    );
+    metrics::describe_counter!("sigilo_scan_recalls_total", "Files that were given out and are not clean.");
+    metrics::describe_counter!(
+        "sigilo_scan_put_back_total",
+        "Scans that are tried again later because the engine or the blob was out of reach."
+    );
+    metrics::describe_counter!(
+        "sigilo_scan_keys_asked_total",
+        "Files whose key is asked for anew, by reason: key_lost or wrong_key."
+    );
     metrics::describe_gauge!("sigilo_sockets", "WebSocket connections that are open on this process.");
 }
 

@@ -17,6 +17,7 @@ mod look;
 mod notify;
 mod participants;
 mod report_seal;
+mod scans;
 mod seals;
 mod snapshot;
 pub(crate) mod store;
@@ -44,6 +45,7 @@ pub(crate) use notify::{conversation_updated, participant_changed, settings_chan
 pub use notify::{facts_changed_between, facts_changed_in_clinic, facts_changed_of, facts_changed_of_many};
 pub use participants::{add_participants, remove_participant};
 pub use report_seal::report_seal;
+pub(crate) use scans::{OfFile, authorize_of_file, look_of_file, patient_of};
 pub use seals::{list_seals, publish_seal};
 pub(crate) use snapshot::Device;
 #[cfg(test)]

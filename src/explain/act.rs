@@ -7,14 +7,15 @@ use crate::{
     people::identity_resets,
     policy::{
         Action as _, AddParticipant, AnswerConsent, ArrangeConversation, BlockUser, CloseAnomaly,
-        CloseConversation, Decide, ExplainDecisions, FetchKeys, HandleEmergency, LeaveConversation,
-        ListContacts, ListConversations, Looked, ManageClinic, ManageHours, ManageNetworks, ManageOnCall,
-        ManageOwnAccount, ManagePeople, ManageRelationships, OpenBreakGlass, OpenEmergency, PublishKeys,
-        PublishSeal, ReadConversation, ReadFile, ReadSeals, RemoveParticipant, ReportSeal, ResetIdentity,
-        ReviewAnomalies, ReviewBreakGlass, SearchMessages, SendMessage, ShowPresence, StartConversation,
-        UploadFile,
+        CloseConversation, Decide, ExplainDecisions, FetchKeys, HandOverFileKey, HandleEmergency,
+        LeaveConversation, ListContacts, ListConversations, Looked, ManageClinic, ManageHours,
+        ManageNetworks, ManageOnCall, ManageOwnAccount, ManagePeople, ManageQuarantine, ManageRelationships,
+        OpenBreakGlass, OpenEmergency, PublishKeys, PublishSeal, ReadConversation, ReadFile, ReadSeals,
+        ReleaseFile, RemoveParticipant, ReportSeal, RescanFile, ResetIdentity, ReviewAnomalies,
+        ReviewBreakGlass, SearchMessages, SendMessage, ShowPresence, StartConversation, UploadFile,
         facts::{self, OwnAccount},
     },
+    vault::quarantine,
 };
 
 /// What must be named beside an act.
@@ -61,6 +62,8 @@ impl Names {
             | SendMessage::NAME
             | UploadFile::NAME
             | ReadFile::NAME
+            | HandOverFileKey::NAME
+            | RescanFile::NAME
             | AnswerConsent::NAME
             | PublishSeal::NAME
             | ReportSeal::NAME
@@ -74,6 +77,7 @@ impl Names {
             | BlockUser::NAME
             | ResetIdentity::NAME
             | CloseAnomaly::NAME
+            | ReleaseFile::NAME
             | OpenBreakGlass::NAME
             | ExplainDecisions::NAME => Self::Person,
             PublishKeys::NAME
@@ -89,6 +93,7 @@ impl Names {
             | ManageNetworks::NAME
             | ManageClinic::NAME
             | OpenEmergency::NAME
+            | ManageQuarantine::NAME
             | ReviewAnomalies::NAME
             | ReviewBreakGlass::NAME => Self::Nothing,
             _ => return None,
@@ -149,6 +154,7 @@ impl Named {
                 FetchKeys::NAME => keys::look_fetch(app, ctx, user).await,
                 BlockUser::NAME => blocks::look(app, ctx, user).await,
                 ResetIdentity::NAME => identity_resets::look(app, ctx, user).await,
+                ReleaseFile::NAME => quarantine::look_release(app, ctx, user).await,
                 CloseAnomaly::NAME => anomalies::look_close(app, ctx, user).await,
                 OpenBreakGlass::NAME => break_glass::look(app, ctx, user).await,
                 ExplainDecisions::NAME => super::ask::look(app, ctx, user).await,
@@ -160,6 +166,8 @@ impl Named {
                 UploadFile::NAME => conversations::look_in::<UploadFile>(app, ctx, id).await,
                 AnswerConsent::NAME => conversations::look_in::<AnswerConsent>(app, ctx, id).await,
                 ReadFile::NAME => conversations::look_file(app, ctx, id).await,
+                HandOverFileKey::NAME => conversations::look_of_file::<HandOverFileKey>(app, ctx, id).await,
+                RescanFile::NAME => conversations::look_of_file::<RescanFile>(app, ctx, id).await,
                 PublishSeal::NAME => conversations::look_in::<PublishSeal>(app, ctx, id).await,
                 ReportSeal::NAME => conversations::look_in::<ReportSeal>(app, ctx, id).await,
                 ArrangeConversation::NAME => {
@@ -206,6 +214,7 @@ fn clinic_or_own(app: &App, ctx: &Ctx, action: &str) -> Result<Option<(Looked, O
         ManageOnCall::NAME => clinic::<ManageOnCall>(app, ctx)?,
         ManageNetworks::NAME => clinic::<ManageNetworks>(app, ctx)?,
         OpenEmergency::NAME => clinic::<OpenEmergency>(app, ctx)?,
+        ManageQuarantine::NAME => clinic::<ManageQuarantine>(app, ctx)?,
         ReviewAnomalies::NAME => clinic::<ReviewAnomalies>(app, ctx)?,
         ReviewBreakGlass::NAME => clinic::<ReviewBreakGlass>(app, ctx)?,
         ManageClinic::NAME => clinic::<ManageClinic>(app, ctx)?,

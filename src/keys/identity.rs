@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sigilo_seal::{IdentityPublicKey, identity_change};
 use sigilo_wire::{
-    Base64Array, ErrorCode,
+    Base64Array, ErrorCode, TenantId, UserId,
     event::EventType,
     keys::{Identity, PutIdentity},
 };
@@ -93,6 +93,15 @@ pub async fn put_identity(
     tx.commit().await?;
     notify::wake(app, &woken);
     Ok(answer)
+}
+
+/// The identity key of a person of the clinic, as the server knows it.
+///
+/// # Errors
+/// 404 when the clinic has no such person; `keys_missing` when they have none.
+pub(crate) async fn identity_of(tx: &mut Tx, tenant: TenantId, user: UserId) -> Result<IdentityPublicKey> {
+    let row = store::user(tx, tenant, user).await?;
+    current_identity(&row.identity_key.ok_or_else(|| super::keys_missing(user, "identity_key"))?)
 }
 
 /// The identity of a user's row. What is stored was checked.

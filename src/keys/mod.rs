@@ -26,6 +26,7 @@ pub(crate) use authorize::look_fetch;
 pub use authorize::{Purpose, authorize_fetch, authorize_own};
 pub use check::check;
 pub use fetch::{Which, fetch};
+pub(crate) use identity::identity_of;
 pub use identity::put_identity;
 pub(crate) use manifest::{Following, Signer, lock_signer, read_unverified};
 pub use manifest::{get_manifest, put_manifest};

@@ -1,6 +1,6 @@
 //! Which of the clinic's certified keys is in force.
 
-use sigilo_seal::KeyPurpose;
+use sigilo_seal::{KeyPurpose, RootStatement};
 use sigilo_wire::{TenantId, Timestamp};
 
 use super::store;
@@ -32,4 +32,13 @@ pub(crate) async fn key_in_force(
         .map_err(|_| Error::internal("a root statement's id has the wrong length"))?;
     let until = row.succeeded_at.map_or(row.not_after, |succeeded| succeeded.min(row.not_after));
     Ok(Some(KeyInForce { key_id, public_key: row.public_key, until }))
+}
+
+/// What the clinic's root says of its scanner keys, the highest epoch first. They were verified when they were installed.
+///
+/// # Errors
+/// When the database is away, or holds what was not verified.
+pub(crate) async fn certified_scanners(tx: &mut Tx, tenant: TenantId) -> Result<Vec<RootStatement>> {
+    let statements = store::certified(tx, tenant, KeyPurpose::Scanner).await?;
+    statements.iter().map(|bytes| RootStatement::decode(bytes).map_err(Error::internal)).collect()
 }

@@ -23,7 +23,7 @@ mod users;
 
 pub use ceremony::{Ceremony, PrivateKeys, certify};
 pub use certified::KeyInForce;
-pub(crate) use certified::key_in_force;
+pub(crate) use certified::{certified_scanners, key_in_force};
 pub use clinic::{NewClinic, authorize_manage_clinic, clinic_id, create_clinic, get_clinic};
 pub use install_keys::{Installed, install_keys};
 pub use invite::{Invitation, Invitee, authorize_manage_people, invite};

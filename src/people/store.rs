@@ -26,6 +26,7 @@ statements! {
         WHERE tenant_id = $1 AND root_public_key IS NULL";
     HAS_SERVER_KEY = "SELECT 1 FROM server_keys WHERE tenant_id = $1 AND purpose = $2 AND public_key = $3";
     STATEMENTS = "SELECT statement, signature FROM root_statements WHERE tenant_id = $1 ORDER BY purpose, epoch";
+    CERTIFIED = "SELECT statement FROM root_statements WHERE tenant_id = $1 AND purpose = $2 ORDER BY epoch DESC";
     /// With the instant at which a later epoch takes over, if one is there.
     KEY_IN_FORCE = "SELECT s.key_id, s.public_key, s.not_after, (SELECT MIN(n.not_before) FROM root_statements n
             WHERE n.tenant_id = $1 AND n.purpose = $2 AND n.epoch > s.epoch AND n.not_before > $3) AS succeeded_at
@@ -178,6 +179,12 @@ pub(super) async fn statements(tx: &mut Tx, tenant: TenantId) -> Result<Vec<Sign
             Ok(SignedRootStatement { statement: statement.into(), signature: signature.into() })
         })
         .collect()
+}
+
+/// The statements on a clinic's keys of a purpose, the highest epoch first.
+pub(super) async fn certified(tx: &mut Tx, tenant: TenantId, purpose: KeyPurpose) -> Result<Vec<Vec<u8>>> {
+    let rows = fetch_all!(tx, (Vec<u8>,), CERTIFIED, tenant, purpose.as_str())?;
+    Ok(rows.into_iter().map(|(statement,)| statement).collect())
 }
 
 /// A certified key as stored.

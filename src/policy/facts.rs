@@ -14,12 +14,13 @@ use sigilo_wire::{
 
 use super::{
     Action, AddParticipant, AnswerConsent, ArrangeConversation, BlockUser, CloseAnomaly, CloseConversation,
-    Connect, ExplainDecisions, Fact, FetchKeys, HandleEmergency, Joining, LeaveConversation, Leaving,
-    ListContacts, ListConversations, ManageClinic, ManageHours, ManageNetworks, ManageOnCall,
-    ManageOwnAccount, ManagePeople, ManageRelationships, Object, OpenBreakGlass, OpenEmergency, PublishKeys,
-    PublishSeal, Question, ReadConversation, ReadFile, ReadSeals, RemoveParticipant, ReportSeal,
-    ResetIdentity, ReviewAnomalies, ReviewBreakGlass, SealsOf, SearchMessages, SendMessage, SendResource,
-    ShowPresence, StartConversation, Subject, UploadFile, UseTokens,
+    Connect, ExplainDecisions, Fact, FetchKeys, HandOverFileKey, HandleEmergency, Joining, LeaveConversation,
+    Leaving, ListContacts, ListConversations, ManageClinic, ManageHours, ManageNetworks, ManageOnCall,
+    ManageOwnAccount, ManagePeople, ManageQuarantine, ManageRelationships, Object, OpenBreakGlass,
+    OpenEmergency, PublishKeys, PublishSeal, Question, ReadConversation, ReadFile, ReadSeals, ReleaseFile,
+    RemoveParticipant, ReportSeal, RescanFile, ResetIdentity, ReviewAnomalies, ReviewBreakGlass, SealsOf,
+    SearchMessages, SendMessage, SendResource, ShowPresence, StartConversation, Subject, UploadFile,
+    UseTokens,
 };
 use crate::{Actor, Ctx, Error, Result};
 use sigilo_wire::ErrorCode;
@@ -248,6 +249,17 @@ pub struct FileReader {
     pub agreed: bool,
 }
 
+/// Facts of [`HandOverFileKey`] and [`RescanFile`].
+#[derive(Clone, Copy, Debug)]
+pub struct FileOf {
+    /// The conversation it is in.
+    pub base: InConversation,
+    /// The file.
+    pub file: FileId,
+    /// Whether the caller uploaded it.
+    pub uploader: bool,
+}
+
 /// Facts of [`FetchKeys`].
 #[derive(Clone, Copy, Debug)]
 pub struct Keys {
@@ -442,6 +454,25 @@ impl Decide for ReadFile {
     }
 }
 
+macro_rules! scanning {
+    ($($action:ident),*) => { $(
+        impl Decide for $action {
+            type Facts = FileOf;
+
+            fn questions(ctx: &Ctx, facts: &FileOf) -> Result<Vec<Question<'static>>> {
+                let more = vec![("uploader", Fact::Bool(facts.uploader))];
+                Ok(vec![about(ctx, &facts.base, Self::NAME, more)?])
+            }
+
+            fn resource(facts: &FileOf) -> FileId {
+                facts.file
+            }
+        }
+    )* };
+}
+
+scanning!(HandOverFileKey, RescanFile);
+
 impl Decide for PublishSeal {
     type Facts = InConversation;
 
@@ -475,7 +506,7 @@ macro_rules! to_another {
     )* };
 }
 
-to_another!(ResetIdentity, BlockUser, CloseAnomaly);
+to_another!(ResetIdentity, BlockUser, CloseAnomaly, ReleaseFile);
 impl Decide for OpenEmergency {
     type Facts = Clinic;
 
@@ -728,6 +759,7 @@ managing!(
     ManageClinic,
     ManageOnCall,
     ManageNetworks,
+    ManageQuarantine,
     ReviewAnomalies,
     ReviewBreakGlass
 );

@@ -47,6 +47,10 @@ actions! {
     ReadFile("read_file", FileId, Forbidden);
     /// Say whether others may open files of this conversation that need the patient's consent.
     AnswerConsent("answer_consent", ConversationId, Forbidden);
+    /// Hand the key of a file one uploaded over to the scan.
+    HandOverFileKey("hand_over_file_key", FileId, Forbidden);
+    /// Have a file looked into again.
+    RescanFile("rescan_file", FileId, Forbidden);
     /// Publish a record seal.
     PublishSeal("publish_seal", ConversationId, MessageNotAllowed);
     /// Report a record seal that is not as it must be.
@@ -105,6 +109,10 @@ actions! {
     ReviewAnomalies("review_anomalies", (), Forbidden);
     /// Close an anomaly of this person.
     CloseAnomaly("close_anomaly", UserId, Forbidden);
+    /// See and destroy files that were found infected.
+    ManageQuarantine("manage_quarantine", (), Forbidden);
+    /// Call a finding on a file of this person false.
+    ReleaseFile("release_file", UserId, Forbidden);
     /// Create clinics and install their keys.
     ManageClinic("manage_clinic", (), Forbidden);
     /// Ask what this person would be allowed to do, and why.

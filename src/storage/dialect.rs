@@ -5,7 +5,34 @@ use crate::{
     storage::{Db, Tx},
 };
 
+/// The scans that are due and that this worker may take: those that were handed over to it, or to nobody who lives. What a
+/// worker has leased that lives no more is due, too.
+macro_rules! due_scan {
+    () => {
+        "SELECT s.file_id FROM file_scans s WHERE (s.next_at <= $1 AND NOT EXISTS (SELECT 1 FROM scan_keys k
+            JOIN scanners w ON w.scanner = k.scanner WHERE k.tenant_id = s.tenant_id AND k.key_id = s.key_id
+            AND k.scanner <> $2 AND w.heard_at > $3))
+        OR (s.leased_until <= $4 AND NOT EXISTS (SELECT 1 FROM scan_keys k
+            JOIN scanners w ON w.scanner = k.scanner WHERE k.tenant_id = s.tenant_id AND k.key_id = s.key_id
+            AND w.heard_at > $3)) ORDER BY s.next_at LIMIT 1"
+    };
+}
+
+/// Nobody else gets it before the lease ends, unless it is given back.
+macro_rules! lease_scan {
+    ($one:expr) => {
+        concat!(
+            "UPDATE file_scans SET leased_until = $5, next_at = $5, tries = tries + 1 WHERE file_id = (",
+            $one,
+            ") RETURNING file_id, tenant_id, key_id, encapsulation, ciphertext"
+        )
+    };
+}
+
 statements! {
+    DUE_SCAN = due_scan!();
+    LEASE_SCAN_SQLITE = lease_scan!(due_scan!());
+    LEASE_SCAN_POSTGRES = lease_scan!(concat!(due_scan!(), " FOR UPDATE OF s SKIP LOCKED"));
     TABLES_SQLITE = "SELECT m.name AS table_name, c.name AS column_name FROM sqlite_master m, pragma_table_info(m.name) c
         WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name NOT LIKE '_sqlx%' ORDER BY 1, 2";
     TABLES_POSTGRES = "SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT) FROM information_schema.columns
@@ -71,6 +98,59 @@ pub async fn take_one_time_pre_key(
             sqlx::query_as(TAKE_PRE_KEY_POSTGRES).bind(device).bind(kind).fetch_optional(&mut **tx).await?
         }
     })
+}
+
+/// A file that waits for its scan, with its key as it was handed over.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct LeasedScan {
+    /// The file.
+    pub file_id: sigilo_wire::FileId,
+    /// The clinic.
+    pub tenant_id: sigilo_wire::TenantId,
+    /// Which scan key it was handed over to.
+    pub key_id: Vec<u8>,
+    /// The encapsulation.
+    pub encapsulation: Vec<u8>,
+    /// The ciphertext.
+    pub ciphertext: Vec<u8>,
+}
+
+/// Who asks for a scan.
+#[derive(Clone, Copy, Debug)]
+pub struct Lease<'a> {
+    /// The worker's name.
+    pub scanner: &'a [u8],
+    /// Workers that were last heard of before are gone.
+    pub alive: sigilo_wire::Timestamp,
+    /// Now.
+    pub now: sigilo_wire::Timestamp,
+    /// Leases that end by then are old enough to be looked at whether their worker lives.
+    pub old: sigilo_wire::Timestamp,
+    /// When somebody else gets it.
+    pub until: sigilo_wire::Timestamp,
+}
+
+/// Whether there is a scan for this worker.
+///
+/// # Errors
+/// When the database is away.
+pub async fn scan_is_due(tx: &mut Tx, lease: Lease<'_>) -> Result<bool> {
+    let Lease { scanner, alive, now, old, .. } = lease;
+    Ok(crate::fetch_optional!(tx, (sigilo_wire::FileId,), DUE_SCAN, now, scanner, alive, old)?.is_some())
+}
+
+/// Leases the scan that is due longest, so that nobody else gets it: SQLite has one writer, PostgreSQL skips what another
+/// transaction is leasing.
+///
+/// # Errors
+/// When the database is away.
+pub async fn lease_scan(tx: &mut Tx, lease: Lease<'_>) -> Result<Option<LeasedScan>> {
+    let Lease { scanner, alive, now, old, until } = lease;
+    let sql = match tx {
+        Tx::Sqlite(_) => LEASE_SCAN_SQLITE,
+        Tx::Postgres(_) => LEASE_SCAN_POSTGRES,
+    };
+    crate::fetch_optional!(tx, LeasedScan, sql, now, scanner, alive, old, until)
 }
 
 /// Asks the engine to prepare a statement, as the first use would.

@@ -42,6 +42,8 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
         relay::held::store::ALL,
         relay::store::read::ALL,
         vault::store::ALL,
+        vault::quarantine::store::ALL,
+        vault::scan::store::ALL,
         storage::dialect::ALL,
         storage::sequences::ALL,
     ];

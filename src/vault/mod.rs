@@ -17,8 +17,10 @@ pub(crate) mod files;
 mod finish;
 mod links;
 pub mod objects;
+pub mod quarantine;
 mod read;
 mod receive;
+pub mod scan;
 mod spool;
 pub(crate) mod store;
 

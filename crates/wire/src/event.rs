@@ -57,7 +57,7 @@ words! {
         AnomalyRaised = "anomaly_raised",
         /// Somebody has put a file into a conversation.
         FileShared = "file_shared",
-        /// A file has a first verdict.
+        /// A file has a verdict, its first or a newer one, or was released. Moderators and staff hear of infected ones.
         FileScanned = "file_scanned",
         /// A file that was clean is no more: do not open it, delete it.
         FileRecalled = "file_recalled",

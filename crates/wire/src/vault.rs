@@ -220,6 +220,19 @@ pub struct StoredFile {
     pub uploaded_at: Timestamp,
 }
 
+/// GET /api/moderation/quarantine/
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct QuarantineList {
+    /// Files whose newest verdict is that they are infected, in the order they were uploaded.
+    pub results: Vec<StoredFile>,
+    /// Whether there are more.
+    pub has_more: bool,
+    /// For the next page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
 /// POST /api/chat/files/{id}/consent/: the patient's answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -14,6 +14,7 @@ mod limits;
 mod networks;
 mod oidc;
 mod on_call;
+mod quarantine;
 mod relationship;
 mod user;
 
@@ -58,6 +59,9 @@ pub enum Admin {
     /// Who is called in an emergency.
     #[command(subcommand, after_help = "Example: sigilo admin on-call list --clinic ejemplo")]
     OnCall(on_call::OnCall),
+    /// Files that were found infected.
+    #[command(subcommand, after_help = "Example: sigilo admin quarantine list --clinic ejemplo")]
+    Quarantine(quarantine::Quarantine),
 }
 
 impl Admin {
@@ -69,6 +73,7 @@ impl Admin {
             Self::Relationship(command) => command.run().await,
             Self::CareTeam(command) => command.run().await,
             Self::OnCall(command) => command.run().await,
+            Self::Quarantine(command) => command.run().await,
         }
     }
 }

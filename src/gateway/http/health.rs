@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{Result, app::SharedApp};
+use crate::{App, Result, app::SharedApp, vault::scan};
 
 /// GET /health
 #[derive(Debug, Serialize, ToSchema)]
@@ -25,6 +25,24 @@ struct Ready {
     status: &'static str,
     /// What the server needs, by name: `ok` or `unavailable`.
     dependencies: BTreeMap<&'static str, &'static str>,
+    /// What looks into files. While it is away the server serves, and files wait.
+    scanner: ScannerReady,
+}
+
+/// What looks into files.
+#[derive(Debug, Serialize, ToSchema)]
+struct ScannerReady {
+    /// `ok`, or `away`: no scan worker was heard of, or its engine does not answer.
+    status: &'static str,
+    /// The engine with its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<String>,
+    /// The version of its database; empty when it has none of the maker's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<String>,
+    /// Whether it knows the maker's signatures. Without them it finds next to nothing: development alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    official_database: Option<bool>,
 }
 
 /// Routes of this file.
@@ -51,6 +69,7 @@ async fn ready(State(app): State<SharedApp>) -> (StatusCode, Json<Ready>) {
         ("keystore", state(&keystore)),
         ("object_store", state(&objects)),
     ]);
+    let scanner = scanner(&app).await;
     let status = if app.shutdown.borrow().is_draining() {
         "stopping"
     } else if dependencies.values().all(|state| *state == "ok") {
@@ -59,7 +78,22 @@ async fn ready(State(app): State<SharedApp>) -> (StatusCode, Json<Ready>) {
         "not_ready"
     };
     let code = if status == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(Ready { status, dependencies }))
+    (code, Json(Ready { status, dependencies, scanner }))
+}
+
+async fn scanner(app: &App) -> ScannerReady {
+    match scan::scanner(app, app.clock.now()).await {
+        Ok(scan::Scanner { engine: Some(state) }) => ScannerReady {
+            status: "ok",
+            engine: Some(state.engine),
+            database: Some(state.database),
+            official_database: Some(state.official),
+        },
+        // What keeps it from being read shows beside it.
+        Ok(scan::Scanner { engine: None }) | Err(_) => {
+            ScannerReady { status: "away", engine: None, database: None, official_database: None }
+        }
+    }
 }
 
 const fn state(answer: &Result<()>) -> &'static str {

@@ -12,6 +12,7 @@ pub mod extract;
 mod health;
 mod keys;
 mod me;
+mod moderation;
 pub mod observe;
 mod openapi;
 mod policy;
@@ -46,6 +47,7 @@ fn areas() -> OpenApiRouter<SharedApp> {
         .merge(clinic::routes())
         .merge(admin::routes())
         .merge(compliance::routes())
+        .merge(moderation::routes())
         .merge(policy::routes())
 }
 

@@ -4,7 +4,10 @@ mod at_rest;
 mod consent;
 mod content;
 mod pieces;
+mod quarantine;
 mod remote;
+mod scanning;
+mod scans;
 mod upload;
 
 use std::io::Read as _;

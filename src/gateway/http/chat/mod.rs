@@ -10,6 +10,7 @@ mod marks;
 mod messages;
 mod participants;
 mod range;
+mod scans;
 mod seals;
 mod search;
 pub(super) mod uploads;
@@ -28,6 +29,7 @@ pub fn routes() -> OpenApiRouter<SharedApp> {
         .merge(conversations::routes())
         .merge(participants::routes())
         .merge(seals::routes())
+        .merge(scans::routes())
         .merge(messages::routes())
         .merge(marks::routes())
         .merge(uploads::routes())
