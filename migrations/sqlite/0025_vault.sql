@@ -64,6 +64,7 @@ CREATE INDEX files_by_conversation ON files (conversation_id, file_id);
 CREATE INDEX files_expiring ON files (expires_at) WHERE expires_at IS NOT NULL AND destroyed_at IS NULL;
 CREATE INDEX files_destroying ON files (file_id) WHERE destroyed_at IS NOT NULL AND object IS NOT NULL;
 CREATE INDEX files_quarantined ON files (tenant_id, file_id) WHERE scan = 'infected' AND destroyed_at IS NULL;
+CREATE INDEX files_without_key ON files (tenant_id, file_id) WHERE rescan_key_needed AND destroyed_at IS NULL;
 CREATE INDEX files_thumbnails ON files (thumbnail_of) WHERE thumbnail_of IS NOT NULL;
 
 -- How often each person downloaded a file.

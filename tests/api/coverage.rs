@@ -383,6 +383,21 @@ const CASES: &[(&str, Case)] = &[
         "POST /api/chat/conversations/{conversation_id}/seals/{seal_id}/invalid/",
         Foreign(|w| not_found(w.theirs.published("invalid/"), Some(json!({"problem": "bad_copy"})))),
     ),
+    ("GET /api/chat/vault/scan-key/", NoIds),
+    ("POST /api/chat/files/{file_id}/scan-key/", Foreign(|w| w.scan("scan-key/"))),
+    ("POST /api/chat/files/{file_id}/rescan/", Foreign(|w| w.scan("rescan/"))),
+    ("GET /api/moderation/quarantine/", NoIds),
+    (
+        "POST /api/moderation/quarantine/{file_id}/release/",
+        Foreign(|w| {
+            let path = format!("/api/moderation/quarantine/{}/release/", w.theirs.conversation);
+            forbidden(path, Some(json!({"statement": "AA==", "signature": Base64Array([0; 64])})))
+        }),
+    ),
+    (
+        "DELETE /api/moderation/quarantine/{file_id}/",
+        Foreign(|w| forbidden(format!("/api/moderation/quarantine/{}/", w.theirs.conversation), None)),
+    ),
     (
         "GET /api/chat/messages/{message_id}/",
         Foreign(|w| not_found(format!("/api/chat/messages/{}/", w.theirs.message), None)),
@@ -551,6 +566,14 @@ impl World {
     fn file(&self, below: &str) -> Vec<Ask> {
         let path = format!("/api/chat/files/{}/{below}", self.theirs.conversation);
         vec![Ask { path, body: None, expected: Expected::Refused(404) }]
+    }
+
+    /// A file's key for the scan, of a file by any id: another clinic's and nobody's are the same.
+    fn scan(&self, act: &str) -> Vec<Ask> {
+        let key = json!({
+            "key_id": Base64Array([0; 16]), "encapsulation": "AA==", "ciphertext": Base64Array([0; 48]),
+        });
+        not_found(format!("/api/chat/files/{}/{act}", self.theirs.conversation), Some(key))
     }
 
     /// A care team by any id, or one of its members.

@@ -11,7 +11,13 @@ async fn a_fresh_server_is_healthy_and_ready() {
         let health = server.get("/health", None).await.expect(200);
         assert_eq!(health["status"], "ok");
         let ready = server.get("/ready", None).await.expect(200);
-        assert_eq!(ready, json!({"status": "ready", "dependencies": {"database": "ok", "keystore": "ok", "object_store": "ok"}}));
+        assert_eq!(
+            ready,
+            json!({
+                "status": "ready", "dependencies": {"database": "ok", "keystore": "ok", "object_store": "ok"},
+                "scanner": {"status": "away"},
+            })
+        );
     })
     .await;
 }
@@ -23,7 +29,10 @@ async fn a_server_without_its_database_names_it_and_says_when_to_come_back() {
         let ready = server.get("/ready", None).await.expect(503);
         assert_eq!(
             ready,
-            json!({"status": "not_ready", "dependencies": {"database": "unavailable", "keystore": "ok", "object_store": "ok"}})
+            json!({
+                "status": "not_ready", "dependencies": {"database": "unavailable", "keystore": "ok", "object_store": "ok"},
+                "scanner": {"status": "away"},
+            })
         );
         assert_eq!(server.get("/health", None).await.status, 200, "the process lives on");
     })

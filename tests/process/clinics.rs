@@ -171,3 +171,15 @@ fn a_clinic_says_what_is_done_about_what_is_out_of_the_ordinary() {
     let (_, reset) = anomalies(&["--reset"]);
     assert_eq!((&reset["changed"], &reset["rules"]), (&true.into(), &shown["rules"]));
 }
+
+#[test]
+fn the_operator_sees_the_quarantine_and_destroys_nothing_that_is_not_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    assert_eq!(create(here, "ejemplo", "request.json").0, 0);
+    let (status, shown) = ask(here, &["admin", "quarantine", "list", "--clinic", "ejemplo"]);
+    assert_eq!((status, &shown["files"]), (0, &Value::Array(Vec::new())), "{shown}");
+    let nobody = "0198f6a2-5c11-7e2a-9d3f-3b1c5a7e9f10";
+    let (status, refused) = ask(here, &["admin", "quarantine", "destroy", "--clinic", "ejemplo", nobody]);
+    assert_eq!((status, &refused["error"]), (1, &"not_found".into()), "{refused}");
+}

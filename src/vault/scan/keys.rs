@@ -6,10 +6,10 @@ use serde_json::json;
 use sigilo_seal::{ScanKey, SignedScanKey};
 use sigilo_wire::{
     Base64, Base64Array, ErrorCode,
-    vault::{ScannerStatement, SealedScanKey},
+    vault::{FileChanged, ScannerStatement, SealedScanKey},
 };
 
-use super::{ALIVE, WorkerId, store};
+use super::{ALIVE, WorkerId, settle::ask, store};
 use crate::{App, Ctx, Error, Result, people, storage::Tx};
 
 /// How long a scan key must be good for at least when it is given out: sealing and an upload take their time.
@@ -21,7 +21,8 @@ const REMEMBERED: Duration = Duration::from_hours(24);
 /// The length of an encapsulation in bytes.
 const ENCAPSULATION: usize = 1_120;
 
-/// Keeps a worker's scan key, if the clinic's scanner key in force signed it.
+/// Keeps a worker's scan key, if the clinic's scanner key in force signed it. With a worker's first one, those are asked who
+/// uploaded files while nobody took their keys.
 ///
 /// # Errors
 /// `clinic_keys_missing`; `invalid_signature` with what is wrong with the statement.
@@ -39,10 +40,22 @@ pub(super) async fn publish(app: &App, worker: WorkerId, signed: &SignedScanKey)
     let in_force = in_force.ok_or_else(|| Error::conflict(ErrorCode::ClinicKeysMissing, json!({})))?;
     let key = signed.verify(in_force, now).map_err(|error| refused(&error))?;
     store::heard(&mut tx, &worker.0, now).await?;
+    let started = !store::has_keys(&mut tx, tenant, &worker.0).await?;
     store::insert_key(&mut tx, &worker.0, &key, signed).await?;
     store::sweep_keys(&mut tx, tenant, now - KEPT).await?;
     store::sweep_scanners(&mut tx, now - REMEMBERED).await?;
-    tx.commit().await
+    let mut devices = Vec::new();
+    if started {
+        let ctx = Ctx { now, ..Ctx::operator(app, tenant) };
+        for row in store::without_key(&mut tx, tenant).await? {
+            let virus_scan = row.scan.parse().map_err(Error::Internal)?;
+            let change = FileChanged { file_id: row.file_id, virus_scan };
+            devices.extend(ask(&mut tx, &ctx, row.uploader_id, row.conversation_id, &change).await?);
+        }
+    }
+    tx.commit().await?;
+    app.hub.wake(&devices);
+    Ok(())
 }
 
 /// The newest scan key of the caller's clinic. Everyone in the clinic may know it.

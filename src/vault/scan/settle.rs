@@ -188,7 +188,7 @@ async fn key_needed(app: &App, ctx: &Ctx, handed: Handed<'_>, reason: &'static s
 }
 
 /// Asks a person's devices for a file's key. Gives them.
-async fn ask(
+pub(super) async fn ask(
     tx: &mut Tx,
     ctx: &Ctx,
     user: UserId,

@@ -2,7 +2,7 @@
 
 use sigilo_seal::{ScanKey, SignedScanKey, SignedVerdict, Verdict};
 use sigilo_wire::{
-    DeviceId, FileId, TenantId, Timestamp, UserId,
+    ConversationId, DeviceId, FileId, TenantId, Timestamp, UserId,
     vault::{ScanStatus, SealedScanKey},
 };
 
@@ -19,6 +19,7 @@ statements! {
 
     INSERT_KEY = "INSERT INTO scan_keys (tenant_id, key_id, scanner, statement, signature, not_before, not_after)
         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
+    KEYS_OF = "SELECT COUNT(*) FROM scan_keys WHERE tenant_id = $1 AND scanner = $2";
     /// Of a worker that lives: what is handed over to another opens for nobody.
     NEWEST_KEY = "SELECT k.statement, k.signature FROM scan_keys k JOIN scanners w ON w.scanner = k.scanner
         WHERE k.tenant_id = $1 AND k.not_before <= $2 AND k.not_after > $3 AND w.heard_at > $4
@@ -26,6 +27,8 @@ statements! {
     KEY_IS_VALID = "SELECT 1 FROM scan_keys WHERE tenant_id = $1 AND key_id = $2 AND not_before <= $3 AND not_after > $3";
     SWEEP_KEYS = "DELETE FROM scan_keys WHERE tenant_id = $1 AND not_after <= $2";
 
+    WITHOUT_KEY = "SELECT file_id, uploader_id, conversation_id, scan FROM files
+        WHERE tenant_id = $1 AND rescan_key_needed AND destroyed_at IS NULL ORDER BY file_id LIMIT 1000";
     HAND_OVER = "INSERT INTO file_scans (file_id, tenant_id, key_id, encapsulation, ciphertext, asked_by, tries, next_at,
         leased_until) VALUES ($1, $2, $3, $4, $5, NULL, 0, $6, NULL) ON CONFLICT (file_id) DO UPDATE SET
         key_id = excluded.key_id, encapsulation = excluded.encapsulation, ciphertext = excluded.ciphertext,
@@ -59,6 +62,15 @@ pub(super) struct EngineRow {
     pub engine: Option<String>,
     pub engine_database: Option<String>,
     pub official: bool,
+}
+
+/// A file whose key nobody handed over.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(super) struct WithoutKey {
+    pub file_id: FileId,
+    pub uploader_id: UserId,
+    pub conversation_id: ConversationId,
+    pub scan: String,
 }
 
 /// A key as it was handed over.
@@ -119,6 +131,16 @@ pub(super) async fn insert_key(
         key.not_after
     )?;
     Ok(())
+}
+
+/// Whether a worker has published a scan key of the clinic before.
+pub(super) async fn has_keys(tx: &mut Tx, tenant: TenantId, scanner: &[u8]) -> Result<bool> {
+    Ok(fetch_one!(tx, (i64,), KEYS_OF, tenant, scanner)?.0 > 0)
+}
+
+/// Files that wait for their keys.
+pub(super) async fn without_key(tx: &mut Tx, tenant: TenantId) -> Result<Vec<WithoutKey>> {
+    fetch_all!(tx, WithoutKey, WITHOUT_KEY, tenant)
 }
 
 /// The newest scan key that is good until `until` and whose worker was heard of since `alive`.

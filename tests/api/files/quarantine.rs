@@ -9,8 +9,8 @@ use sigilo::{Ctx, execute, scanner::Desk as _, vault::quarantine};
 use sigilo_seal::{ReleaseStatement, ScanResult, SignedVerdict, Verdict};
 use sigilo_wire::{Base64, Base64Array, FileId, UserId};
 
-use super::scanning::{House, infected, news, noted, told};
-use crate::support::{TestServer, both_engines, device::Device, http::Answer};
+use super::scanning::{House, infected, news, noted, told, with_a_test_worker};
+use crate::support::{TestServer, device::Device, http::Answer, socket::eventually};
 
 const QUARANTINE: &str = "/api/moderation/quarantine/";
 
@@ -33,7 +33,7 @@ async fn listed(server: &TestServer, by: &Device) -> Vec<Value> {
 
 #[tokio::test]
 async fn two_moderators_release_a_file_and_one_does_not() {
-    both_engines(async |server| {
+    with_a_test_worker(async |server| {
         let house = House::create(server).await;
         let (_, stored, verdict) = house.found(server, 1, infected()).await;
         let file = stored.file_id;
@@ -70,7 +70,7 @@ async fn two_moderators_release_a_file_and_one_does_not() {
 
 #[tokio::test]
 async fn a_newer_verdict_makes_every_release_void() {
-    both_engines(async |server| {
+    with_a_test_worker(async |server| {
         let house = House::create(server).await;
         let (keyed, stored, verdict) = house.found(server, 1, infected()).await;
         let file = stored.file_id;
@@ -95,13 +95,15 @@ async fn a_newer_verdict_makes_every_release_void() {
 
 #[tokio::test]
 async fn nobody_releases_what_they_uploaded_nor_without_a_fresh_proof() {
-    both_engines(async |server| {
+    with_a_test_worker(async |server| {
         let house = House::create(server).await;
         let (_, stored, verdict) = house.found(server, 1, infected()).await;
         let (file, ana) = (stored.file_id, &house.pair.ana);
         let mut tx = server.app.db.begin("test").await.unwrap();
         execute!(&mut tx, "UPDATE users SET role = 'moderator' WHERE user_id = $1", ana.user).unwrap();
         tx.commit().await.unwrap();
+        let sees = async || (server.get(QUARANTINE, Some(&ana.token)).await.status == 200).then_some(());
+        eventually("ana is a moderator", sees).await;
         release(server, ana, file, &word(server, &verdict, ana.user, ana))
             .await
             .expect_error(403, "forbidden");
@@ -118,7 +120,7 @@ async fn nobody_releases_what_they_uploaded_nor_without_a_fresh_proof() {
 
 #[tokio::test]
 async fn one_who_is_no_moderator_any_more_releases_nothing() {
-    both_engines(async |server| {
+    with_a_test_worker(async |server| {
         let house = House::create(server).await;
         let (_, stored, verdict) = house.found(server, 1, infected()).await;
         let file = stored.file_id;
@@ -137,7 +139,7 @@ async fn one_who_is_no_moderator_any_more_releases_nothing() {
 
 #[tokio::test]
 async fn what_is_infected_is_seen_by_moderators_and_destroyed_for_good() {
-    both_engines(async |server| {
+    with_a_test_worker(async |server| {
         let house = House::create(server).await;
         let (_, first, _) = house.found(server, 1, infected()).await;
         let (keyed, second, verdict) = house.found(server, 2, infected()).await;

@@ -19,7 +19,12 @@ use sigilo_wire::{
 };
 
 use super::{Blob, Pair};
-use crate::support::{TestServer, clinic::Clinic, device::Device};
+use crate::support::{TestServer, both_engines, clinic::Clinic, device::Device};
+
+/// Runs a scenario on both engines, on servers whose files nobody but the test looks into.
+pub async fn with_a_test_worker(scenario: impl AsyncFn(&TestServer)) {
+    both_engines(scenario).await;
+}
 
 /// The bytes of the tests' files.
 const LENGTH: usize = 100_000;

@@ -10,30 +10,22 @@ use sigilo_seal::{Ed25519Secret, Refusal, ScanKey, ScanResult};
 use sigilo_wire::{FileId, vault::ScannerStatement};
 use tokio::io::AsyncReadExt as _;
 
-use super::scanning::{House, SCAN_KEY, Worker, infected, news, noted, state, told, verdict};
-use crate::support::{TestServer, both_engines};
+use super::scanning::{
+    House, SCAN_KEY, Worker, infected, news, noted, state, told, verdict, with_a_test_worker,
+};
+use crate::support::{TestServer, http::Answer};
 
-async fn hand_over(
-    server: &TestServer,
-    token: &str,
-    file: FileId,
-    body: &serde_json::Value,
-) -> crate::support::http::Answer {
+async fn hand_over(server: &TestServer, token: &str, file: FileId, body: &serde_json::Value) -> Answer {
     server.post(&format!("/api/chat/files/{file}/scan-key/"), Some(token), body).await
 }
 
-async fn rescan(
-    server: &TestServer,
-    token: &str,
-    file: FileId,
-    body: &serde_json::Value,
-) -> crate::support::http::Answer {
+async fn rescan(server: &TestServer, token: &str, file: FileId, body: &serde_json::Value) -> Answer {
     server.post(&format!("/api/chat/files/{file}/rescan/"), Some(token), body).await
 }
 
 #[tokio::test]
 async fn a_worker_gets_the_file_with_its_key_and_its_verdict_reaches_everybody() {
-    both_engines(async |server| {
+    with_a_test_worker(async |server| {
         let house = House::create(server).await;
         let (keyed, stored) = house.uploaded(server, 1).await;
         let job = house.worker.next().await;
@@ -68,7 +60,7 @@ async fn a_worker_gets_the_file_with_its_key_and_its_verdict_reaches_everybody()
 
 #[tokio::test]
 async fn no_verdict_counts_that_the_clinics_scanner_did_not_sign_for_this_file() {
-    both_engines(async |server| {
+    with_a_test_worker(async |server| {
         let house = House::create(server).await;
         let (_, stored) = house.uploaded(server, 1).await;
         let (_, other) = house.uploaded(server, 2).await;
@@ -105,7 +97,7 @@ async fn no_verdict_counts_that_the_clinics_scanner_did_not_sign_for_this_file()
 
 #[tokio::test]
 async fn the_newest_verdict_counts_and_a_bad_one_after_a_clean_one_is_a_recall() {
-    both_engines(async |server| {
+    with_a_test_worker(async |server| {
         let house = House::create(server).await;
         let (keyed, stored, _) = house.found(server, 1, ScanResult::Clean).await;
         let file = stored.file_id;
@@ -139,7 +131,7 @@ async fn the_newest_verdict_counts_and_a_bad_one_after_a_clean_one_is_a_recall()
 
 #[tokio::test]
 async fn what_is_refused_is_told_to_those_who_take_part_alone() {
-    both_engines(async |server| {
+    with_a_test_worker(async |server| {
         let house = House::create(server).await;
         let (_, stored, _) = house.found(server, 1, ScanResult::Refused(Refusal::Type)).await;
         assert_eq!(state(server, stored.file_id).await.0, "refused");
@@ -151,7 +143,7 @@ async fn what_is_refused_is_told_to_those_who_take_part_alone() {
 
 #[tokio::test]
 async fn a_lost_key_is_asked_for_of_the_uploader_and_handed_over_by_nobody_else() {
-    both_engines(async |server| {
+    with_a_test_worker(async |server| {
         let house = House::create(server).await;
         let (keyed, stored) = house.uploaded(server, 1).await;
         let (file, ana, maria) = (stored.file_id, &house.pair.ana, &house.pair.maria);
@@ -210,7 +202,7 @@ async fn a_lost_key_is_asked_for_of_the_uploader_and_handed_over_by_nobody_else(
 
 #[tokio::test]
 async fn a_job_is_one_workers_until_its_lease_ends() {
-    both_engines(async |server| {
+    with_a_test_worker(async |server| {
         let house = House::create(server).await;
         let mut files = BTreeSet::new();
         for seed in 1..=6 {
@@ -233,7 +225,7 @@ async fn a_job_is_one_workers_until_its_lease_ends() {
 
 #[tokio::test]
 async fn a_file_is_left_to_the_worker_that_has_its_key_while_that_lives() {
-    both_engines(async |server| {
+    with_a_test_worker(async |server| {
         let house = House::create(server).await;
         let (_, stored) = house.uploaded(server, 1).await;
         let other = Worker::start(server, &house.pair.clinic, 2).await;
@@ -252,7 +244,7 @@ async fn a_file_is_left_to_the_worker_that_has_its_key_while_that_lives() {
 
 #[tokio::test]
 async fn a_file_waits_while_the_engine_is_away_and_is_tried_later_and_later() {
-    both_engines(async |server| {
+    with_a_test_worker(async |server| {
         let house = House::create(server).await;
         let (_, stored) = house.uploaded(server, 1).await;
         let file = stored.file_id;
@@ -273,7 +265,7 @@ async fn a_file_waits_while_the_engine_is_away_and_is_tried_later_and_later() {
 
 #[tokio::test]
 async fn only_a_scan_key_of_the_clinics_scanner_is_given_out_and_only_while_its_worker_lives() {
-    both_engines(async |server| {
+    with_a_test_worker(async |server| {
         let house = House::create(server).await;
         let (clinic, ana) = (&house.pair.clinic, Some(&*house.pair.ana.token));
         let given = async || -> ScanKey {
@@ -315,7 +307,7 @@ async fn only_a_scan_key_of_the_clinics_scanner_is_given_out_and_only_while_its_
 
 #[tokio::test]
 async fn one_participant_does_not_crowd_out_the_rescan_of_another() {
-    both_engines(async |server| {
+    with_a_test_worker(async |server| {
         let house = House::create(server).await;
         let (keyed, stored, _) = house.found(server, 1, ScanResult::Clean).await;
         let sealed = json!(house.seal(server, &keyed).await);
@@ -328,6 +320,31 @@ async fn one_participant_does_not_crowd_out_the_rescan_of_another() {
         rescan(server, &house.moderators[0].token, stored.file_id, &sealed)
             .await
             .expect_error(404, "not_found");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_uploaded_while_the_scanner_was_away_is_asked_for_when_it_is_back() {
+    with_a_test_worker(async |server| {
+        let house = House::create(server).await;
+        server.clock.advance(Duration::from_mins(4));
+        let ana = &house.pair.ana;
+        server.get(SCAN_KEY, Some(&ana.token)).await.expect_error(503, "unavailable");
+        let keyed = house.file(1);
+        let stored = keyed.blob.stored(server, &ana.token).await;
+        assert!(stored.rescan_key_needed);
+        assert_eq!(told(server, ana).await, []);
+        let worker = Worker::start(server, &house.pair.clinic, 2).await;
+        assert_eq!(told(server, ana).await, news(&[("rescan_key_needed", "pending")]));
+        let sealed = json!(house.seal(server, &keyed).await);
+        hand_over(server, &ana.token, stored.file_id, &sealed).await.expect(204);
+        let job = worker.next().await;
+        assert_eq!(worker.take(&job).as_bytes(), keyed.key.as_bytes());
+        // The next key of the same worker is no return.
+        let key = worker.key(server, &house.pair.clinic);
+        worker.desk.publish(key.sign(&worker.signer), &key).await.unwrap();
+        assert_eq!(told(server, ana).await.len(), 1);
     })
     .await;
 }
