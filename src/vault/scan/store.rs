@@ -15,6 +15,7 @@ statements! {
         ON CONFLICT (scanner) DO UPDATE SET engine = excluded.engine, engine_database = excluded.engine_database,
         official = excluded.official, heard_at = excluded.heard_at";
     LIVING = "SELECT engine, engine_database, official FROM scanners WHERE heard_at > $1 ORDER BY heard_at DESC";
+    GONE = "DELETE FROM scanners WHERE scanner = $1";
     SWEEP_SCANNERS = "DELETE FROM scanners WHERE heard_at <= $1";
 
     INSERT_KEY = "INSERT INTO scan_keys (tenant_id, key_id, scanner, statement, signature, not_before, not_after)
@@ -103,6 +104,12 @@ pub(super) async fn set_engine(
 /// The workers heard of since then, the last one first.
 pub(super) async fn living(tx: &mut Tx, since: Timestamp) -> Result<Vec<EngineRow>> {
     fetch_all!(tx, EngineRow, LIVING, since)
+}
+
+/// Forgets a worker.
+pub(super) async fn gone(tx: &mut Tx, scanner: &[u8]) -> Result<()> {
+    execute!(tx, GONE, scanner)?;
+    Ok(())
 }
 
 /// Forgets workers that were not heard of since then.

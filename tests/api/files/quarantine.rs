@@ -9,7 +9,7 @@ use sigilo::{Ctx, execute, scanner::Desk as _, vault::quarantine};
 use sigilo_seal::{ReleaseStatement, ScanResult, SignedVerdict, Verdict};
 use sigilo_wire::{Base64, Base64Array, FileId, UserId};
 
-use super::scanning::{House, infected, news, noted, told, with_a_test_worker};
+use super::scanning::{House, given, infected, news, noted, told, with_a_test_worker};
 use crate::support::{TestServer, device::Device, http::Answer, socket::eventually};
 
 const QUARANTINE: &str = "/api/moderation/quarantine/";
@@ -44,6 +44,7 @@ async fn two_moderators_release_a_file_and_one_does_not() {
         let one = release(server, mo, file, &own(mo)).await.expect(200);
         assert_eq!((&one["status"], one["releases"].as_array().unwrap().len()), (&json!("quarantined"), 1));
         assert_eq!(told(server, &house.pair.maria).await, news(&[("file_scanned", "infected")]));
+        assert_eq!(given(server, &house.pair.maria, file).await, 409);
         release(server, mo, file, &own(mo)).await.expect_error(409, "already_settled");
         // Another's statement, and another's name under one's own key.
         release(server, eva, file, &own(mo)).await.expect_error(400, "invalid_field");
@@ -57,6 +58,7 @@ async fn two_moderators_release_a_file_and_one_does_not() {
 
         let two = release(server, eva, file, &own(eva)).await.expect(200);
         assert_eq!((&two["status"], two["releases"].as_array().unwrap().len()), (&json!("active"), 2));
+        assert_eq!(given(server, &house.pair.maria, file).await, 200);
         let heard = news(&[("file_scanned", "infected"), ("file_scanned", "infected")]);
         assert_eq!(told(server, &house.pair.maria).await, heard);
         release(server, luz, file, &own(luz)).await.expect_error(409, "already_settled");
@@ -80,6 +82,7 @@ async fn a_newer_verdict_makes_every_release_void() {
         }
         assert_eq!(listed(server, mo).await[0]["status"], "active");
         house.found_again(server, file, &keyed, infected()).await;
+        assert_eq!(given(server, &house.pair.maria, file).await, 409);
         let shown = &listed(server, mo).await[0];
         assert_eq!((&shown["status"], shown.get("releases")), (&json!("quarantined"), None));
         assert_eq!(told(server, &house.pair.ana).await.last().unwrap().0, "file_recalled");

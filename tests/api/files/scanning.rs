@@ -189,6 +189,11 @@ pub fn infected() -> ScanResult {
     ScanResult::Infected("Eicar-Test".into())
 }
 
+/// Whether somebody is given a file: the status of the answer.
+pub async fn given(server: &TestServer, who: &Device, file: FileId) -> u16 {
+    server.get(&format!("/api/chat/files/{file}/content/"), Some(&who.token)).await.status
+}
+
 /// What the server has of a file: its state, and whether its key is asked for.
 pub async fn state(server: &TestServer, file: FileId) -> (String, bool) {
     let mut tx = server.app.db.read("test").await.unwrap();

@@ -11,7 +11,7 @@ use sigilo_wire::{FileId, vault::ScannerStatement};
 use tokio::io::AsyncReadExt as _;
 
 use super::scanning::{
-    House, SCAN_KEY, Worker, infected, news, noted, state, told, verdict, with_a_test_worker,
+    House, SCAN_KEY, Worker, given, infected, news, noted, state, told, verdict, with_a_test_worker,
 };
 use crate::support::{TestServer, http::Answer};
 
@@ -36,10 +36,12 @@ async fn a_worker_gets_the_file_with_its_key_and_its_verdict_reaches_everybody()
         house.worker.desk.blob(&job).await.unwrap().read_to_end(&mut blob).await.unwrap();
         assert_eq!(blob, keyed.blob.bytes);
         assert_eq!(state(server, stored.file_id).await, ("pending".to_owned(), false));
+        assert_eq!(given(server, &house.pair.maria, stored.file_id).await, 409, "not before its verdict");
 
         let said = house.worker.says(&job, ScanResult::Clean, server.app.clock.now());
         house.worker.desk.done(&job, Outcome::Verdict(said.clone())).await.unwrap();
         assert_eq!(state(server, stored.file_id).await, ("clean".to_owned(), false));
+        assert_eq!(given(server, &house.pair.maria, stored.file_id).await, 200);
         for who in [&house.pair.ana, &house.pair.maria] {
             assert_eq!(told(server, who).await, news(&[("file_scanned", "clean")]));
         }
@@ -103,6 +105,7 @@ async fn the_newest_verdict_counts_and_a_bad_one_after_a_clean_one_is_a_recall()
         let file = stored.file_id;
         house.found_again(server, file, &keyed, infected()).await;
         assert_eq!(state(server, file).await.0, "infected");
+        assert_eq!(given(server, &house.pair.maria, file).await, 409);
         let recalled = news(&[("file_scanned", "clean"), ("file_recalled", "infected")]);
         for who in [&house.pair.ana, &house.pair.maria] {
             assert_eq!(told(server, who).await, recalled);
@@ -268,21 +271,21 @@ async fn only_a_scan_key_of_the_clinics_scanner_is_given_out_and_only_while_its_
     with_a_test_worker(async |server| {
         let house = House::create(server).await;
         let (clinic, ana) = (&house.pair.clinic, Some(&*house.pair.ana.token));
-        let given = async || -> ScanKey {
+        let newest = async || -> ScanKey {
             let answer = server.get(SCAN_KEY, ana).await.expect(200);
             let statement: ScannerStatement = serde_json::from_value(answer).unwrap();
             ScanKey::decode(&statement.statement.0).unwrap()
         };
-        let first = given().await;
+        let first = newest().await;
         let foreign = Ed25519Secret::generate(&mut ChaCha20Rng::seed_from_u64(5));
         let key = house.worker.key(server, clinic);
         let refused = house.worker.desk.publish(key.sign(&foreign), &key).await.unwrap_err();
         assert_eq!(refused.code().as_str(), "invalid_signature");
         let long = ScanKey { not_after: key.not_before + Duration::from_hours(3), ..key.clone() };
         assert!(house.worker.desk.publish(long.sign(&house.worker.signer), &long).await.is_err());
-        assert_eq!(given().await, first);
+        assert_eq!(newest().await, first);
         house.worker.desk.publish(key.sign(&house.worker.signer), &key).await.unwrap();
-        assert_eq!(given().await, key, "the newest");
+        assert_eq!(newest().await, key, "the newest");
 
         let ready = server.get("/ready", None).await.expect(200);
         assert_eq!(
@@ -297,7 +300,7 @@ async fn only_a_scan_key_of_the_clinics_scanner_is_given_out_and_only_while_its_
         let ready = server.get("/ready", None).await.expect(200);
         assert_eq!((&ready["status"], &ready["scanner"]), (&json!("ready"), &json!({"status": "away"})));
         assert!(house.worker.desk.next().await.unwrap().is_none());
-        assert_eq!(given().await, key, "it is back");
+        assert_eq!(newest().await, key, "it is back");
         house.worker.desk.engine(None).await.unwrap();
         let ready = server.get("/ready", None).await.expect(200);
         assert_eq!(ready["scanner"]["status"], "away", "an engine that does not answer is no engine");
@@ -345,6 +348,19 @@ async fn what_was_uploaded_while_the_scanner_was_away_is_asked_for_when_it_is_ba
         let key = worker.key(server, &house.pair.clinic);
         worker.desk.publish(key.sign(&worker.signer), &key).await.unwrap();
         assert_eq!(told(server, ana).await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_worker_that_says_goodbye_is_waited_for_by_nobody() {
+    with_a_test_worker(async |server| {
+        let house = House::create(server).await;
+        let (_, stored) = house.uploaded(server, 1).await;
+        let other = Worker::start(server, &house.pair.clinic, 2).await;
+        assert!(other.desk.next().await.unwrap().is_none());
+        house.worker.desk.gone().await.unwrap();
+        assert_eq!(other.next().await.file.file_id, stored.file_id);
     })
     .await;
 }
