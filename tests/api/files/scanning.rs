@@ -1,6 +1,9 @@
 //! A scan worker under the test's control: real keys, real hand-overs, real signatures, and the findings the test wants.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
@@ -26,6 +29,8 @@ pub async fn with_a_test_worker(scenario: impl AsyncFn(&TestServer)) {
     both_engines(scenario).await;
 }
 
+/// How many hand-overs were made: each has randomness of its own.
+static SEALED: AtomicU64 = AtomicU64::new(0);
 /// The bytes of the tests' files.
 const LENGTH: usize = 100_000;
 
@@ -130,9 +135,9 @@ impl Keyed {
         }
     }
 
-    /// Its key for this scan key.
+    /// Its key for this scan key, sealed anew each time.
     pub fn sealed_to(&self, clinic: &Clinic, key: &ScanKey) -> SealedScanKey {
-        let mut rng = ChaCha20Rng::seed_from_u64(99);
+        let mut rng = ChaCha20Rng::seed_from_u64(SEALED.fetch_add(1, Ordering::Relaxed));
         let handed = self.subject(clinic).hand_over(&self.key, key, &mut rng).unwrap();
         SealedScanKey {
             key_id: handed.key_id.0.into(),
