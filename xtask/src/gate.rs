@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::clamav::Clamd;
 use crate::install::Missing;
 use crate::postgres::{Cluster, Durability};
 use crate::tally::Tally;
-use crate::{deny, gdb, node, postgres, process, protoc};
+use crate::{clamav, deny, gdb, node, postgres, process, protoc};
 
 /// One phase: what it is called, what to do when it fails, and the work.
 struct Phase {
@@ -93,6 +94,7 @@ pub fn run(durability: Durability) -> Result<ExitCode> {
 pub fn setup() -> Result<()> {
     protoc::bring()?;
     println!("PostgreSQL: {}", postgres::programs()?.display());
+    println!("clamd: {}", clamav::program()?.display());
     println!("gdb: {}", gdb::bring()?);
     node::prepare()
 }
@@ -118,12 +120,13 @@ fn build_tests() -> Result<()> {
 }
 
 impl Gate {
-    /// Runs all tests beside a private PostgreSQL, counting as they report.
+    /// Runs all tests beside a private PostgreSQL and clamd, counting as they report.
     fn test(&mut self) -> Result<()> {
-        let cluster = Cluster::start(self.durability)?;
+        let (cluster, clamd) = (Cluster::start(self.durability)?, Clamd::start()?);
         let mut cargo = process::cargo();
         cargo.args(["test", "--locked", "--workspace", "--no-fail-fast"]).stdout(Stdio::piped());
         cluster.export(&mut cargo);
+        clamd.export(&mut cargo);
         println!("$ {}", process::shown(&cargo));
         let mut child = cargo.spawn().context("cannot start cargo")?;
         let tally = self.tally.insert(Tally::default());

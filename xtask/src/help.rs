@@ -7,7 +7,7 @@ The project's own commands.
     cargo xtask demo [ARGUMENTS]    build and run the story of the README: `sigilo demo`
     cargo xtask test [--durable]    every check and test, as continuous integration runs them
     cargo xtask setup               bring or install what the other commands need, and nothing else
-    cargo xtask pg -- COMMAND       run a command beside a private PostgreSQL
+    cargo xtask pg -- COMMAND       run a command beside a private PostgreSQL and clamd
     cargo xtask bench [ARGUMENTS]   build for speed and run `sigilo bench` beside a private PostgreSQL
     cargo xtask fuzz [TARGET ...]   feed the protocol's parsers to libFuzzer
     cargo xtask schemathesis        ask a real server what its OpenAPI document promises
@@ -22,6 +22,7 @@ cargo xtask setup
 Brings what building and testing need:
     protoc        from the registry, to target/tools/protoc, where .cargo/config.toml points
     PostgreSQL    14 or later, only its programs; looked for in PATH and /usr/lib/postgresql/*/bin
+    clamd         of ClamAV; the scan's tests and the demo run one of their own
     node, npm     20 or later, for the interoperation test and the OpenID provider of tests
     gdb           for its gcore: the hunt for plaintext searches a core dump of the server
     cargo-deny    the pinned version, from PATH or built into target/tools
@@ -96,8 +97,9 @@ Example:  cargo xtask schemathesis --seconds 120 --seed 7
 const PG: &str = "\
 cargo xtask pg [--durable] -- COMMAND [ARGUMENTS]
 
-Starts a private PostgreSQL in a temporary folder, on a Unix socket only, runs the command with
-SIGILO_TEST_POSTGRES, PGHOST, PGUSER and PGDATABASE set, and removes the cluster afterwards, also after Ctrl-C.
+Starts a private PostgreSQL and a private clamd in temporary folders, on Unix sockets only, runs the command with
+SIGILO_TEST_POSTGRES, PGHOST, PGUSER, PGDATABASE and SIGILO_TEST_CLAMD set, and removes both afterwards, also after
+Ctrl-C. The clamd knows the test file of antivirus makers alone. A variable that is set already names the one to use.
 The exit status is the command's.
 
 Examples:  cargo xtask pg -- psql

@@ -4,11 +4,12 @@
 //! rest, or say exactly what to install.
 //!
 //! Reading order: [`gate`] is `cargo xtask test`, phase by phase; [`process`] runs other programs;
-//! [`protoc`], [`postgres`], [`node`], [`gdb`] and [`deny`] are the programs the phases need; [`tally`] counts
+//! [`protoc`], [`postgres`], [`clamav`], [`node`], [`gdb`] and [`deny`] are the programs the phases need; [`tally`] counts
 //! tests.
 //!
 //! Exit status: 0 done, 1 a check or test failed, 2 usage, 3 something is missing that could not be installed.
 
+mod clamav;
 mod deny;
 mod fuzz;
 mod gate;
@@ -23,11 +24,11 @@ mod schemathesis;
 mod tally;
 
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::clamav::Clamd;
 use crate::install::Missing;
 use crate::postgres::{Cluster, Durability};
 
@@ -83,8 +84,9 @@ fn dispatch(arguments: &[OsString]) -> Result<ExitCode> {
         "bench" => bench(rest),
         "fuzz" => fuzz::run(rest),
         "schemathesis" => schemathesis::run(rest),
-        "pg" => with_postgres(rest),
+        "pg" => with_services(rest),
         postgres::GUARD => postgres::guard(durability(rest)?).map(|()| ExitCode::SUCCESS),
+        clamav::GUARD => clamav::guard().map(|()| ExitCode::SUCCESS),
         "--help" | "-h" | "help" => {
             print!("{}", help::OVERVIEW);
             Ok(ExitCode::SUCCESS)
@@ -112,8 +114,8 @@ fn durability(arguments: &[OsString]) -> Result<Durability> {
     }
 }
 
-/// Builds the server, showing cargo's progress, and becomes `sigilo demo`, so that signals and the terminal are
-/// the demo's own.
+/// Builds the server, showing cargo's progress, and runs `sigilo demo` beside a private clamd. The terminal is the
+/// demo's own.
 fn demo(arguments: &[OsString]) -> Result<ExitCode> {
     const SIGILO: [&str; 5] = ["--locked", "--package", "sigilo", "--bin", "sigilo"];
     protoc::bring()?;
@@ -125,7 +127,9 @@ fn demo(arguments: &[OsString]) -> Result<ExitCode> {
     let mut cargo = process::cargo();
     cargo.arg("run").args(SIGILO).args(["--quiet", "--", "demo"]).args(arguments).stdin(Stdio::inherit());
     cargo.args(dialogue(arguments));
-    Err(cargo.exec()).context("cannot start cargo")
+    let clamd = Clamd::start()?;
+    clamd.export(&mut cargo);
+    process::exit_code(&mut cargo)
 }
 
 /// The real dialogues beside the project, for a demo that was not told what to say; says what it found.
@@ -150,11 +154,13 @@ fn bench(arguments: &[OsString]) -> Result<ExitCode> {
     let mut cargo = process::cargo();
     cargo.args(["run", "--locked", "--release", "--package", "sigilo", "--bin", "sigilo", "--", "bench"]);
     cargo.args(arguments);
+    let clamd = Clamd::start()?;
     cluster.export(&mut cargo);
+    clamd.export(&mut cargo);
     process::exit_code(&mut cargo)
 }
 
-fn with_postgres(arguments: &[OsString]) -> Result<ExitCode> {
+fn with_services(arguments: &[OsString]) -> Result<ExitCode> {
     let (durability, rest) = match arguments {
         [option, rest @ ..] if option == "--durable" => (Durability::On, rest),
         rest => (Durability::Off, rest),
@@ -166,11 +172,12 @@ fn with_postgres(arguments: &[OsString]) -> Result<ExitCode> {
         return Err(Usage(format!("unknown argument {separator:?}; the command goes after --")).into());
     }
     protoc::bring()?;
-    let cluster = Cluster::start(durability)?;
+    let (cluster, clamd) = (Cluster::start(durability)?, Clamd::start()?);
     let mut command = Command::new(program);
     command.args(program_arguments);
     process::forget_our_package(&mut command);
     cluster.export(&mut command);
+    clamd.export(&mut command);
     process::exit_code(&mut command)
 }
 

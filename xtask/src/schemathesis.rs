@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Result;
 
+use crate::clamav::Clamd;
 use crate::postgres::{Cluster, Durability};
 use crate::{Usage, install, process, protoc};
 
@@ -23,13 +24,14 @@ pub fn run(arguments: &[OsString]) -> Result<ExitCode> {
     let Options { seconds, seed } = options(arguments)?;
     protoc::bring()?;
     let program = bring()?;
-    let cluster = Cluster::start(Durability::Off)?;
+    let (cluster, clamd) = (Cluster::start(Durability::Off)?, Clamd::start()?);
     let mut cargo = process::cargo();
     cargo.args(["test", "--locked", "--package", "sigilo", "--test", "schemathesis", "--", "--nocapture"]);
     cargo.env("SIGILO_SCHEMATHESIS", program);
     cargo.env("SIGILO_SCHEMATHESIS_SECONDS", seconds.to_string());
     cargo.env("SIGILO_SCHEMATHESIS_SEED", seed.to_string());
     cluster.export(&mut cargo);
+    clamd.export(&mut cargo);
     process::exit_code(&mut cargo)
 }
 
