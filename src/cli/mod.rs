@@ -10,6 +10,7 @@ mod output;
 mod policy;
 mod qr;
 mod records;
+mod scanner;
 mod serve;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -40,6 +41,9 @@ enum Command {
     /// Runs the server.
     #[command(after_help = "Example: sigilo serve --listen 127.0.0.1:8000 --data ./data")]
     Serve(serve::Serve),
+    /// Looks into files in a process of its own, apart from the server.
+    #[command(after_help = "Example: sigilo scanner --config sigilo.toml")]
+    Scanner(scanner::Scanner),
     /// Brings the databases to this program's schema.
     #[command(after_help = "Example: sigilo migrate --check && echo current")]
     Migrate(migrate::Migrate),
@@ -115,14 +119,22 @@ impl ConfigArgs {
 #[must_use]
 pub fn run() -> ExitCode {
     // Usage errors end here with status 2, help with 0.
-    let cli = Cli::parse();
+    let command = Cli::parse().command;
+    if let Command::Scanner(command) = command {
+        // Before the runtime has threads.
+        return exit(command.run());
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&Error::internal(error)),
     };
-    let ended = runtime.block_on(dispatch(cli.command));
+    let ended = runtime.block_on(dispatch(command));
     // A thread may still wait for a line on stdin; nothing else is under way any more.
     runtime.shutdown_background();
+    exit(ended)
+}
+
+fn exit(ended: Result<Outcome>) -> ExitCode {
     match ended {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::No) => ExitCode::from(1),
@@ -134,6 +146,7 @@ pub fn run() -> ExitCode {
 async fn dispatch(command: Command) -> Result<Outcome> {
     match command {
         Command::Serve(command) => command.run().await,
+        Command::Scanner(_) => Err(Error::internal("a scanner begins before there are other threads")),
         Command::Migrate(command) => command.run().await,
         Command::Chat(command) => command.run().await,
         Command::Demo(command) => command.run().await,

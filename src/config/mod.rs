@@ -7,6 +7,7 @@ mod log;
 mod oidc;
 mod policy;
 mod relay;
+mod scanner;
 mod secrets;
 mod server;
 mod storage;
@@ -25,15 +26,22 @@ pub use oidc::Oidc;
 pub(crate) use oidc::is_loopback;
 pub use policy::Policy;
 pub use relay::Relay;
+pub use scanner::{ClamdAddress, Mode as ScannerMode, Scanner};
 pub use secrets::{Secrets, write_private};
 use serde::Deserialize;
 pub use server::Server;
+use sigilo_seal::Ed25519Secret;
 use sigilo_wire::TenantId;
 pub use storage::Storage;
 pub use tls::Tls;
 pub use vault::Vault;
+use zeroize::Zeroizing;
 
-use crate::{Error, Result, rng::Entropy};
+use crate::{
+    Error, Result,
+    audit::hex,
+    rng::{self, Entropy},
+};
 
 /// All settings, a section a field.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -55,6 +63,8 @@ pub struct Config {
     pub oidc: BTreeMap<String, Oidc>,
     /// Where files are kept, and what is taken.
     pub vault: Vault,
+    /// Who looks into files, and with what.
+    pub scanner: Scanner,
     /// What is logged and how.
     pub log: Log,
 }
@@ -136,9 +146,53 @@ impl Config {
     /// # Errors
     /// When the file exists or cannot be written.
     pub fn write_scanner_key(&self, clinic: TenantId, seed: &[u8]) -> Result<()> {
-        let folder = self.storage.data.join("scanner");
-        secrets::private_dir(&folder)?;
+        self.make_scanner_keys_dir()?;
+        let folder = self.scanner.keys_dir(&self.storage.data);
         write_private(&folder.join(format!("{clinic}.key")), seed)
+    }
+
+    /// Makes the folder of the clinics' scanner keys, readable by this user alone.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_scanner_keys_dir(&self) -> Result<()> {
+        secrets::private_dir(&self.scanner.keys_dir(&self.storage.data))
+    }
+
+    /// What a scanner of its own process shows the server; made when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn make_scanner_token(&self, entropy: &dyn Entropy) -> Result<Zeroizing<String>> {
+        let file = self.scanner.token_file(&self.storage.data);
+        if !file.exists() {
+            let token = Zeroizing::new(hex(rng::secret::<32>(entropy).as_slice()));
+            write_private(&file, token.as_bytes())?;
+        }
+        self.scanner_token()
+    }
+
+    /// What a scanner of its own process shows the server.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is readable by others.
+    pub fn scanner_token(&self) -> Result<Zeroizing<String>> {
+        let token = secrets::read_private(&self.scanner.token_file(&self.storage.data))?;
+        if token.len() < 32 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Error::internal(
+                "scanner.token_file must hold at least 32 letters and digits, and no more",
+            ));
+        }
+        Ok(token)
+    }
+
+    /// The private half of a clinic's scanner key. Only the scan worker asks.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is readable by others, or is none.
+    pub fn scanner_key(&self, clinic: TenantId) -> Result<Ed25519Secret> {
+        let file = self.scanner.keys_dir(&self.storage.data).join(format!("{clinic}.key"));
+        Ok(Ed25519Secret::from_seed(*secrets::load_key(&file)?))
     }
 
     /// Refuses settings that contradict each other or that would be unsafe.
@@ -150,6 +204,7 @@ impl Config {
         self.limits.check()?;
         self.relay.check()?;
         self.vault.check()?;
+        self.scanner.check()?;
         self.oidc.iter().try_for_each(|(name, provider)| provider.check(name))?;
         if !self.server.listen.ip().is_loopback() && !self.tls.is_on() && !self.server.behind_proxy {
             return Err(Error::internal(format!(

@@ -82,7 +82,7 @@ pub(super) fn read_private(path: &Path) -> Result<Zeroizing<String>> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-fn load_key(path: &Path) -> Result<Key> {
+pub(super) fn load_key(path: &Path) -> Result<Key> {
     <[u8; 32]>::try_from(bytes_of(path)?.as_slice())
         .map(Zeroizing::new)
         .map_err(|_| Error::internal(format!("{} must hold exactly 32 bytes", path.display())))
