@@ -63,6 +63,7 @@ pub fn start(app: SharedApp, phase: ShutdownHandle) -> Result<Running> {
     let (metrics_listener, metrics_address) = listen(settings.metrics_listen)?;
     let tls = tls_config(&app.config.tls)?.map(|config| RustlsConfig::from_config(Arc::new(config)));
     let (handle, metrics) = (Handle::new(), Handle::new());
+    vault::scan::start(&app)?;
     let service = http::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let metrics_service = telemetry::metrics_router()?.into_make_service_with_connect_info::<SocketAddr>();
     let api = serve(listener, handle.clone(), service, tls.clone())?;

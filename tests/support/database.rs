@@ -9,7 +9,7 @@ use std::{
 };
 
 use sigilo::{
-    config::{Config, Limits},
+    config::{Config, Limits, ScannerMode},
     storage::{
         Db,
         gate::{self, Store},
@@ -112,6 +112,8 @@ impl Database {
         config.server.listen.set_port(0);
         config.server.metrics_listen.set_port(0);
         config.limits = unhurried(config.limits);
+        // No file is looked into unless a test has it so.
+        config.scanner.mode = ScannerMode::Separate;
         if let (Some(url), [main, keys]) = (&self.postgres, self.names.as_slice()) {
             config.storage.database_url = Some(with_database(url, main));
             config.storage.keystore_url = Some(with_database(url, keys));

@@ -50,17 +50,6 @@ impl VaultDesk {
         Self { app, worker, noted: Mutex::default() }
     }
 
-    /// Notes now and then that the worker lives, for as long as this is polled: one that looks into long files asks for
-    /// nothing.
-    pub async fn keep_heard(&self) {
-        loop {
-            if let Err(error) = self.heard().await {
-                tracing::warn!(%error, "that the scan worker lives is noted later");
-            }
-            tokio::time::sleep(NOTE).await;
-        }
-    }
-
     /// Notes that the worker has ended: nobody has to wait to find out that the keys it was given are lost.
     ///
     /// # Errors

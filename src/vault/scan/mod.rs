@@ -16,6 +16,7 @@ mod desk;
 mod keys;
 mod queue;
 mod settle;
+mod start;
 mod state;
 pub(crate) mod store;
 
@@ -24,6 +25,7 @@ use std::time::Duration;
 pub use again::{authorize_hand_over, authorize_rescan, hand_over, rescan};
 pub use desk::{VaultDesk, WorkerId};
 pub use keys::newest_key;
+pub use start::start;
 pub use state::{Scanner, keep_counting, scanner};
 
 /// How long a worker has for a file before somebody else gets it.

@@ -1,6 +1,7 @@
 //! Files: taken once, kept unreadable, given to those who may have them.
 
 mod at_rest;
+mod clamd;
 mod consent;
 mod content;
 mod pieces;
