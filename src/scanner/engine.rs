@@ -235,10 +235,18 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        ready!(match &mut this.stream {
+        let read = ready!(match &mut this.stream {
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
-        })?;
+        });
+        match read {
+            // It closed its end on what it had not read; what it said before is its reply.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset && this.heard > 0 => {
+                this.lost.store(true, Ordering::SeqCst);
+                return Poll::Ready(Ok(()));
+            }
+            read => read?,
+        }
         this.heard += buffer.filled().len() - before;
         let is_reply = this.heard <= LONGEST_REPLY;
         Poll::Ready(if is_reply { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) })
