@@ -167,16 +167,16 @@ fn an_archive_that_unpacks_to_too_much_is_said() {
 }
 
 #[test]
-fn no_cut_and_no_flipped_bit_upsets_it() {
+fn no_cut_and_no_changed_byte_upsets_it() {
     let file = docx();
     for length in 0..file.len() {
         assert_eq!(look(&file[..length], DOCX), Look::Differs, "cut at {length}");
     }
-    for bit in 0..file.len() * 8 {
-        let mut changed = file.clone();
-        changed[bit / 8] ^= 1 << (bit % 8);
-        for said in TYPES {
-            let _ = look(&changed, said);
+    for byte in 0..file.len() {
+        for flipped in [1, 0x80, 0xff] {
+            let mut changed = file.clone();
+            changed[byte] ^= flipped;
+            let _ = look(&changed, DOCX);
         }
     }
 }

@@ -20,8 +20,7 @@ use sigilo::{
 };
 use sigilo_seal::{
     Ed25519Secret, FileKey, HandOver, Refusal, ScanKey, ScanResult, ScanSubject, SignedScanKey, VaultFile,
-    Verdict,
-    file::io::{FileSummary, SealReader},
+    Verdict, file::io::SealReader,
 };
 use sigilo_wire::{FileId, TenantId, UploadId, vault::DocumentType};
 use tempfile::TempDir;
@@ -67,7 +66,6 @@ struct State {
 pub struct Sealed {
     pub blob: Vec<u8>,
     pub key: FileKey,
-    pub summary: FileSummary,
 }
 
 impl Vault {
@@ -147,8 +145,8 @@ impl Vault {
         let mut reader = SealReader::new(file, &key, u64::MAX, &mut *rng);
         let mut blob = Vec::new();
         std::io::Read::read_to_end(&mut reader, &mut blob).unwrap();
-        let summary = reader.finish().unwrap();
-        Sealed { blob, key, summary }
+        reader.finish().unwrap();
+        Sealed { blob, key }
     }
 
     /// Puts a file that says to be of this type into the vault, and hands its key over.
