@@ -13,6 +13,7 @@ use sigilo_wire::{
 };
 
 use super::{
+    attachments::{self, Files},
     deliver::{self, Acknowledgement, QueuedFrame},
     frame::{EventData, EventFrame},
     held,
@@ -77,7 +78,7 @@ pub(super) async fn commit(
         if !careful {
             recall(&mut tx, sends, &mut verdicts).await?;
         }
-        answers = judge(app, sends, verdicts, now, &mut writes)?;
+        answers = judge(app, sends, verdicts, &state.files, now, &mut writes)?;
         writes.released = no_longer_held(&state, sends, &answers);
     }
     writes.events.extend(deliver::take_acknowledgements(&mut tx, acks, now).await?);
@@ -114,6 +115,7 @@ fn judge(
     app: &App,
     sends: &[&Submission],
     verdicts: Vec<Verdict>,
+    files: &Files,
     now: Timestamp,
     writes: &mut Writes,
 ) -> Result<Vec<Result<Accepted>>> {
@@ -134,7 +136,7 @@ fn judge(
             Verdict::Accept { conversation_seq, recipients } => {
                 let entry = audit_entry(app, submission, conversation_seq, now)?;
                 let accepted = receipt(submission, conversation_seq, now, entry.leaf);
-                gather(submission, &accepted, entry, &recipients, writes);
+                gather(submission, &accepted, entry, &recipients, files, writes)?;
                 Ok(accepted)
             }
         };
@@ -226,8 +228,9 @@ fn gather(
     accepted: &Accepted,
     entry: Prepared,
     recipients: &[DeviceId],
+    files: &Files,
     writes: &mut Writes,
-) {
+) -> Result<()> {
     for (envelope, device) in submission.message.envelopes.iter().zip(recipients) {
         if submission.snapshot.withholds(*device) {
             writes.withheld.push(Withheld {
@@ -273,8 +276,11 @@ fn gather(
     });
     writes.audit.entry(submission.tenant).or_default().push(entry);
     writes.moved.insert((submission.conversation, submission.sender.device_id));
-    writes.shown.insert(accepted.message_id, Arc::new(render::accepted(submission, accepted)));
-    writes.messages.push(MessageRow::of(submission, accepted));
+    let attachments = &submission.message.attachments;
+    let shown = render::accepted(submission, accepted, attachments::accepted(files, attachments)?);
+    writes.shown.insert(accepted.message_id, Arc::new(shown));
+    writes.messages.push(MessageRow::of(submission, accepted, attachments::column(files, attachments)?));
+    Ok(())
 }
 
 /// Writes it all; gives the places of the events, or `None` when a message's name or commitment is taken.

@@ -11,7 +11,7 @@ use sigilo_wire::{
     event::{EventList, EventType, MessageDelivered},
 };
 
-use super::{frame::EventFrame, render, store};
+use super::{attachments, frame::EventFrame, render, store};
 use crate::{
     App, Ctx, Error, Result,
     app::SharedApp,
@@ -83,10 +83,12 @@ pub async fn pending(
     let limit = i64::try_from(limit).map_err(Error::internal)?;
     let mut tx = app.db.read("relay_pending").await?;
     let rows = store::events(&mut tx, caller.device_id, conversation, after, limit, ctx.now).await?;
+    let messages = rows.iter().filter_map(|row| row.message.as_ref());
+    let scans = attachments::scans(&mut tx, messages.map(|message| message.attachments.as_str())).await?;
     drop(tx);
     let mut frames = Vec::with_capacity(rows.len());
     for row in rows {
-        frames.push(QueuedFrame { seq: row.event_seq, frame: render::event(app, row).await? });
+        frames.push(QueuedFrame { seq: row.event_seq, frame: render::event(app, row, &scans).await? });
     }
     Ok(frames)
 }

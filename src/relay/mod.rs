@@ -9,6 +9,7 @@
 //! [`deliver`] reads a device's queue and takes acknowledgements; [`hub`] hands the sockets of this process what
 //! was just stored, or tells them to look; [`read`] serves the history. [`held`] keeps what waits for the chat hours to open.
 
+mod attachments;
 mod batch;
 pub mod deliver;
 pub mod frame;
@@ -43,8 +44,8 @@ pub const MAX_BODY: usize = 64 * 1024;
 pub const MAX_ENVELOPE: usize = 8 * 1024;
 /// The largest send request, in bytes.
 pub const MAX_SEND_REQUEST: usize = 4 * 1024 * 1024;
-/// The most files a message refers to.
-pub const MAX_ATTACHMENTS: usize = 10;
+/// The most files a message refers to: ten, each with a small picture.
+pub const MAX_ATTACHMENTS: usize = 20;
 /// How far a sender's clock may be ahead.
 pub const MAX_AHEAD: Duration = Duration::from_secs(2 * 60);
 /// How long ago a message may have been written, for outboxes of phones that were offline.

@@ -17,7 +17,11 @@ use sigilo_wire::{
     message::{Accepted, MessageKind, Receipt, SendMessage},
 };
 
-use super::{KEY_LIFETIME, SEAL_LIFETIME, submit::Submission};
+use super::{
+    KEY_LIFETIME, SEAL_LIFETIME,
+    attachments::{self, Files},
+    submit::Submission,
+};
 use crate::{Error, Result, conversations::Device};
 
 /// A conversation's row, locked for the batch.
@@ -82,6 +86,8 @@ pub(super) struct State {
     pub chains: HashMap<ConversationId, HashMap<DeviceId, Chain>>,
     pub stored: StoredNames,
     pub targets: HashMap<[u8; 32], Vec<Target>>,
+    /// The files that messages of the batch name.
+    pub files: Files,
     /// Those of the batch's held messages that are still held.
     pub held: HashSet<MessageId>,
 }
@@ -154,6 +160,7 @@ fn decide(state: &mut State, submission: &Submission, now: Timestamp) -> Result<
     let recipients = check_devices(submission, now)?;
     check_target(state, submission)?;
     check_commitment(state, submission)?;
+    attachments::check(&state.files, submission, now)?;
 
     let chains = state.chains.entry(submission.conversation).or_default();
     let chain = chains.entry(submission.sender.device_id).or_default();

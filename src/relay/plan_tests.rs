@@ -6,13 +6,17 @@ use std::{
 };
 
 use sigilo_wire::{
-    Base64, Base64Array, ClientMessageId, ConversationId, DeviceId, DeviceNumber, ErrorCode, SealId,
+    Base64, Base64Array, ClientMessageId, ConversationId, DeviceId, DeviceNumber, ErrorCode, FileId, SealId,
     Timestamp, UserId,
-    message::{EnvelopeType, RecipientEnvelope},
+    message::{AttachmentRef, EnvelopeType, RecipientEnvelope},
+    vault::{DocumentType, ScanStatus},
 };
 
 use super::*;
-use crate::conversations::{Member, Snapshot};
+use crate::{
+    conversations::{Member, Snapshot},
+    relay::attachments::FileState,
+};
 
 const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 const CONVERSATION: ConversationId = ConversationId::from_bytes([1; 16]);
@@ -231,6 +235,64 @@ fn a_seal_must_be_the_devices_own_for_the_current_keys_and_young() {
         change(&mut world);
         assert_eq!(refusal(world, message(1, None, 1)).0, expected);
     }
+}
+
+const RESULT: FileId = FileId::from_bytes([6; 16]);
+
+/// A world in which Ana has uploaded a file that waits for its scan.
+fn world_with_file(change: impl FnOnce(&mut FileState)) -> World {
+    let mut world = world();
+    let mut file = FileState {
+        conversation: CONVERSATION,
+        uploader: ANA,
+        sha256: vec![7; 32],
+        document_type: DocumentType::LabResult,
+        scan: ScanStatus::Pending,
+        expires_at: None,
+        destroyed: false,
+    };
+    change(&mut file);
+    world.state.files.insert(RESULT, file);
+    world
+}
+
+fn with_file(file_id: FileId, sha256: u8) -> SendMessage {
+    let attachments = vec![AttachmentRef { file_id, sha256: Base64Array([sha256; 32]) }];
+    SendMessage { message_type: MessageKind::File, attachments, ..message(1, None, 1) }
+}
+
+#[test]
+fn a_message_names_its_senders_own_good_files_of_its_conversation() {
+    for scan in [ScanStatus::Pending, ScanStatus::Clean, ScanStatus::Unavailable] {
+        let mut world = world_with_file(|file| file.scan = scan);
+        let verdict = run(&mut world, vec![with_file(RESULT, 7)]).remove(0);
+        assert!(matches!(verdict, Verdict::Accept { .. }), "{scan}: {verdict:?}");
+    }
+    let mut world = world_with_file(|file| file.expires_at = Some(NOW + std::time::Duration::from_micros(1)));
+    assert!(matches!(run(&mut world, vec![with_file(RESULT, 7)])[..], [Verdict::Accept { .. }]));
+
+    type Change = fn(&mut FileState);
+    let changes: [(Change, &str); 7] = [
+        (|file| file.uploader = MARIA, "is not a file you uploaded to this conversation"),
+        (
+            |file| file.conversation = ConversationId::from_bytes([9; 16]),
+            "is not a file you uploaded to this conversation",
+        ),
+        (|file| file.sha256 = vec![8; 32], "has another hash"),
+        (|file| file.destroyed = true, "was destroyed"),
+        (|file| file.expires_at = Some(NOW), "has expired"),
+        (|file| file.scan = ScanStatus::Infected, "was found infected"),
+        (|file| file.scan = ScanStatus::Refused, "was refused by the scan"),
+    ];
+    for (change, problem) in changes {
+        let (code, details) = refusal(world_with_file(change), with_file(RESULT, 7));
+        assert_eq!(code, ErrorCode::InvalidMessage);
+        let expected = serde_json::json!({"field": "attachments", "problem": problem, "file_id": RESULT});
+        assert_eq!(details, expected);
+    }
+    let unknown = FileId::from_bytes([9; 16]);
+    let (_, details) = refusal(world_with_file(|_| {}), with_file(unknown, 7));
+    assert_eq!(details["problem"], "is not a file you uploaded to this conversation");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use sigilo_wire::{
 };
 
 use super::{
-    render,
+    attachments, render,
     store::{self, Page, StoredMessage},
 };
 use crate::{
@@ -145,6 +145,7 @@ pub(super) async fn render_all(
         members.entry(conversation).or_default().push((user, joined));
     }
     let mut revisions = revisions(&mut tx, &rows, now).await?;
+    let scans = attachments::scans(&mut tx, rows.iter().map(|row| row.attachments.as_str())).await?;
     drop(tx);
     let mut messages = Vec::with_capacity(rows.len());
     for row in rows {
@@ -160,7 +161,7 @@ pub(super) async fn render_all(
         let status = status(&recipients, delivered.get(&row.message_id), &read_by);
         let revision = revisions.remove(&(row.conversation_id, row.commitment.clone())).unwrap_or_default();
         let Revision { edited_by, deleted_at } = revision;
-        let message = render::message(app, row, status).await?;
+        let message = render::message(app, row, status, &scans).await?;
         messages.push(Message { read_by, edited_by, deleted_at, ..message });
     }
     Ok(messages)

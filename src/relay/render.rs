@@ -6,10 +6,11 @@ use serde_json::Value;
 use sigilo_wire::{
     Base64, Base64Array, Timestamp,
     event::{Envelope, EventType},
-    message::{Accepted, Deliver, DeliveryStatus, EnvelopeType, Message, Sender},
+    message::{Accepted, Attachment, Deliver, DeliveryStatus, EnvelopeType, Message, Sender},
 };
 
 use super::{
+    attachments::{self, Scans},
     deliver::event_id,
     frame::{EventData, EventFrame},
     store::{self, EventRow, StoredMessage},
@@ -18,7 +19,7 @@ use super::{
 use crate::{App, Error, Result, storage::crypter::Place};
 
 /// An event of a device's queue.
-pub(super) async fn event(app: &App, row: EventRow) -> Result<EventFrame> {
+pub(super) async fn event(app: &App, row: EventRow, scans: &Scans) -> Result<EventFrame> {
     let r#type: EventType = row.r#type.parse().map_err(Error::Internal)?;
     let data = match (row.message, row.data) {
         (Some(stored), _) => {
@@ -27,7 +28,7 @@ pub(super) async fn event(app: &App, row: EventRow) -> Result<EventFrame> {
                 .and_then(|number| EnvelopeType::from_number(u8::try_from(number).ok()?))
                 .zip(row.envelope)
                 .map(|(r#type, content)| Envelope { r#type, content: Base64(content) });
-            EventData::Message(Arc::new(message(app, stored, DeliveryStatus::Sent).await?), envelope)
+            EventData::Message(Arc::new(message(app, stored, DeliveryStatus::Sent, scans).await?), envelope)
         }
         (None, Some(data)) => EventData::Other(serde_json::from_str(&data).map_err(Error::internal)?),
         (None, None) => EventData::Other(Value::Object(serde_json::Map::new())),
@@ -43,11 +44,12 @@ pub(super) async fn event(app: &App, row: EventRow) -> Result<EventFrame> {
 }
 
 /// A stored message, its body and wrapped key opened with the data key. Who has read it, and what its author did
-/// to it since, is for the caller to add.
+/// to it since, is for the caller to add. `scans` holds what the scan says of its files.
 pub(super) async fn message(
     app: &App,
     stored: StoredMessage,
     delivery_status: DeliveryStatus,
+    scans: &Scans,
 ) -> Result<Message> {
     let key = app.keystore.get(stored.data_key_id).await?;
     let row = stored.message_id.as_bytes();
@@ -82,7 +84,7 @@ pub(super) async fn message(
         wrapped_key: <[u8; 48]>::try_from(wrapped_key.as_slice())
             .map(Base64Array)
             .map_err(|_| Error::internal("a wrapped key has the wrong length"))?,
-        attachments: Vec::new(),
+        attachments: attachments::shown(&stored.attachments, scans)?,
         urgent: stored.urgent,
         deliver: stored.deliver.parse::<Deliver>().map_err(Error::Internal)?,
         expires_in_s: unsigned(stored.expires_in_s)?,
@@ -102,7 +104,11 @@ fn unsigned(value: i64) -> Result<u64> {
 }
 
 /// A message that was just accepted, as [`message()`] will show it.
-pub(super) fn accepted(submission: &Submission, accepted: &Accepted) -> Message {
+pub(super) fn accepted(
+    submission: &Submission,
+    accepted: &Accepted,
+    attachments: Vec<Attachment>,
+) -> Message {
     let request = &*submission.message;
     let member = submission.snapshot.member(submission.sender.user_id);
     let expires_in_s = request.expires_in_s.unwrap_or(0);
@@ -131,7 +137,7 @@ pub(super) fn accepted(submission: &Submission, accepted: &Accepted) -> Message 
         signature: request.signature,
         seal_id: request.seal_id,
         wrapped_key: request.wrapped_key,
-        attachments: Vec::new(),
+        attachments,
         urgent: request.urgent,
         deliver: request.deliver,
         expires_in_s,

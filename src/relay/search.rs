@@ -3,6 +3,7 @@
 use sigilo_wire::{
     Timestamp, UserId,
     message::{MessageKind, MessageList, Priority},
+    vault::DocumentType,
 };
 use uuid::Uuid;
 
@@ -34,6 +35,8 @@ pub struct MessageSearch {
     pub priority: Option<Priority>,
     /// With files, or without.
     pub has_attachments: Option<bool>,
+    /// With a file of this kind of document.
+    pub file_type: Option<DocumentType>,
     /// Which part of them.
     pub paging: Paging,
 }
@@ -59,6 +62,7 @@ pub async fn search(
         kind: wanted.kind.map_or("", MessageKind::as_str),
         priority: wanted.priority.map_or("", Priority::as_str),
         has_attachments: wanted.has_attachments,
+        file_type: wanted.file_type.map_or("", DocumentType::as_str),
         with_user: wanted.with_user,
         now: ctx.now,
         sender: wanted.sender,

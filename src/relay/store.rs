@@ -27,7 +27,7 @@ macro_rules! message_columns {
          m.device_number, m.kind, m.priority, m.sent_at, m.received_at, m.device_seq, m.prev_commitment,
          m.seen_commitment, m.target_commitment, m.reply_to_commitment, m.commitment, m.signature, m.seal_id,
          m.urgent, m.deliver, m.expires_in_s, m.expires_at, m.source, m.is_automated, m.data_key_id, m.body,
-         m.wrapped_key, m.audit_leaf, m.policies, m.policy_set, m.receipt_key_id, m.receipt_signature,
+         m.wrapped_key, m.attachments, m.audit_leaf, m.policies, m.policy_set, m.receipt_key_id, m.receipt_signature,
          u.full_name_enc, u.role"
     };
 }
@@ -64,6 +64,7 @@ macro_rules! wanted {
     };
 }
 
+pub(crate) mod files;
 pub(crate) mod read;
 
 pub(crate) use read::messaging_devices;
@@ -198,6 +199,7 @@ pub(super) async fn load(
             stored_as(tx, sends.iter().map(|send| send.message.client_message_id).collect()).await?;
     }
     load_targets(tx, sends, careful, &mut state).await?;
+    state.files = files::named(tx, sends).await?;
     state.held = held::still_held(tx, sends).await?;
     Ok(state)
 }
@@ -350,11 +352,13 @@ struct Columns {
     wrapped_key: Vec<u8>,
     context_hash: [u8; 32],
     wrapped_key_hash: [u8; 32],
+    attachments: String,
     policies: String,
 }
 
 impl MessageRow {
-    pub(super) fn of(submission: &Submission, accepted: &Accepted) -> Self {
+    /// `attachments` is the text of that column.
+    pub(super) fn of(submission: &Submission, accepted: &Accepted, attachments: String) -> Self {
         let message = &submission.message;
         let bytes = |link: Option<Base64Array<32>>| link.map(|commitment| commitment.0.to_vec());
         let expires_in_s = message.expires_in_s.unwrap_or(0);
@@ -390,6 +394,7 @@ impl MessageRow {
                 wrapped_key: submission.wrapped_key.clone(),
                 context_hash: submission.hashes.context,
                 wrapped_key_hash: submission.hashes.wrapped_key,
+                attachments,
                 policies: serde_json::to_string(&accepted.receipt.policies).unwrap_or_default(),
             }),
         }
@@ -404,7 +409,7 @@ pub(super) fn add_messages(script: &mut Script, rows: &[MessageRow]) -> Result<(
         row.links[0].as_deref(), row.links[1].as_deref(), row.links[2].as_deref(), row.links[3].as_deref(),
         row.commitment.as_slice(), row.signature.as_slice(), row.seal, row.urgent, row.deliver, row.expires_in_s,
         row.expires_at, None::<String>, false, crate::app::CLASS_MEDICAL, row.data_key, row.body.as_slice(),
-        row.wrapped_key.as_slice(), row.context_hash.as_slice(), row.wrapped_key_hash.as_slice(), "[]",
+        row.wrapped_key.as_slice(), row.context_hash.as_slice(), row.wrapped_key_hash.as_slice(), row.attachments.as_str(),
         accepted.receipt.audit_leaf.as_slice(), row.policies.as_str(), accepted.receipt.policy_set.as_slice(),
         accepted.receipt.key_id.as_slice(), accepted.receipt.signature.as_slice(),
     ]);

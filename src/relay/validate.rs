@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use sigilo_seal::{Commitment, Context, IdentityPublicKey, Origin, message::verify_message};
 use sigilo_wire::{ErrorCode, Timestamp, conflict::ClaimProblem, message::SendMessage};
 
-use super::{MAX_AHEAD, MAX_ATTACHMENTS, MAX_BEHIND, MAX_BODY, MAX_ENVELOPE, MAX_EXPIRY};
+use super::{MAX_AHEAD, MAX_ATTACHMENTS, MAX_BEHIND, MAX_BODY, MAX_ENVELOPE, MAX_EXPIRY, attachments};
 use crate::{Error, Result};
 
 /// Hashes of a message whose shape and signature are good.
@@ -42,15 +42,7 @@ pub(super) fn check_shape(message: &SendMessage, now: Timestamp) -> Result<()> {
             "is required for edit, delete and reaction, and only there",
         ));
     }
-    if message.attachments.len() > MAX_ATTACHMENTS {
-        return Err(malformed("attachments", "are at most 10"));
-    }
-    if let Some(attachment) = message.attachments.first() {
-        return Err(Error::invalid(
-            ErrorCode::InvalidMessage,
-            json!({"field": "attachments", "problem": "is not a file of this conversation", "file_id": attachment.file_id}),
-        ));
-    }
+    check_attachments(message)?;
     if message.expires_in_s.unwrap_or(0) > MAX_EXPIRY.as_secs() {
         return Err(malformed("expires_in_s", "is at most 366 days"));
     }
@@ -69,6 +61,21 @@ fn check_claim(sent_at: Timestamp, now: Timestamp) -> Result<()> {
     };
     let details = json!({"field": "sent_at", "reason": reason, "problem": problem, "server_time": now});
     Err(Error::invalid(ErrorCode::InvalidMessage, details))
+}
+
+/// Whose files they are is asked in the transaction that stores the message.
+fn check_attachments(message: &SendMessage) -> Result<()> {
+    if message.attachments.len() > MAX_ATTACHMENTS {
+        return Err(malformed("attachments", "are at most 20"));
+    }
+    if !message.attachments.is_empty() && !message.message_type.carries_files() {
+        return Err(malformed("attachments", "are for file, image, audio, video, prescription and profile"));
+    }
+    let mut seen = HashSet::with_capacity(message.attachments.len());
+    match message.attachments.iter().find(|attachment| !seen.insert(attachment.file_id)) {
+        Some(twice) => Err(attachments::refused(twice.file_id, "is named twice")),
+        None => Ok(()),
+    }
 }
 
 fn check_envelopes(message: &SendMessage) -> Result<()> {

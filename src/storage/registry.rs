@@ -40,6 +40,7 @@ pub fn main() -> Vec<(&'static str, &'static str)> {
         people::identity_resets::store::ALL,
         relay::store::ALL,
         relay::held::store::ALL,
+        relay::store::files::ALL,
         relay::store::read::ALL,
         vault::store::ALL,
         vault::quarantine::store::ALL,

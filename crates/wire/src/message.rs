@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Base64, Base64Array, ClientMessageId, ConversationId, DeviceNumber, FileId, MessageId, Role, SealId,
-    Timestamp, UserId, keys::SignatureBytes, seal::KeyIdBytes,
+    Timestamp, UserId, keys::SignatureBytes, seal::KeyIdBytes, vault::ScanStatus,
 };
 
 /// A message's commitment C (protocol, "A message").
@@ -81,6 +81,15 @@ impl MessageKind {
     #[must_use]
     pub const fn needs_target(self) -> bool {
         matches!(self, Self::Reaction | Self::Edit | Self::Delete)
+    }
+
+    /// Kinds whose content has a place for files of the vault.
+    #[must_use]
+    pub const fn carries_files(self) -> bool {
+        matches!(
+            self,
+            Self::File | Self::Image | Self::Audio | Self::Video | Self::Prescription | Self::Profile
+        )
     }
 
     /// Kinds that count as unread for their receivers.
@@ -352,8 +361,8 @@ pub struct Attachment {
     /// SHA-256 of the encrypted blob.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
     pub sha256: Base64Array<32>,
-    /// The scan's state.
-    pub status: String,
+    /// What the scan says of it by now. Whether it is given out, [`crate::vault::StoredFile`] says.
+    pub status: ScanStatus,
 }
 
 /// Who has read a message, and when.

@@ -66,6 +66,7 @@ statements! {
             AND ($7 = '' OR m.kind = $7) AND ($8 = '' OR m.priority = $8)
             AND ($10 = '' OR ($10 = 'true') = (m.attachments <> '[]'))
             AND ($15 = '' OR m.sender_id = $16)
+            AND ($17 = '' OR m.attachments LIKE $17)
             AND ($11 = '' OR EXISTS (SELECT 1 FROM participants q WHERE q.conversation_id = p.conversation_id
                 AND q.user_id = $12 AND q.status = 'active'))
             AND ", unexpired!("$9"), " AND ", undeleted!(), "
@@ -110,6 +111,7 @@ pub(in crate::relay) struct StoredMessage {
     pub data_key_id: DataKeyId,
     pub body: Vec<u8>,
     pub wrapped_key: Vec<u8>,
+    pub attachments: String,
     #[sqlx(flatten)]
     pub receipt: ReceiptRow,
     pub full_name_enc: Vec<u8>,
@@ -313,6 +315,8 @@ pub(in crate::relay) struct SearchQuery {
     pub kind: &'static str,
     pub priority: &'static str,
     pub has_attachments: Option<bool>,
+    /// A document type; empty for any.
+    pub file_type: &'static str,
     pub with_user: Option<UserId>,
     pub now: Timestamp,
     pub sender: Option<UserId>,
@@ -323,6 +327,11 @@ pub(in crate::relay) async fn search(tx: &mut Tx, query: &SearchQuery) -> Result
     let attachments = query.has_attachments.map_or("", |has| if has { "true" } else { "false" });
     let with = if query.with_user.is_some() { "yes" } else { "" };
     let (at, id) = query.before;
+    // What the column holds of a file ends with its type.
+    let file_type = match query.file_type {
+        "" => String::new(),
+        r#type => format!("%\"{type}\"%"),
+    };
     fetch_all!(
         tx,
         StoredMessage,
@@ -343,6 +352,7 @@ pub(in crate::relay) async fn search(tx: &mut Tx, query: &SearchQuery) -> Result
         query.window.offset,
         if query.sender.is_some() { "yes" } else { "" },
         query.sender.unwrap_or(query.user),
+        file_type.as_str(),
     )
 }
 

@@ -1,5 +1,6 @@
 //! The way of messages: accepted once, delivered in order, acknowledged for good, on HTTP and WebSocket alike.
 
+mod attachments;
 mod deliver;
 mod expiry;
 mod held;

@@ -7,6 +7,7 @@ use sigilo_wire::{
     Base64, ErrorBody, ErrorCode,
     event::{ClientFrame, EventType, ServerFrame},
     message::{Accepted, Attachment, DeliveryStatus, Message, SendMessage, Sender, Taken},
+    vault::ScanStatus,
 };
 
 use super::Brought;
@@ -213,7 +214,7 @@ pub(crate) fn own_message(
         seal_id: request.seal_id,
         wrapped_key: request.wrapped_key,
         attachments: attachments
-            .map(|a| Attachment { file_id: a.file_id, sha256: a.sha256, status: String::new() })
+            .map(|a| Attachment { file_id: a.file_id, sha256: a.sha256, status: ScanStatus::Pending })
             .collect(),
         urgent: request.urgent,
         deliver: request.deliver,

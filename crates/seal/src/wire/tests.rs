@@ -3,6 +3,7 @@
 use sigilo_wire::{
     Base64Array, MessageId, Role, Timestamp,
     message::{DeliveryStatus, MessageKind, Priority, Sender},
+    vault::ScanStatus,
 };
 
 use super::*;
@@ -73,7 +74,7 @@ fn stored(send: &SendMessage, accepted: &message::Accepted) -> message::Message 
     let file = |a: &AttachmentRef| message::Attachment {
         file_id: a.file_id,
         sha256: a.sha256,
-        status: "clean".into(),
+        status: ScanStatus::Clean,
     };
     message::Message {
         id: accepted.message_id,

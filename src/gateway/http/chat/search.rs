@@ -5,6 +5,7 @@ use serde::Deserialize;
 use sigilo_wire::{
     ErrorBody, Timestamp, UserId,
     message::{MessageKind, MessageList, Priority},
+    vault::DocumentType,
 };
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -44,6 +45,8 @@ struct SearchQuery {
     priority: Option<Priority>,
     /// With files (`true`), or without (`false`).
     has_attachments: Option<bool>,
+    /// With a file of this kind of document.
+    file_type: Option<DocumentType>,
     /// Where the last page ended.
     cursor: Option<String>,
     /// The page, from 1 to 100, instead of a cursor.
@@ -88,6 +91,7 @@ async fn search_messages(
         sender: query.sender,
         priority: query.priority,
         has_attachments: query.has_attachments,
+        file_type: query.file_type,
         paging: Paging::new(query.cursor, query.page, query.page_size),
     };
     let grant = own::<SearchMessages>(&app, &ctx)?;
