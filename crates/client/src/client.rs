@@ -468,6 +468,9 @@ fn run(start: Start, how: Begin, jobs: mpsc::UnboundedReceiver<Job>, started: on
             return;
         }
         let profile = Rc::clone(&engine.profile);
+        if let Err(error) = engine.sweep_blobs().await {
+            tracing::debug!(%error, "what is left of a cut sealing stays for now");
+        }
         engine.flush_soon();
         engine.upkeep_soon();
         Rc::clone(&engine).run(jobs, from_socket).await;

@@ -36,6 +36,7 @@ use crate::{
     },
     search::Search,
     socket::{Socket, SocketEvent},
+    vault::Transfers,
 };
 
 /// An act for the engine.
@@ -59,6 +60,7 @@ pub(crate) struct Engine {
     pub(crate) listeners: Listeners,
     pub(crate) search: Search,
     pub(crate) presence: Presence,
+    pub(crate) transfers: Transfers,
     account: RefCell<Option<Rc<Account>>>,
     socket: RefCell<Option<Rc<Socket>>>,
     socket_events: mpsc::UnboundedSender<SocketEvent>,
@@ -85,6 +87,7 @@ impl Engine {
             listeners: Listeners::default(),
             search: Search::default(),
             presence: Presence::default(),
+            transfers: Transfers::default(),
             account: RefCell::new(account.map(Rc::new)),
             socket: RefCell::new(None),
             socket_events,
@@ -180,13 +183,16 @@ impl Engine {
                     }
                     self.warn(self.process_inbox().await);
                 }
+                // It may have planned what is due.
+                () = self.transfers.ended() => {}
                 () = sleep_until(due) => self.on_timer().await,
             }
         }
+        self.transfers.stop();
         self.disconnect();
     }
 
-    async fn on_timer(&self) {
+    async fn on_timer(self: &Rc<Self>) {
         let now = Instant::now();
         if self.inbox_at.get().is_some_and(|at| at <= now) {
             self.inbox_at.set(None);
@@ -195,6 +201,7 @@ impl Engine {
         if self.flush_at.get().is_some_and(|at| at <= now) {
             self.flush_at.set(None);
             self.warn(self.flush().await.map(|_| ()));
+            self.warn(self.resume_uploads().await);
         }
         if self.upkeep_at.get().is_some_and(|at| at <= now) {
             self.upkeep_at.set(None);
@@ -216,6 +223,7 @@ impl Engine {
         self.erase_expired().await?;
         self.recheck_seals().await?;
         self.report_seals().await?;
+        self.hand_over_keys().await?;
         self.finish_removal().await
     }
 
@@ -360,8 +368,7 @@ impl Engine {
             | EventType::FileRecalled
             | EventType::RescanKeyNeeded => {
                 let changed: FileChanged = serde_json::from_value(frame.data.clone()).map_err(malformed)?;
-                self.tell(ClientEvent::FileChanged { event: frame.r#type, changed });
-                Ok(())
+                self.file_changed(frame.r#type, changed).await
             }
             EventType::KeysLow => self.top_up_keys().await,
             EventType::RotationDue => self.rotate_keys().await,

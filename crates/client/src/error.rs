@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use libsignal_protocol::SignalProtocolError;
-use sigilo_wire::{ErrorBody, ErrorCode, UserId};
+use sigilo_wire::{ErrorBody, ErrorCode, UserId, vault::ScanStatus};
 
 /// The client's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -95,6 +95,18 @@ pub enum Error {
     /// The conversation or message is not known here.
     #[error("{0} is not known on this device")]
     Unknown(&'static str),
+    /// A file on this device cannot be read or written.
+    #[error("the file cannot be read or written: {0}")]
+    File(String),
+    /// A file still waits for its scan; it opens when it is found clean.
+    #[error("the file waits for its scan ({0}); try again later")]
+    FileWaits(ScanStatus),
+    /// A file is not opened on this device; says why.
+    #[error("the file is not opened: {0}")]
+    FileRefused(String),
+    /// The server offers a scan key that is not the clinic's: nobody gets the file's key.
+    #[error("the scan key does not verify: {0}. The file was not sent; tell the clinic")]
+    ScanKey(String),
     /// The content cannot be sent.
     #[error("the message cannot be sent: {0}")]
     Content(&'static str),

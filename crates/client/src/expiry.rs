@@ -59,6 +59,7 @@ impl Engine {
             }
         }
         self.take_title(step, stored).await?;
+        self.mention_files(step, stored)?;
         step.put(stored)
     }
 

@@ -6,6 +6,7 @@ use sigilo_wire::{
     AppointmentId, ConversationId, MessageId, Role, Timestamp, UserId,
     conversation::{Contact, Conversation, ConversationType},
     message::{Message, MessageKind, Priority},
+    vault::DocumentType,
 };
 
 use crate::{Client, Error, Result, engine::Engine, message::ShownMessage, profile::records::StoredMessage};
@@ -60,6 +61,8 @@ pub struct MetadataSearch {
     pub priority: Option<Priority>,
     /// With files, or without.
     pub has_attachments: Option<bool>,
+    /// With a file of this kind of document.
+    pub file_type: Option<DocumentType>,
     /// At most so many, the newest; 50 by default.
     pub limit: usize,
 }
@@ -73,6 +76,7 @@ impl Default for MetadataSearch {
             kind: None,
             priority: None,
             has_attachments: None,
+            file_type: None,
             limit: DEFAULT_LIMIT,
         }
     }

@@ -80,6 +80,7 @@ mod socket;
 mod testing;
 mod titles;
 mod uri;
+mod vault;
 
 pub use account::Proof;
 pub use activate::SecondFactorSetup;
@@ -104,3 +105,4 @@ pub use restore::RestoreProgress;
 pub use safety::{SafetyNumber, safety_number};
 pub use sealer::{Sealer, Unsealed};
 pub use search::{SearchHit, SearchQuery, SearchResults};
+pub use vault::{FileDetails, NewAttachment, Released, SavedFile, SharedFile, TransferProgress};

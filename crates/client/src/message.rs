@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sigilo_seal::{Commitment, Content, ContentBody};
 use sigilo_wire::{
     ClientMessageId, ConversationId, DeviceNumber, MessageId, Role, Timestamp, UserId,
-    message::{DeliveryStatus, MessageKind, Priority, ReadMark},
+    message::{Attachment, DeliveryStatus, MessageKind, Priority, ReadMark},
 };
 
 /// Whether a message is its sender's.
@@ -185,6 +185,8 @@ pub struct ShownMessage {
     pub urgent: bool,
     /// What it says; absent when it is not authentic, not understood or expired.
     pub content: Option<Content>,
+    /// The files it names, with what the scan said of each when the server last showed it.
+    pub attachments: Vec<Attachment>,
     /// When it disappears for participants: the official time plus the seconds the sender signed. Absent when
     /// never, and while the message waits.
     pub expires_at: Option<Timestamp>,

@@ -17,6 +17,7 @@ use rand_core::SeedableRng as _;
 use sigilo_seal::{
     Commitment, Content, ContentBody, Ed25519Secret, IdentitySecret, KeyPurpose, Manifest, ManifestDevice,
     Origin, Receipt, Recipient, RootStatement, XWingSecret,
+    content::{FileRef, Files},
 };
 use sigilo_wire::{
     Base64Array, ConversationId, DeviceId, DeviceNumber, MessageId, Role, TenantId, Timestamp, UserId,
@@ -85,6 +86,7 @@ pub(crate) struct Clinic {
     pub(crate) root: Ed25519Secret,
     pub(crate) receipt: Ed25519Secret,
     pub(crate) records: XWingSecret,
+    pub(crate) scanner: Ed25519Secret,
 }
 
 impl Clinic {
@@ -95,6 +97,7 @@ impl Clinic {
             root: Ed25519Secret::generate(&mut rng),
             receipt: Ed25519Secret::generate(&mut rng),
             records: XWingSecret::generate(&mut rng),
+            scanner: Ed25519Secret::generate(&mut rng),
         }
     }
 
@@ -106,6 +109,10 @@ impl Clinic {
 
     pub(crate) fn receipt_statement(&self) -> RootStatement {
         self.statement(KeyPurpose::Receipt, 1, self.receipt.public().to_bytes().to_vec())
+    }
+
+    pub(crate) fn scanner_statement(&self) -> RootStatement {
+        self.statement(KeyPurpose::Scanner, 1, self.scanner.public().to_bytes().to_vec())
     }
 
     pub(crate) fn records_statement(&self) -> RootStatement {
@@ -231,6 +238,12 @@ impl World {
         profile: sigilo_seal::content::Profile,
     ) -> NewMessageEvent {
         self.write_content(from_ana, Content::new(ContentBody::Profile(profile)), None, 0).await
+    }
+
+    /// A message with files, which its sender's device has not uploaded.
+    pub(crate) async fn write_files(&mut self, from_ana: bool, files: Vec<FileRef>) -> NewMessageEvent {
+        let files = ContentBody::File(Files { text: None, files });
+        self.write_content(from_ana, Content::new(files), None, 0).await
     }
 
     async fn write_content(
@@ -425,7 +438,7 @@ impl Party {
 
 fn put_clinic(step: &crate::profile::Step, clinic: &Clinic) {
     let mut statements = BTreeMap::new();
-    for statement in [clinic.receipt_statement(), clinic.records_statement()] {
+    for statement in [clinic.receipt_statement(), clinic.records_statement(), clinic.scanner_statement()] {
         let signed = SignedRootStatement::from(&statement.sign(&clinic.root));
         step.put(&ClinicKey { key_id: statement.key_id(), statement: signed.clone() }).unwrap();
         statements.insert(statement.purpose, signed);

@@ -9,7 +9,7 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, Error as _},
 };
-use sigilo_wire::{AppointmentId, Base64Array, FileId, Timestamp, UserId};
+use sigilo_wire::{AppointmentId, Base64Array, FileId, Timestamp, UserId, message::AttachmentRef};
 use zeroize::Zeroizing;
 
 use crate::secret::{FileKey, opaque_debug};
@@ -274,6 +274,33 @@ impl Content {
         }
     }
 
+    /// The files it names.
+    #[must_use]
+    pub fn files(&self) -> &[FileRef] {
+        match &self.body {
+            ContentBody::File(body) => &body.files,
+            ContentBody::Profile(body) => body.avatar.as_slice(),
+            ContentBody::Prescription(body) => body.document.as_slice(),
+            ContentBody::Text(_)
+            | ContentBody::Edit(_)
+            | ContentBody::Delete
+            | ContentBody::Reaction(_)
+            | ContentBody::Location(_)
+            | ContentBody::Appointment(_) => &[],
+        }
+    }
+
+    /// What stands in the context A of them: each file, and after it its small picture.
+    #[must_use]
+    pub fn attachments(&self) -> Vec<AttachmentRef> {
+        let named = |file: &FileRef| {
+            let thumbnail = file.thumbnail.as_ref();
+            let small = thumbnail.map(|t| AttachmentRef { file_id: t.file_id, sha256: t.sha256 });
+            std::iter::once(AttachmentRef { file_id: file.file_id, sha256: file.sha256 }).chain(small)
+        };
+        self.files().iter().flat_map(named).collect()
+    }
+
     /// The JSON to encrypt.
     #[must_use]
     pub fn to_json(&self) -> Zeroizing<Vec<u8>> {
@@ -382,6 +409,20 @@ mod tests {
             sha256: Base64Array([7; 32]),
             thumbnail: Some(thumbnail),
         }
+    }
+
+    #[test]
+    fn every_file_of_the_content_and_its_small_picture_stand_in_the_context() {
+        let named = |content: &Content| -> Vec<(FileId, [u8; 32])> {
+            content.attachments().into_iter().map(|a| (a.file_id, a.sha256.0)).collect()
+        };
+        let (own, small) = (FileId::from_bytes([4; 16]), FileId::from_bytes([2; 16]));
+        let one = [(own, [7; 32]), (small, [3; 32])];
+        let with_files: Vec<_> = one_of_each().iter().map(named).filter(|files| !files.is_empty()).collect();
+        assert_eq!(with_files, [one, one, one], "file, profile, prescription");
+        let plain = FileRef { thumbnail: None, ..file() };
+        let two = ContentBody::File(Files { text: None, files: vec![plain, file()] });
+        assert_eq!(named(&Content::new(two)), [one[0], one[0], one[1]]);
     }
 
     fn one_of_each() -> Vec<Content> {

@@ -48,18 +48,19 @@ impl Api {
             .add("to", search.to)
             .add("message_type", search.kind)
             .add("priority", search.priority)
-            .add("has_attachments", search.has_attachments);
+            .add("has_attachments", search.has_attachments)
+            .add("file_type", search.file_type);
         self.get(&query.path).await
     }
 }
 
 /// A path with what narrows its answer.
-struct Query {
-    path: String,
+pub(super) struct Query {
+    pub(super) path: String,
 }
 
 impl Query {
-    fn new(path: &str, cursor: Option<&str>) -> Self {
+    pub(super) fn new(path: &str, cursor: Option<&str>) -> Self {
         let mut query = Self { path: format!("{path}?page_size=100") };
         query.add("cursor", cursor);
         query

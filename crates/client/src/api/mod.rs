@@ -9,6 +9,7 @@ mod emergencies;
 mod finding;
 mod members;
 mod url;
+mod vault;
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 

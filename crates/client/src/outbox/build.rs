@@ -61,6 +61,7 @@ impl Engine {
         let tail = self.tail(draft.conversation).await?;
         let shown: Option<Shown> = self.profile.get(draft.conversation.as_bytes()).await?;
         let content = Content::parse(draft.kind.as_str(), &draft.content.0).map_err(Error::internal)?;
+        let attachments = content.attachments();
         Ok(Unsealed {
             client_message_id: draft.client_message_id,
             sent_at: self.claim(draft.scheduled_for.unwrap_or(draft.created_at).max(draft.created_at)),
@@ -72,7 +73,7 @@ impl Engine {
             seen: shown.map(|shown| shown.commitment),
             target: draft.target,
             reply_to: draft.reply_to,
-            attachments: Vec::new(),
+            attachments,
             urgent: draft.urgent,
             deliver: draft.deliver,
             expires_in_s: draft.expires_in_s,

@@ -130,7 +130,7 @@ impl Engine {
 }
 
 /// How far a message came, as the sender is told.
-pub(super) fn sent(
+pub(crate) fn sent(
     client_message_id: ClientMessageId,
     result: Option<Result<Brought, Stop>>,
 ) -> Result<Sent> {

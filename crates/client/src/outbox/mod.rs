@@ -91,7 +91,7 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// When it is sent, if that is still to come.
-    fn due(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn due(&self, now: Timestamp) -> Option<Timestamp> {
         self.scheduled_for.filter(|at| *at > now)
     }
 }
@@ -151,30 +151,54 @@ impl Engine {
     ) -> Result<Sent> {
         let kind = check(&content, &options)?;
         let expires_in_s = self.expiry_of_edit(kind, &options).await?;
+        let content = SecretBytes(content.to_json().to_vec());
+        let draft = self.draft(conversation, kind, content, &SendOptions { expires_in_s, ..options })?;
+        let (client_message_id, due) = (draft.client_message_id, draft.due(self.env.now()));
+        let item = self.queued(draft).await?;
+        self.profile.put(&item).await?;
+        let mut outcome = self.flush().await?;
+        if let Some(at) = due {
+            return Ok(Sent { client_message_id, state: SendState::Scheduled { at } });
+        }
+        held::sent(client_message_id, outcome.results.remove(&client_message_id))
+    }
+
+    /// A message under a name of its own.
+    ///
+    /// # Errors
+    /// [`Error::Content`] when it is scheduled too far ahead.
+    pub(crate) fn draft(
+        &self,
+        conversation: ConversationId,
+        kind: MessageKind,
+        content: SecretBytes,
+        options: &SendOptions,
+    ) -> Result<Draft> {
         let now = self.env.now();
         if options.scheduled_for.is_some_and(|at| at > now + MAX_SCHEDULE) {
             return Err(Error::Content("it is scheduled more than 30 days ahead"));
         }
-        let client_message_id = ClientMessageId::new(now, self.env.bytes());
-        let draft = Draft {
-            client_message_id,
+        Ok(Draft {
+            client_message_id: ClientMessageId::new(now, self.env.bytes()),
             conversation,
             kind,
             priority: options.priority,
-            content: SecretBytes(content.to_json().to_vec()),
+            content,
             target: options.target,
             reply_to: options.reply_to,
             urgent: options.urgent,
             deliver: options.deliver,
-            expires_in_s,
+            expires_in_s: options.expires_in_s,
             created_at: now,
             scheduled_for: options.scheduled_for,
-        };
-        let due = draft.due(now);
-        let position = self.next_outbox_position().await?;
-        let item = OutboxItem {
+        })
+    }
+
+    /// A draft as the last of those that wait.
+    pub(crate) async fn queued(&self, draft: Draft) -> Result<OutboxItem> {
+        Ok(OutboxItem {
             draft,
-            position,
+            position: self.next_outbox_position().await?,
             sealed: None,
             repairs: 0,
             attempts: 0,
@@ -182,13 +206,7 @@ impl Engine {
             problem: None,
             held: None,
             discarding: false,
-        };
-        self.profile.put(&item).await?;
-        let mut outcome = self.flush().await?;
-        if let Some(at) = due {
-            return Ok(Sent { client_message_id, state: SendState::Scheduled { at } });
-        }
-        held::sent(client_message_id, outcome.results.remove(&client_message_id))
+        })
     }
 
     async fn next_outbox_position(&self) -> Result<i64> {
@@ -204,6 +222,7 @@ impl Engine {
         let mut flushed = Flushed::default();
         let mut waiting = HashSet::new();
         let now = self.env.now();
+        self.queue_uploaded().await?;
         for item in self.profile.all::<OutboxItem>(b"").await? {
             let conversation = item.draft.conversation;
             if item.discarding {
@@ -334,6 +353,13 @@ impl Engine {
 #[derive(Default)]
 pub(crate) struct Flushed {
     results: std::collections::HashMap<ClientMessageId, Result<Brought, Stop>>,
+}
+
+impl Flushed {
+    /// What became of one of them, if it was tried.
+    pub(crate) fn take(&mut self, id: ClientMessageId) -> Option<Result<Brought, Stop>> {
+        self.results.remove(&id)
+    }
 }
 
 /// Where the server has a message.

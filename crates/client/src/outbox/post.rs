@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sigilo_seal::decision::{FRAME, request_hash};
 use sigilo_wire::{
-    Base64, ErrorBody, ErrorCode,
+    Base64, ClientMessageId, ErrorBody, ErrorCode,
     event::{ClientFrame, EventType, ServerFrame},
     message::{Accepted, Attachment, DeliveryStatus, Message, SendMessage, Sender, Taken},
     vault::ScanStatus,
@@ -69,6 +69,16 @@ impl Engine {
         let client_message_id = item.draft.client_message_id;
         let key = MessageKey { sender: account.user, device: account.device, client_message_id };
         Ok(self.profile.get::<StoredMessage>(&key.bytes()).await?.is_some())
+    }
+
+    /// A message of this device's that was accepted under that name.
+    pub(crate) async fn own_message_named(&self, name: ClientMessageId) -> Result<Option<ShownMessage>> {
+        let account = self.account()?;
+        let key = MessageKey { sender: account.user, device: account.device, client_message_id: name };
+        match self.profile.get::<StoredMessage>(&key.bytes()).await? {
+            Some(stored) => self.folded(stored).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     async fn attempt(&self, item: &mut OutboxItem) -> Result<(SealedItem, Taken)> {

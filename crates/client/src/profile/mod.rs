@@ -24,7 +24,7 @@ use self::{
     cipher::{Cipher, Place},
     store::{Change, Row, Store},
 };
-use crate::{Error, Result, env::Env};
+use crate::{Error, Result, env::Env, vault::Blobs};
 
 /// Something the profile keeps.
 pub(crate) trait Record: Serialize + DeserializeOwned {
@@ -50,6 +50,7 @@ pub(crate) struct Profile {
     store: Store,
     cipher: Cipher,
     env: Rc<Env>,
+    blobs: Blobs,
 }
 
 impl std::fmt::Debug for Profile {
@@ -69,7 +70,7 @@ impl Profile {
             store.set_header(&header).await?;
             cipher
         };
-        Ok(Self { store, cipher, env })
+        Ok(Self { store, cipher, env, blobs: Blobs::beside(path) })
     }
 
     /// Opens the profile at `path`.
@@ -82,7 +83,12 @@ impl Profile {
         }
         let store = Store::open(path, false).await?;
         let header = store.header().await?.ok_or(Error::NotActivated)?;
-        Ok(Self { cipher: Cipher::open(unlock, &header)?, store, env })
+        Ok(Self { cipher: Cipher::open(unlock, &header)?, store, env, blobs: Blobs::beside(path) })
+    }
+
+    /// The blobs of files, beside it.
+    pub(crate) const fn blobs(&self) -> &Blobs {
+        &self.blobs
     }
 
     /// Whether `unlock` opens this profile.
