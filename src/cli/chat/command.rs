@@ -8,7 +8,10 @@ use sigilo_wire::{
     presence::{PresenceStatus, PrivacyChange},
 };
 
-use super::talk::{self, Talk};
+use super::{
+    files::{self, Files},
+    talk::{self, Talk},
+};
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub(super) enum Command {
     Restore,
     /// Something with messages or members.
     Talk(Talk),
+    /// Something with files.
+    Files(Files),
     /// The safety number with a person.
     Verify(String),
     /// It was compared and is equal.
@@ -114,7 +119,6 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
     ("/conversations", "", "your conversations"),
     ("/archived", "", "those you have put away; /open and /unarchive get one back"),
     ("/open", "NUMBER or NAME", "open one of them"),
-    ("/send", "", "send the text you were just warned about"),
     (
         "/schedule",
         "[WHEN TEXT]",
@@ -168,6 +172,9 @@ pub(super) fn parse(line: &str) -> Option<Command> {
     }
     let (name, argument) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     let argument = argument.trim();
+    if let Some(files) = files::parse(name, argument) {
+        return Some(files.map_or_else(Command::Wrong, Command::Files));
+    }
     let needed = |make: fn(String) -> Command| match argument {
         "" => Command::Wrong(format!("/{name} needs a name: /help")),
         given => make(given.to_owned()),

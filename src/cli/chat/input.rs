@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     command::{self, Command, HELP},
+    files,
     screen::Screen,
     talk,
 };
@@ -51,6 +52,7 @@ impl Completer for Names {
         let found = HELP
             .iter()
             .chain(talk::HELP)
+            .chain(files::HELP)
             .filter(|(name, ..)| typed.starts_with('/') && name.starts_with(typed))
             .map(|(name, ..)| Pair { display: (*name).to_owned(), replacement: format!("{name} ") })
             .collect();

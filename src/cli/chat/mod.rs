@@ -3,6 +3,7 @@
 mod command;
 mod devices;
 mod enrol;
+mod files;
 mod input;
 mod opening;
 mod output;

@@ -6,20 +6,21 @@ use serde::Serialize;
 use serde_json::Value;
 use sigilo_client::{
     ChainVerdict, Error as ClientError, Finding, Me, Reactions, ReceiptVerdict, RestoreProgress,
-    SafetyNumber, SealVerdict, ShownMessage, Verification,
+    SafetyNumber, SealVerdict, SharedFile, ShownMessage, Verification,
 };
 use sigilo_seal::{ContentBody, RootFingerprint};
 use sigilo_wire::{
-    ClientMessageId, ConversationId, DeviceNumber, MessageId, Role, Timestamp, UserId,
+    ClientMessageId, ConversationId, DeviceNumber, FileId, MessageId, Role, Timestamp, UserId,
     account::Device,
     block::Block,
     conversation::{Contact, ConversationSettings, Participant, ParticipantRole},
-    event::ResetStage,
+    event::{EventType, ResetStage},
     mark::ReadPosition,
     message::{DeliveryStatus, Priority},
     mfa::MfaStatus,
     policy::{Decision, Explanation},
     presence::{Presence, PresenceStatus, Privacy},
+    vault::{FileStatus, Handling, ScanStatus},
 };
 
 /// One thing to show.
@@ -94,6 +95,36 @@ pub(super) enum Output {
     Found { results: Vec<FoundLine>, complete: bool },
     /// What the server found by what it sees.
     FoundByServer { results: Vec<FoundByServerLine> },
+    /// How far a file is on its way.
+    Transfer { name: String, done: u64, total: u64 },
+    /// A file was checked and saved; who released it, if something was found in it.
+    Saved { path: String, size: u64, released: Option<ReleaseLine> },
+    /// The files of the open conversation, numbered.
+    Files { results: Vec<FileLine> },
+    /// What is known of a file.
+    File {
+        file_id: FileId,
+        scan: ScanStatus,
+        status: FileStatus,
+        /// What was found in it.
+        finding: Option<String>,
+        scanned_by: Option<String>,
+        scanned_at: Option<Timestamp>,
+        released_by: Vec<String>,
+        /// Whether the server shows an older verdict than this device has seen.
+        older_verdict: bool,
+        downloads: u64,
+        patient_consents: Option<bool>,
+        handling: Handling,
+        /// Why it is not opened here.
+        problem: Option<String>,
+    },
+    /// Something happened to a file.
+    FileChanged { file_id: FileId, name: String, event: EventType, scan: ScanStatus },
+    /// A file that was clean is not any more.
+    Recalled { file_id: FileId, text: String },
+    /// The files in quarantine.
+    Quarantine { results: Vec<QuarantineLine> },
     /// What a message said before it was edited, oldest first.
     Versions { conversation_seq: i64, results: Vec<VersionLine> },
     /// The safety number with a person.
@@ -185,6 +216,8 @@ pub(super) struct MessageLine {
     pub status: DeliveryStatus,
     pub policies: Vec<String>,
     pub problem: Option<String>,
+    /// The files it brings.
+    pub files: Vec<MessageFile>,
     pub expires_at: Option<Timestamp>,
     pub expired: bool,
     pub scheduled_for: Option<Timestamp>,
@@ -266,6 +299,90 @@ pub(super) struct FoundLine {
     pub matches: Vec<Range<usize>>,
 }
 
+/// A file of a message, as a part of its line.
+#[derive(Debug, Serialize)]
+pub(super) struct MessageFile {
+    pub file_id: FileId,
+    pub name: String,
+    pub mime: String,
+    pub size: u64,
+    pub scan: ScanStatus,
+}
+
+impl MessageFile {
+    fn of(message: &ShownMessage) -> Vec<Self> {
+        let scan = |id: FileId| {
+            let told = message.attachments.iter().find(|attachment| attachment.file_id == id);
+            told.map_or(ScanStatus::Pending, |attachment| attachment.status)
+        };
+        let files = message.content.iter().flat_map(|content| content.files());
+        files
+            .map(|file| Self {
+                file_id: file.file_id,
+                name: file.name.clone(),
+                mime: file.mime.clone(),
+                size: file.size,
+                scan: scan(file.file_id),
+            })
+            .collect()
+    }
+}
+
+/// A file of a conversation, as a line.
+#[derive(Debug, Serialize)]
+pub(super) struct FileLine {
+    pub number: usize,
+    pub file_id: FileId,
+    pub conversation_seq: i64,
+    pub sender_id: UserId,
+    pub sender_name: String,
+    pub name: String,
+    pub mime: String,
+    pub size: u64,
+    pub scan: ScanStatus,
+    pub recalled: bool,
+    pub received_at: Timestamp,
+}
+
+impl FileLine {
+    pub(super) fn of(number: usize, file: SharedFile) -> Self {
+        Self {
+            number,
+            file_id: file.file_id,
+            conversation_seq: file.conversation_seq,
+            sender_id: file.sender,
+            sender_name: file.sender_name,
+            name: file.name,
+            mime: file.mime,
+            size: file.size,
+            scan: file.scan,
+            recalled: file.recalled,
+            received_at: file.received_at,
+        }
+    }
+}
+
+/// A finding that two people call false.
+#[derive(Debug, Serialize)]
+pub(super) struct ReleaseLine {
+    pub finding: String,
+    pub by: Vec<String>,
+}
+
+/// A file in quarantine, as a line.
+#[derive(Debug, Serialize)]
+pub(super) struct QuarantineLine {
+    pub file_id: FileId,
+    pub uploader_id: UserId,
+    pub uploader: String,
+    pub mime_type: String,
+    pub length: u64,
+    pub scan: ScanStatus,
+    /// How many have signed its release.
+    pub signatures: usize,
+    pub uploaded_at: Timestamp,
+}
+
 impl MessageLine {
     pub(super) fn of(message: &ShownMessage, live: bool) -> Self {
         Self {
@@ -297,6 +414,7 @@ impl MessageLine {
             status: message.status,
             policies: message.policies.clone(),
             problem: message.problem.clone(),
+            files: MessageFile::of(message),
             expires_at: message.expires_at,
             expired: message.expired,
             scheduled_for: message.scheduled_for,

@@ -1,5 +1,7 @@
 //! Where output goes, and how it looks there.
 
+mod files;
+
 use std::{
     io::{IsTerminal as _, Write as _},
     sync::{Mutex, PoisonError},
@@ -187,6 +189,13 @@ impl Screen {
                 let about = format!("{at} {} #{} {}:", found.conversation, found.conversation_seq, found.sender_name);
                 format!("  {} {text}", self.set(Style::Faint, &about))
             })),
+            Output::Transfer { .. }
+            | Output::Saved { .. }
+            | Output::Files { .. }
+            | Output::File { .. }
+            | Output::FileChanged { .. }
+            | Output::Recalled { .. }
+            | Output::Quarantine { .. } => self.file(output),
             Output::Versions { conversation_seq, results } if results.is_empty() => {
                 self.set(Style::Faint, &format!("#{conversation_seq} was not edited, or what it said is not here any more"))
             }
@@ -297,7 +306,7 @@ impl Screen {
             }
             Output::Note { text } => self.set(Style::Faint, &format!("· {text}")),
             Output::Warning { text } => self.set(Style::Warning, &format!("! {text}")),
-            Output::Help => lines(HELP.iter().chain(talk::HELP).map(|(name, argument, meaning)| {
+            Output::Help => lines(HELP.iter().chain(talk::HELP).chain(super::files::HELP).map(|(name, argument, meaning)| {
                 format!("  {:<28} {}", format!("{name} {argument}"), self.set(Style::Faint, meaning))
             })),
             Output::Error { message, policies, details, .. } => {
@@ -390,6 +399,9 @@ impl Screen {
             self.set(Style::Faint, &number),
             self.set(Style::Faint, mark)
         );
+        for file in &message.files {
+            line.push_str(&format!("\n      {}", self.set(Style::Faint, &files::of_message(file))));
+        }
         for given in &message.reactions {
             let count = given.users.len();
             line.push_str(&self.set(Style::Faint, &format!(" {}{count}", given.emoji)));

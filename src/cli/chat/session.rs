@@ -4,6 +4,7 @@ mod account;
 mod blocking;
 mod dates;
 mod emergencies;
+mod files;
 mod finding;
 mod restoring;
 mod talking;
@@ -25,8 +26,8 @@ use sigilo_wire::{
 use tokio::{sync::mpsc, time::Instant};
 use zeroize::Zeroizing;
 
-use self::restoring::Restoring;
 pub(super) use self::restoring::restore_first;
+use self::{files::Transfers, restoring::Restoring};
 use super::{
     command::{Command, When},
     opening,
@@ -54,6 +55,7 @@ pub(super) struct Session {
     /// The place of the oldest message shown of the open one.
     oldest_shown: Option<i64>,
     restoring: Restoring,
+    transfers: Transfers,
     /// What waits for `/send`, because of what the local filters found in its text.
     held: Option<Command>,
     /// The password to be changed, until the new one is typed.
@@ -84,6 +86,7 @@ pub(super) async fn run(
     let mut events = client.events().await.map_err(Error::internal)?;
     screen.show(&Output::ready(&me, &root));
     let (restoring, mut news) = Restoring::new();
+    let (transfers, mut transferred) = Transfers::new();
     let mut session = Session {
         client,
         screen,
@@ -93,6 +96,7 @@ pub(super) async fn run(
         open: None,
         oldest_shown: None,
         restoring,
+        transfers,
         held: None,
         password: None,
         linking: None,
@@ -121,6 +125,7 @@ pub(super) async fn run(
                 None => break,
             },
             Some(news) = news.recv() => session.tell_restoring(news).await,
+            Some(news) = transferred.recv() => session.tell_transfer(news).await,
         }
     }
     session.screen.show(&Output::Bye);
@@ -165,6 +170,7 @@ impl Session {
             }
             Command::Say(text) => self.say(text).await?,
             Command::Talk(talk) => self.talk(talk).await?,
+            Command::Files(files) => self.files(files).await?,
             Command::Send => match held {
                 Some(Command::Say(text)) => self.say(text).await?,
                 Some(Command::Talk(talk)) => self.talk(talk).await?,
@@ -448,9 +454,7 @@ impl Session {
                 }
             }
             ClientEvent::NewPlace { place } => Output::Warning { text: self.new_place(place).await },
-            ClientEvent::FileChanged { changed, .. } => {
-                Output::Note { text: format!("file {}: {}", changed.file_id, changed.virus_scan) }
-            }
+            ClientEvent::FileChanged { event, changed } => return self.file_changed(event, &changed).await,
             ClientEvent::AnomalyRaised { raised } => Output::Warning { text: self.anomaly(&raised) },
             ClientEvent::IdentityReset { stage, expires_at } => Output::IdentityReset { stage, expires_at },
             ClientEvent::DevicesChanged { added, removed } => Output::DevicesChanged { added, removed },

@@ -110,7 +110,7 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
     (
         "/find",
         "WHAT",
-        "messages by what the server sees: with:NAME, after:DATE, before:DATE, kind:KIND, priority:PRIORITY, files:yes",
+        "messages by what the server sees: with:NAME, after:DATE, before:DATE, kind:KIND, priority:PRIORITY, files:yes or files:lab_result",
     ),
     ("/versions", "NUMBER", "what a message said before it was edited"),
     ("/older", "[COUNT]", "the messages before those shown last"),

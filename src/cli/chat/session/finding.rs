@@ -37,6 +37,7 @@ impl Session {
                 }
                 Some(("files", "yes")) => search.has_attachments = Some(true),
                 Some(("files", "no")) => search.has_attachments = Some(false),
+                Some(("files", kind)) => search.file_type = Some(kind.parse().map_err(|_| wrong())?),
                 _ => return Err(wrong()),
             }
         }
@@ -70,6 +71,6 @@ impl Session {
 
 const fn wrong() -> ClientError {
     ClientError::Content(
-        "the server finds by with:NAME, after:DATE, before:DATE, kind:KIND, priority:PRIORITY, files:yes or no; /search finds words",
+        "the server finds by with:NAME, after:DATE, before:DATE, kind:KIND, priority:PRIORITY, files:yes, no or TYPE; /search finds words",
     )
 }
