@@ -9,6 +9,8 @@
 
 #[path = "canary/disk.rs"]
 mod disk;
+#[path = "canary/files.rs"]
+mod files;
 
 use std::{
     collections::BTreeSet,
@@ -54,6 +56,7 @@ async fn no_word_of_a_conversation_is_anywhere_on_the_server() {
     let mut maria = Person::activate(profiles.path(), "maria", &maria).await;
     let conversation = converse(&mut ana, &mut maria, &lines).await;
     disk::call_and_search(&[&ana, &maria], conversation, &lines).await;
+    let sent = files::send(&mut ana, &mut maria, conversation, server.safe.path()).await;
     // The last thing in the journal, so that it is there whatever was written back before.
     server.create_clinic(SECOND_CLINIC, "segunda", "second.json");
 
@@ -67,13 +70,16 @@ async fn no_word_of_a_conversation_is_anywhere_on_the_server() {
         "the hunt does not see the journal"
     );
     none(&running, "files of the running server");
+    sent.nowhere_in(&server.root(), "files of the running server");
+    sent.lies_sealed_in(&server.data());
 
     // Both have all of it, so it did go through the server.
     for person in [&ana, &maria] {
         let history = person.client.history(conversation, 10_000).await.unwrap();
-        assert_eq!(history.len(), lines.len() + 1, "the lines, and the title");
+        assert_eq!(history.len(), lines.len() + 2, "the lines, the title and the file");
     }
     disk::nothing_in(profiles.path(), &lines, "profiles of running clients");
+    sent.nowhere_in(profiles.path(), "profiles of running clients");
     ana.client.shutdown().await.unwrap();
     maria.client.shutdown().await.unwrap();
     disk::nothing_in(profiles.path(), &lines, "profiles of stopped clients");
@@ -83,6 +89,7 @@ async fn no_word_of_a_conversation_is_anywhere_on_the_server() {
     let log = fs::read_to_string(server.log()).unwrap();
     assert!(log.contains(r#""level":"DEBUG""#), "the log is not at debug level");
     none(&hunt.folder(&server.root()).unwrap(), "files of the stopped server");
+    sent.nowhere_in(&server.root(), "files of the stopped server");
 }
 
 /// Says something that shows also when the test succeeds: what was searched is part of the answer.

@@ -77,7 +77,7 @@ pub(super) async fn opens_with_its_passphrase_only(
     let wrong = Client::open(&path, "another passphrase", OpenOptions::default()).await;
     assert!(matches!(wrong, Err(Error::WrongPassphrase)), "{wrong:?}");
     let client = Client::open(&path, PASSPHRASE, OpenOptions::default()).await.unwrap();
-    // The lines, and the title.
-    assert_eq!(client.history(conversation, 10_000).await.unwrap().len(), lines + 1);
+    // The lines, the title and the file.
+    assert_eq!(client.history(conversation, 10_000).await.unwrap().len(), lines + 2);
     client.shutdown().await.unwrap();
 }

@@ -14,6 +14,7 @@ mod crash;
 mod devices;
 mod emergency;
 mod exchange;
+mod files;
 mod groups;
 mod lifecycle;
 mod limits;

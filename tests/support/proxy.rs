@@ -20,6 +20,10 @@ use tokio_tungstenite::{
 
 use super::{TestServer, lies::Lies};
 
+/// The headers of answers that devices read.
+const HEADERS: [&str; 5] =
+    ["content-type", "retry-after", "content-range", "upload-offset", "sigilo-file-id"];
+
 /// A request that came through, and what the server answered; 0 when it never got there.
 #[derive(Clone, Debug)]
 pub struct Passed {
@@ -45,6 +49,8 @@ struct Shared {
     server: String,
     client: reqwest::Client,
     line: Mutex<Line>,
+    /// Answers to requests whose path has this in it end after so many bytes.
+    cuts: Mutex<Option<(&'static str, usize)>>,
     passed: Mutex<Vec<Passed>>,
     lies: Lies,
 }
@@ -71,6 +77,7 @@ impl Proxy {
             server: server.url.clone(),
             client: server.client.clone(),
             line: Mutex::new(Line::Up),
+            cuts: Mutex::default(),
             passed: Mutex::default(),
             lies: Lies::default(),
         });
@@ -86,6 +93,11 @@ impl Proxy {
 
     pub fn down(&self) {
         *self.shared.line.lock().unwrap() = Line::Down;
+    }
+
+    /// From now on, answers to requests whose path has this in it end after so many bytes.
+    pub fn cut_answers(&self, path: &'static str, after: usize) {
+        *self.shared.cuts.lock().unwrap() = Some((path, after));
     }
 
     pub fn lose(&self, path: &'static str) {
@@ -139,12 +151,15 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     match answer {
         Some(answer) if answered => {
             let mut response = Response::builder().status(answer.status());
-            for name in [header::CONTENT_TYPE, header::RETRY_AFTER] {
-                if let Some(value) = answer.headers().get(&name) {
+            for name in HEADERS {
+                if let Some(value) = answer.headers().get(name) {
                     response = response.header(name, value);
                 }
             }
-            let body = answer.bytes().await.unwrap().to_vec();
+            let mut body = answer.bytes().await.unwrap().to_vec();
+            if let Some((_, after)) = shared.cuts.lock().unwrap().filter(|(part, _)| path.contains(part)) {
+                body.truncate(after);
+            }
             response.body(Body::from(shared.lies.answer(&path, body))).unwrap()
         }
         _ => nobody(),

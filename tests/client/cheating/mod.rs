@@ -1,6 +1,7 @@
 //! A server that cheats. María sits at `sigilo chat`, and between her and the honest server stands somebody who
 //! changes what it says. Each cheat is a line on her screen.
 
+mod files;
 mod keys;
 mod messages;
 mod people;
