@@ -102,7 +102,16 @@ impl Sniffer {
     /// Archives are read from their end, or from a place well behind their beginning.
     fn is_archive_too(&self) -> bool {
         let is_tar = self.head.get(257..262) == Some(b"ustar".as_slice());
-        is_tar || ends(&self.tail).any(|end| end.directory(&self.tail).is_some())
+        // What the end record says of its directory may be false, or stand in another record (ZIP64): readers look for the
+        // directory then. A record that ends the file, or an entry anywhere near, is enough.
+        is_tar
+            || ends(&self.tail).any(|end| {
+                let is_zip64 = end.at.checked_sub(20).and_then(|at| self.tail.get(at..end.at));
+                end.comment_ends_file
+                    || is_zip64.is_some_and(|locator| locator.starts_with(b"PK\x06\x07"))
+                    || end.directory(&self.tail).is_some()
+                    || contains(&self.tail, b"PK\x01\x02")
+            })
     }
 
     fn is_markup_too(&self) -> bool {

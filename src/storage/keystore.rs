@@ -9,7 +9,13 @@
 //! A data key is committed here before the first row that uses it is written: a crash between the two leaves
 //! an unused key, never an unreadable row.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use aes_gcm::Aes256Gcm;
 use moka::sync::Cache;
@@ -50,6 +56,8 @@ pub struct KeyStore {
     kek: Key,
     by_id: Cache<DataKeyId, DataKey>,
     by_subject: Cache<(Uuid, &'static str), DataKey>,
+    /// How many keys this process destroyed: what was read before that is not remembered after it.
+    destroyed: AtomicU64,
 }
 
 /// One data key, ready to use. Cheap to clone.
@@ -89,6 +97,8 @@ struct DataKeyRow {
 
 /// How many unwrapped data keys stay in memory.
 const CACHED_KEYS: u64 = 50_000;
+/// For how long: a key that another process destroyed is gone here after this.
+const REMEMBERED: Duration = Duration::from_mins(5);
 
 impl DataKey {
     /// A key that is in no store.
@@ -138,8 +148,9 @@ impl KeyStore {
         Self {
             db,
             kek: crypter::derive(kek, b"sigilo/tenant-keys"),
-            by_id: Cache::new(CACHED_KEYS),
-            by_subject: Cache::new(CACHED_KEYS),
+            by_id: Cache::builder().max_capacity(CACHED_KEYS).time_to_live(REMEMBERED).build(),
+            by_subject: Cache::builder().max_capacity(CACHED_KEYS).time_to_live(REMEMBERED).build(),
+            destroyed: AtomicU64::default(),
         }
     }
 
@@ -165,6 +176,7 @@ impl KeyStore {
         if let Some(key) = self.by_subject.get(&(subject, class)) {
             return Ok(key);
         }
+        let before = self.destroyed.load(Ordering::SeqCst);
         let mut tx = self.db.begin("keystore_current").await?;
         let mut row = fetch_optional!(&mut tx, DataKeyRow, CURRENT, subject, class)?;
         if row.is_none() {
@@ -180,7 +192,9 @@ impl KeyStore {
         let row = row.ok_or_else(|| Error::internal("a data key vanished while it was made"))?;
         let key = self.unwrap(&mut tx, row).await?;
         tx.commit().await?;
+        self.by_id.insert(key.id, key.clone());
         self.by_subject.insert((subject, class), key.clone());
+        self.forget_if_destroyed_since(before, key.id);
         Ok(key)
     }
 
@@ -203,9 +217,21 @@ impl KeyStore {
         if let Some(key) = self.by_id.get(&id) {
             return Ok(key);
         }
+        let before = self.destroyed.load(Ordering::SeqCst);
         let mut tx = self.db.read("keystore_get").await?;
         let row = fetch_optional!(&mut tx, DataKeyRow, BY_ID, id)?.ok_or(Error::NotFound)?;
-        self.unwrap(&mut tx, row).await
+        let key = self.unwrap(&mut tx, row).await?;
+        self.by_id.insert(id, key.clone());
+        self.forget_if_destroyed_since(before, id);
+        Ok(key)
+    }
+
+    /// A key may have been destroyed after it was read and before it was remembered.
+    fn forget_if_destroyed_since(&self, before: u64, id: DataKeyId) {
+        if self.destroyed.load(Ordering::SeqCst) != before {
+            self.by_id.invalidate(&id);
+            self.by_subject.invalidate_all();
+        }
     }
 
     /// Destroys a key. What is under it cannot be read again.
@@ -216,6 +242,7 @@ impl KeyStore {
         let mut tx = self.db.begin("keystore_destroy").await?;
         let destroyed = execute!(&mut tx, DESTROY, id, now)? == 1;
         tx.commit().await?;
+        self.destroyed.fetch_add(1, Ordering::SeqCst);
         self.by_id.invalidate(&id);
         self.by_subject.invalidate_all();
         Ok(destroyed)
@@ -244,9 +271,7 @@ impl KeyStore {
         let key = crypter::open(&crypter::cipher(&tenant_key), row.data_key_id.as_bytes(), &wrapped)
             .and_then(|key| <[u8; 32]>::try_from(key.as_slice()).ok().map(Zeroizing::new))
             .ok_or_else(|| Error::internal("a data key does not unwrap"))?;
-        let key = DataKey::new(row.data_key_id, key);
-        self.by_id.insert(key.id, key.clone());
-        Ok(key)
+        Ok(DataKey::new(row.data_key_id, key))
     }
 }
 

@@ -96,11 +96,18 @@ pub async fn keep_sweeping(app: Arc<App>) {
     }
 }
 
-/// Cleans away uploads whose time is over, what lies in the spool without one, and what is left of destroyed files.
+/// Cleans away uploads whose time is over, what lies in the spool without one, and what is left of destroyed files. None
+/// of the three waits for another one that fails.
 ///
 /// # Errors
 /// `unavailable` when a store is away: what was not cleaned is next time.
 pub async fn sweep(app: &App) -> Result<()> {
+    let uploads = sweep_uploads(app).await;
+    let spool = sweep_spool(app).await;
+    super::destroy::go_on(app).await.and(uploads).and(spool)
+}
+
+async fn sweep_uploads(app: &App) -> Result<()> {
     let now = app.clock.now();
     loop {
         let mut tx = app.db.read("uploads_expired").await?;
@@ -113,9 +120,12 @@ pub async fn sweep(app: &App) -> Result<()> {
             metrics::counter!("sigilo_vault_swept_uploads_total").increment(1);
         }
         if last {
-            break;
+            return Ok(());
         }
     }
+}
+
+async fn sweep_spool(app: &App) -> Result<()> {
     // An upload is noted before its first byte.
     for file in app.spool.list().await? {
         let mut tx = app.db.read("upload_of_spool").await?;
@@ -125,7 +135,7 @@ pub async fn sweep(app: &App) -> Result<()> {
             app.spool.remove(file).await?;
         }
     }
-    super::destroy::go_on(app).await
+    Ok(())
 }
 
 /// The blob's commitment, if it is the blob that was announced.

@@ -180,11 +180,13 @@ impl Objects {
         let head = self.store.get_range(&path, 0..HEAD_LENGTH as u64).await.map_err(away)?;
         let head = FileHead::parse(&head).map_err(Error::internal)?;
         let sealed = sealed_len(kept.length).map_err(Error::internal)?;
+        drop(turn);
         let opener = RangeOpener::new(&key.object_key(kept.file), &head, sealed).map_err(Error::internal)?;
         let covering = opener.layout().covering(wanted.clone());
         let (next, skip) = covering.map_or((0..0, 0), |Covering { segments, skip, .. }| (segments, skip));
         let left = wanted.end.saturating_sub(wanted.start);
-        let reader = Reader { store: Arc::clone(&self.store), path, opener, next, skip, left, _turn: turn };
+        let (store, transfers) = (Arc::clone(&self.store), Arc::clone(&self.transfers));
+        let reader = Reader { store, path, opener, next, skip, left, transfers };
         Ok(stream::try_unfold(reader, Reader::step))
     }
 
@@ -240,7 +242,8 @@ struct Reader {
     skip: usize,
     /// Bytes still wanted.
     left: u64,
-    _turn: OwnedSemaphorePermit,
+    /// A turn is taken for each piece: whoever reads slowly holds none meanwhile.
+    transfers: Arc<Semaphore>,
 }
 
 impl Reader {
@@ -252,6 +255,7 @@ impl Reader {
             .collect();
         let (Some((_, first)), Some((_, last))) = (places.first(), places.last()) else { return Ok(None) };
         let range = first.sealed_offset..last.sealed_offset + last.sealed_length as u64;
+        let turn = Arc::clone(&self.transfers).acquire_owned().await.map_err(Error::internal)?;
         let mut sealed = self.store.get_range(&self.path, range).await.map_err(away)?.to_vec();
         let mut blob = Vec::with_capacity(sealed.len());
         let mut rest = sealed.as_mut_slice();
@@ -263,6 +267,7 @@ impl Reader {
             blob.extend_from_slice(segment.get(..length).unwrap_or_default());
             rest = after;
         }
+        drop(turn);
         let mut piece = Bytes::from(blob).slice(self.skip..);
         piece.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
         self.left -= piece.len() as u64;

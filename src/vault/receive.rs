@@ -64,6 +64,8 @@ pub async fn upload(
         return Ok(first);
     }
     drop(tx);
+    // Or given up: what is written without its row is nobody's.
+    let Known::Going(upload) = known(app, ctx, new.upload_id).await? else { return Err(Error::NotFound) };
     let mut writing = app.spool.write(&turn, 0).await?;
     let came = pour(app, &mut writing, &mut turn, body, upload.length(), None).await;
     if came.is_ok() && writing.length() == upload.length() {
@@ -90,6 +92,12 @@ pub async fn progress(app: &App, ctx: &Ctx, id: UploadId) -> Result<Progress> {
         return Ok(Progress { offset, ..upload.begun() });
     }
     let turn = app.spool.turn(upload.file(), Next::Waits).await?;
+    // Whoever had the turn may have finished it, or given it up.
+    let upload = match known(app, ctx, id).await? {
+        Known::Finished(progress) => return Ok(progress),
+        Known::Going(upload) => upload,
+    };
+    let offset = app.spool.length(upload.file()).await?;
     settle(app, ctx, &upload, offset, turn).await
 }
 
@@ -112,14 +120,15 @@ pub async fn append(
         Known::Going(upload) => upload,
     };
     let mut turn = app.spool.turn(upload.file(), Next::Hurries).await?;
+    // Whoever had the turn may have finished it, or given it up.
+    let upload = match known(app, ctx, id).await? {
+        Known::Finished(progress) if progress.length == offset => return Ok(progress),
+        Known::Finished(progress) => return Err(elsewhere(progress.length)),
+        Known::Going(upload) => upload,
+    };
     let there = app.spool.length(upload.file()).await?;
     if there != offset {
-        // Another request may have finished it meanwhile.
-        return match known(app, ctx, id).await? {
-            Known::Finished(progress) if progress.length == offset => Ok(progress),
-            Known::Finished(progress) => Err(elsewhere(progress.length)),
-            Known::Going(_) => Err(elsewhere(there)),
-        };
+        return Err(elsewhere(there));
     }
     let mut writing = app.spool.write(&turn, offset).await?;
     let came = pour(app, &mut writing, &mut turn, body, upload.length(), checksum).await;
@@ -144,6 +153,8 @@ pub async fn append(
 pub async fn abandon(app: &App, ctx: &Ctx, id: UploadId) -> Result<()> {
     let Known::Going(upload) = known(app, ctx, id).await? else { return Err(Error::NotFound) };
     let _turn = app.spool.turn(upload.file(), Next::Hurries).await?;
+    // What was finished meanwhile is a file, and stays.
+    let Known::Going(upload) = known(app, ctx, id).await? else { return Err(Error::NotFound) };
     finish::clean(app, &upload.row, app.clock.now()).await
 }
 

@@ -3,6 +3,10 @@
 
 use std::{
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -43,6 +47,8 @@ pub(in crate::gateway::http) const CARRY_FILES: [&str; 3] =
 const UPLOADS: &str = "/api/chat/uploads/";
 /// The most bytes of the part that says what the file is.
 const MAX_ANNOUNCEMENT: usize = 64 * 1024;
+/// The most bytes before the file itself: that part, and the headers of both.
+const MAX_BEFORE_FILE: usize = MAX_ANNOUNCEMENT + 16 * 1024;
 const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
@@ -95,7 +101,7 @@ async fn upload_file(
     Authenticated(ctx): Authenticated,
     request: Request,
 ) -> ApiResult<(StatusCode, Json<StoredFile>)> {
-    let mut form = form(request)?;
+    let (mut form, room) = form(request)?;
     let patience = app.config.limits.body_timeout();
     let in_time = tokio::time::timeout(patience, announcement(&mut form)).await;
     let new = in_time.map_err(|_| Error::field("upload", "did not arrive in time"))??;
@@ -103,19 +109,31 @@ async fn upload_file(
     let part = in_time.map_err(|_| Error::field("file", "did not arrive in time"))?.map_err(broken)?;
     let part = part.filter(|part| part.name() == Some("file"));
     let part = part.ok_or_else(|| Error::field("file", "is missing: it follows the part 'upload'"))?;
+    room.lift();
     let stored = vault::upload(&app, &ctx, &new, part.map_err(broken)).await?;
     Ok((StatusCode::CREATED, Json(stored)))
 }
 
-fn form(request: Request) -> Result<multer::Multipart<'static>> {
+fn form(request: Request) -> Result<(multer::Multipart<'static>, Room)> {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let boundary = content_type.and_then(|value| multer::parse_boundary(value).ok());
     let boundary = boundary.ok_or_else(|| {
         let details = json!({"expected": "multipart/form-data"});
         Error::invalid(ErrorCode::UnsupportedMediaType, details)
     })?;
-    let body = Paced { body: request.into_body().into_data_stream(), rests: false };
-    Ok(multer::Multipart::new(body, boundary))
+    let room = Arc::new(AtomicUsize::new(MAX_BEFORE_FILE));
+    let body = Paced { body: request.into_body().into_data_stream(), rests: false, room: Arc::clone(&room) };
+    Ok((multer::Multipart::new(body, boundary), Room(room)))
+}
+
+/// How many bytes may come before the part that is the file: the parser keeps headers and preambles whole.
+struct Room(Arc<AtomicUsize>);
+
+impl Room {
+    /// The file has begun; its length is looked at where it is received.
+    fn lift(&self) {
+        self.0.store(usize::MAX, Ordering::Relaxed);
+    }
 }
 
 async fn announcement(form: &mut multer::Multipart<'static>) -> Result<NewFile> {
@@ -139,6 +157,7 @@ fn broken(_: multer::Error) -> Error {
 struct Paced {
     body: axum::body::BodyDataStream,
     rests: bool,
+    room: Arc<AtomicUsize>,
 }
 
 impl Stream for Paced {
@@ -149,7 +168,14 @@ impl Stream for Paced {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        let room = self.room.load(Ordering::Relaxed);
+        if room == 0 {
+            return Poll::Ready(Some(Err(axum::Error::new("too much before the file"))));
+        }
         let next = self.body.poll_next_unpin(cx);
+        if let (Poll::Ready(Some(Ok(piece))), true) = (&next, room != usize::MAX) {
+            self.room.store(room.saturating_sub(piece.len()), Ordering::Relaxed);
+        }
         self.rests = next.is_ready();
         next
     }
