@@ -47,13 +47,31 @@ pub enum Next {
     Hurries,
 }
 
+/// A part in a slot: of the one whose turn it is, and of whoever waits. The last one takes the slot away.
+#[derive(Debug)]
+struct Share {
+    file: FileId,
+    slot: Arc<Slot>,
+    slots: Arc<Mutex<HashMap<FileId, Arc<Slot>>>>,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        // INVARIANT: shares are made under this lock, so nobody but this one and the map has the slot now.
+        if Arc::strong_count(&self.slot) == 2 {
+            slots.remove(&self.file);
+        }
+    }
+}
+
 /// The one who writes to an upload here, until it is dropped.
 #[derive(Debug)]
 pub struct Turn {
-    file: FileId,
     hurried: watch::Receiver<u64>,
-    held: Option<OwnedMutexGuard<()>>,
-    slots: Arc<Mutex<HashMap<FileId, Arc<Slot>>>>,
+    // Before the share: whoever waits has a share of their own.
+    _held: OwnedMutexGuard<()>,
+    share: Share,
 }
 
 impl Turn {
@@ -61,17 +79,6 @@ impl Turn {
     pub async fn wanted(&mut self) {
         if self.hurried.changed().await.is_err() {
             std::future::pending::<()>().await;
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        drop(self.held.take());
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody waits for it: who does has a share of it.
-        if slots.get(&self.file).is_some_and(|slot| Arc::strong_count(slot) == 1) {
-            slots.remove(&self.file);
         }
     }
 }
@@ -102,18 +109,19 @@ impl Spool {
     /// # Errors
     /// `unavailable` when somebody else keeps it for too long.
     pub async fn turn(&self, file: FileId, next: Next) -> Result<Turn> {
-        let slot = {
+        let share = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             let new = || Arc::new(Slot { free: Arc::default(), hurried: watch::Sender::new(0) });
-            Arc::clone(slots.entry(file).or_insert_with(new))
+            let slot = Arc::clone(slots.entry(file).or_insert_with(new));
+            Share { file, slot, slots: Arc::clone(&self.slots) }
         };
         if next == Next::Hurries {
-            slot.hurried.send_modify(|count| *count += 1);
+            share.slot.hurried.send_modify(|count| *count += 1);
         }
-        let held = tokio::time::timeout(PATIENCE, Arc::clone(&slot.free).lock_owned()).await;
+        let held = tokio::time::timeout(PATIENCE, Arc::clone(&share.slot.free).lock_owned()).await;
         let held = held.map_err(|_| Error::Unavailable("upload: another request writes to it".to_owned()))?;
-        let hurried = slot.hurried.subscribe();
-        Ok(Turn { file, hurried, held: Some(held), slots: Arc::clone(&self.slots) })
+        let hurried = share.slot.hurried.subscribe();
+        Ok(Turn { hurried, _held: held, share })
     }
 
     /// The uploads that lie here.
@@ -141,9 +149,10 @@ impl Spool {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
             Err(error) => return Err(away(error)),
         };
-        // What is told is what a crash leaves.
+        // What is told is what a crash leaves: what is written meanwhile is not told.
+        let length = file.metadata().await.map_err(away)?.len();
         file.sync_all().await.map_err(away)?;
-        Ok(file.metadata().await.map_err(away)?.len())
+        Ok(length)
     }
 
     /// Goes on with an upload at `start`, which is its length or less: what is behind is dropped.
@@ -153,10 +162,14 @@ impl Spool {
     pub async fn write(&self, turn: &Turn, start: u64) -> Result<Writing> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
-        let mut file = options.open(self.path(turn.file)).await.map_err(away)?;
+        let mut file = options.open(self.path(turn.share.file)).await.map_err(away)?;
         file.set_max_buf_size(BUFFER);
         file.set_len(start).await.map_err(away)?;
         file.seek(SeekFrom::Start(start)).await.map_err(away)?;
+        if start == 0 {
+            // Its name, too, is to be there after a crash.
+            File::open(&self.folder).await.map_err(away)?.sync_all().await.map_err(away)?;
+        }
         Ok(Writing { file, start, length: start })
     }
 
