@@ -58,6 +58,7 @@ checksum_mismatch = The bytes that came are not those that were announced. Send 
 # 413, 415
 body_too_large = The request is larger than the { $max_size } bytes allowed.
 file_too_large = The file is larger than the { $max_size } bytes the clinic takes.
+storage_full = The clinic has no room left for files. Tell the clinic; its administrator can make room.
 unsupported_media_type = Send the body as application/json.
 
 # 422

@@ -58,6 +58,7 @@ checksum_mismatch = Los bytes recibidos no son los anunciados. Envíelos de nuev
 # 413, 415
 body_too_large = La solicitud pasa de los { $max_size } bytes permitidos.
 file_too_large = El archivo pasa de los { $max_size } bytes que acepta la clínica.
+storage_full = A la clínica no le queda espacio para archivos. Avise a la clínica; su administración puede liberar espacio.
 unsupported_media_type = Envíe el cuerpo como application/json.
 
 # 422

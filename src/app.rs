@@ -24,7 +24,7 @@ use crate::{
         gate::{self, Store},
         keystore::{DataKey, KeyStore},
     },
-    vault::{Objects, Spool},
+    vault::{Downloads, Objects, Spool},
 };
 
 /// The parts of a running server.
@@ -71,6 +71,8 @@ pub struct App {
     pub objects: Objects,
     /// Where uploads lie until they are whole.
     pub spool: Spool,
+    /// The downloads of files that are under way here.
+    pub downloads: Downloads,
     /// Where the server is in its life.
     pub shutdown: Shutdown,
     /// The open sockets: each holds a guard, and a stopping server waits for them.
@@ -120,6 +122,7 @@ impl App {
             limits: Limiter::new(Arc::clone(&buckets) as _, &config.limits),
             objects: Objects::open(&config)?,
             spool: Spool::open(config.spool_dir()?),
+            downloads: Downloads::new(config.vault.max_downloads, config.limits.body_timeout()),
             crypter,
             config,
             db,

@@ -3,6 +3,8 @@ CREATE INDEX anomalies_to_review ON anomalies (tenant_id, anomaly_id) WHERE revi
 
 -- Uploads on their way into the vault. What has come lies in the spool, and its length says how far it is.
 -- request: what the device said of the file, as JSON. file_id: what it will be called.
+-- finishing_until: a server hands it to the object store until then; its row stays at least as long, so that what it leaves
+-- there is found.
 CREATE TABLE uploads (
     user_id BLOB NOT NULL REFERENCES users (user_id),
     upload_id BLOB NOT NULL,
@@ -14,9 +16,11 @@ CREATE TABLE uploads (
     request TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
+    finishing_until INTEGER,
     PRIMARY KEY (user_id, upload_id)
 ) STRICT;
 CREATE INDEX uploads_expiring ON uploads (expires_at);
+CREATE INDEX uploads_by_clinic ON uploads (tenant_id);
 
 -- The table of files of the first layout; nothing was ever written to it.
 DROP TABLE files;
@@ -74,6 +78,13 @@ CREATE TABLE file_downloads (
     times INTEGER NOT NULL,
     last_at INTEGER NOT NULL,
     PRIMARY KEY (file_id, user_id)
+) STRICT;
+
+-- How much each clinic keeps in the vault: encrypted files that are not destroyed.
+CREATE TABLE file_usage (
+    tenant_id BLOB PRIMARY KEY,
+    files INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
 ) STRICT;
 
 -- Files whose key was handed over and that wait for the scan worker. tries and next_at: how often it failed, and when it is

@@ -24,6 +24,14 @@ pub struct Vault {
     pub max_recording_bytes: u64,
     /// How long an upload may take from its beginning to its end, in seconds.
     pub upload_life_s: u64,
+    /// How many uploads of one person may be on their way at once.
+    pub max_open_uploads: u32,
+    /// How long they may be together, in bytes.
+    pub max_open_bytes: u64,
+    /// How much is kept for each clinic, in bytes; by default as much as there is room for.
+    pub max_clinic_bytes: Option<u64>,
+    /// How many downloads of one person may be under way at once, on each server.
+    pub max_downloads: usize,
     /// How many files are handed to the object store, or read from it, at once.
     pub transfers: usize,
 }
@@ -37,6 +45,10 @@ impl Default for Vault {
             max_file_bytes: 10 * 1024 * 1024,
             max_recording_bytes: 1024 * 1024 * 1024,
             upload_life_s: 24 * 3600,
+            max_open_uploads: 32,
+            max_open_bytes: 2 * 1024 * 1024 * 1024,
+            max_clinic_bytes: None,
+            max_downloads: 8,
             transfers: 16,
         }
     }
@@ -54,10 +66,20 @@ impl Vault {
             ("max_file_bytes", self.max_file_bytes == 0),
             ("max_recording_bytes", self.max_recording_bytes == 0),
             ("upload_life_s", self.upload_life_s == 0),
+            ("max_open_uploads", self.max_open_uploads == 0),
+            ("max_clinic_bytes", self.max_clinic_bytes == Some(0)),
+            ("max_downloads", self.max_downloads == 0),
             ("transfers", self.transfers == 0),
         ];
         if let Some((key, _)) = zero.iter().find(|(_, wrong)| *wrong) {
             return Err(Error::internal(format!("vault.{key} must be above 0")));
+        }
+        let longest = self.max_file_bytes.max(self.max_recording_bytes);
+        // A blob is a little longer than its file.
+        if self.max_open_bytes < longest.saturating_add(longest / 1024 + 1024) {
+            return Err(Error::internal(
+                "vault.max_open_bytes must leave room for one file of vault.max_file_bytes and of vault.max_recording_bytes",
+            ));
         }
         if self.object_store_url.is_none() && self.object_store_options_file.is_some() {
             return Err(Error::internal(

@@ -100,6 +100,7 @@ pub fn status(error: &Error) -> u16 {
             ErrorCode::UnsupportedMediaType => 415,
             // As tus has it.
             ErrorCode::ChecksumMismatch => 460,
+            ErrorCode::StorageFull => 507,
             _ => 422,
         },
         Error::Unauthenticated(_) => 401,

@@ -9,6 +9,8 @@ use sigilo_wire::{
 
 use super::{
     files::{self, File},
+    finish, read,
+    spool::Next,
     store::{self, FileRow, UploadRow},
 };
 use crate::{App, Ctx, Error, Result, config::Vault, conversations, rng, storage::Tx};
@@ -29,6 +31,8 @@ pub const RECORDING_TYPES: [&str; 2] = ["video/mp4", "video/webm"];
 pub const THUMBNAIL_TYPES: [&str; 2] = ["image/jpeg", "image/png"];
 /// The longest small picture, in bytes, before it is encrypted.
 pub const MAX_THUMBNAIL: u64 = 256 * 1024;
+/// How long somebody with too many uploads on their way is asked to wait, in seconds: for one to end.
+const ROOM_RETRY_S: u64 = 60;
 /// The length of an X-Wing encapsulation in bytes.
 const ENCAPSULATION: usize = 1_120;
 
@@ -71,15 +75,28 @@ impl Upload {
 ///
 /// # Errors
 /// The rules' denial, `not_found` when the caller does not take part; `file_type_not_allowed`, `file_too_large`,
-/// `invalid_field`; `idempotency_conflict` when the upload was announced otherwise; `rate_limited`.
+/// `invalid_field`; `idempotency_conflict` when the upload was announced otherwise; `rate_limited`, also when too much of
+/// the caller's is on its way; `storage_full`.
 pub async fn begin(app: &App, ctx: &Ctx, new: &NewFile) -> Result<Begun> {
     let caller = ctx.caller()?;
-    let mut tx = app.db.read("upload_known").await?;
-    if let Some(first) = stored(&mut tx, ctx, caller.user_id, new).await? {
+    let (first, known) = looked_up(app, ctx, new).await?;
+    let (first, known) = match known {
+        // It came to nothing: what is announced now begins anew.
+        Some(row) if first.is_none() && row.expires_at <= ctx.now => {
+            let _turn = app.spool.turn(row.file_id, Next::Hurries).await?;
+            finish::clean(app, &row, ctx.now).await?;
+            looked_up(app, ctx, new).await?
+        }
+        known => (first, known),
+    };
+    if let Some(first) = first {
+        // Who takes part no more is told nothing of it.
+        read::authorize_read(app, ctx, first.file_id).await?;
         return Ok(Begun::Stored(Box::new(first)));
     }
-    let known = store::upload(&mut tx, caller.user_id, new.upload_id).await?;
-    drop(tx);
+    if known.as_ref().is_some_and(|row| row.expires_at <= ctx.now) {
+        return Err(Error::Unavailable("upload: what is left of it is still being cleaned away".to_owned()));
+    }
     check(&app.config.vault, ctx, new)?;
     let known = known.map(|row| going(row, new)).transpose()?;
     let (_, patient, emergency) = conversations::authorize_upload(app, ctx, new.conversation_id).await?;
@@ -109,12 +126,37 @@ pub async fn begin(app: &App, ctx: &Ctx, new: &NewFile) -> Result<Begun> {
         expires_at: ctx.now + std::time::Duration::from_secs(app.config.vault.upload_life_s),
     };
     let mut tx = app.db.begin("upload_begin").await?;
+    check_room(&mut tx, &app.config.vault, ctx, &row).await?;
     let written = store::insert_upload(&mut tx, &row, ctx.now).await?;
     // The same announcement may have come twice at once: what is stored counts.
     let row = if written { Some(row) } else { store::upload(&mut tx, caller.user_id, new.upload_id).await? };
     tx.commit().await?;
     let row = row.ok_or_else(|| Error::Unavailable("upload".to_owned()))?;
     Ok(Begun::Going(Box::new(going(row, new)?)))
+}
+
+/// What became of an upload, and what is known of it on its way.
+async fn looked_up(app: &App, ctx: &Ctx, new: &NewFile) -> Result<(Option<StoredFile>, Option<UploadRow>)> {
+    let user = ctx.caller()?.user_id;
+    let mut tx = app.db.read("upload_known").await?;
+    let first = stored(&mut tx, ctx, user, new).await?;
+    Ok((first, store::upload(&mut tx, user, new.upload_id).await?))
+}
+
+/// Whether there is room for one more upload: of the person's that are on their way, and in the clinic's share of the vault.
+async fn check_room(tx: &mut Tx, config: &Vault, ctx: &Ctx, row: &UploadRow) -> Result<()> {
+    let (uploads, bytes) = store::open_of_user(tx, row.user_id, ctx.now).await?;
+    let above =
+        |bytes: i64, limit: u64| u64::try_from(bytes.saturating_add(row.length)).is_ok_and(|sum| sum > limit);
+    if uploads >= i64::from(config.max_open_uploads) || above(bytes, config.max_open_bytes) {
+        let details = json!({"limit": config.max_open_uploads, "max_bytes": config.max_open_bytes});
+        return Err(Error::RateLimited { retry_after_s: ROOM_RETRY_S, details });
+    }
+    let Some(limit) = config.max_clinic_bytes else { return Ok(()) };
+    if above(store::bytes_of_clinic(tx, row.tenant_id, ctx.now).await?, limit) {
+        return Err(Error::invalid(ErrorCode::StorageFull, json!({"max_size": limit})));
+    }
+    Ok(())
 }
 
 /// The first answer to an upload, when it is finished.

@@ -30,7 +30,7 @@ pub(crate) async fn go_on(app: &App) -> Result<()> {
             app.keystore.destroy(row.data_key_id, app.clock.now()).await?;
             app.objects.delete_all(row.tenant_id, row.file_id, None).await?;
             let mut tx = app.db.begin("file_destroyed").await?;
-            store::set_destroyed(&mut tx, row.file_id).await?;
+            store::set_destroyed(&mut tx, &row).await?;
             tx.commit().await?;
             metrics::counter!("sigilo_vault_destroyed_files_total").increment(1);
         }

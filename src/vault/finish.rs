@@ -27,7 +27,8 @@ use crate::{
 
 /// How often a decision is made again because its facts changed before the commit.
 const DECISIONS: usize = 3;
-/// How long after its end an upload that is being finished may still become a file. Then it is swept.
+/// How long after its end an upload that is being finished may still become a file, and how long that may take. Then it is
+/// swept.
 pub const GRACE: Duration = Duration::from_hours(2);
 /// How often is looked for what is to be swept.
 const EVERY: Duration = Duration::from_mins(5);
@@ -36,11 +37,19 @@ const EVERY: Duration = Duration::from_mins(5);
 ///
 /// # Errors
 /// `checksum_mismatch` when it is not: then the upload is forgotten; the rules' denial, when they allow it no more;
-/// `unavailable`: then the upload stays, and is finished when it is asked for again.
+/// `unavailable`: then the upload stays, and is finished when it is asked for again; `not_found` when it was given up.
 pub(super) async fn finish(app: &App, ctx: &Ctx, upload: &Upload, turn: Turn) -> Result<StoredFile> {
     let ctx = &Ctx { now: app.clock.now(), ..ctx.clone() };
     let row = &upload.row;
     let (spooled, length) = (app.spool.path(row.file_id), upload.length());
+    // Before anything of it is anywhere else: whoever gives it up meanwhile leaves the row to whoever cleans away what
+    // this leaves behind.
+    let mut tx = app.db.begin("upload_finishing").await?;
+    let going = store::set_finishing(&mut tx, row, ctx.now - GRACE, ctx.now + GRACE).await?;
+    tx.commit().await?;
+    if !going {
+        return Err(Error::NotFound);
+    }
     let key = app.file_key(row.tenant_id, row.file_id, ctx.now).await?;
     let names = (row.tenant_id, row.file_id);
     let placed = app.objects.put(&key, names, (&spooled, length), &*app.entropy).await?;
@@ -53,7 +62,7 @@ pub(super) async fn finish(app: &App, ctx: &Ctx, upload: &Upload, turn: Turn) ->
     };
     // What could not be written may have been all the same: only what will never be one is cleaned away with its object.
     if !matches!(made, Err(Error::Unavailable(_) | Error::Internal(_)))
-        && let Err(error) = clean(app, row, ctx.now).await
+        && let Err(error) = clean(app, row, ctx.now + GRACE).await
     {
         tracing::warn!(%error, "what is left of an upload is swept later");
     }
@@ -62,7 +71,8 @@ pub(super) async fn finish(app: &App, ctx: &Ctx, upload: &Upload, turn: Turn) ->
 }
 
 /// Forgets an upload: the objects it left but that of its file, the key when there is no file, what lies in the spool, and
-/// its row, in this order. Whatever breaks off is done again by the sweep.
+/// its row, in this order. Whatever breaks off is done again by the sweep. The row stays, closed, while another server is
+/// finishing the upload, that is, will be after `now`.
 pub(super) async fn clean(app: &App, row: &UploadRow, now: Timestamp) -> Result<()> {
     let mut tx = app.db.begin("upload_close").await?;
     store::close_upload(&mut tx, row).await?;
@@ -74,11 +84,11 @@ pub(super) async fn clean(app: &App, row: &UploadRow, now: Timestamp) -> Result<
     let object = file.as_ref().and_then(|file| file.object.as_deref());
     app.objects.delete_all(row.tenant_id, row.file_id, object).await?;
     if file.is_none() {
-        app.keystore.destroy_of(row.file_id.uuid(), CLASS_FILE, now).await?;
+        app.keystore.destroy_of(row.file_id.uuid(), CLASS_FILE, app.clock.now()).await?;
     }
     app.spool.remove(row.file_id).await?;
     let mut tx = app.db.begin("upload_forget").await?;
-    store::delete_upload(&mut tx, row).await?;
+    store::delete_upload(&mut tx, row, now).await?;
     tx.commit().await
 }
 
@@ -111,18 +121,24 @@ async fn sweep_uploads(app: &App) -> Result<()> {
     let now = app.clock.now();
     loop {
         let mut tx = app.db.read("uploads_expired").await?;
-        let rows = store::expired_uploads(&mut tx, now - GRACE).await?;
+        let rows = store::expired_uploads(&mut tx, now - GRACE, now).await?;
         drop(tx);
-        let last = rows.is_empty();
-        for row in rows {
-            let _turn = app.spool.turn(row.file_id, Next::Hurries).await?;
-            clean(app, &row, now).await?;
-            metrics::counter!("sigilo_vault_swept_uploads_total").increment(1);
+        let mut done = Ok(());
+        for row in &rows {
+            // One that is not cleaned keeps no other one from it.
+            done = sweep_upload(app, row, now).await.and(done);
         }
-        if last {
-            return Ok(());
+        if rows.is_empty() || done.is_err() {
+            return done;
         }
     }
+}
+
+async fn sweep_upload(app: &App, row: &UploadRow, now: Timestamp) -> Result<()> {
+    let _turn = app.spool.turn(row.file_id, Next::Hurries).await?;
+    clean(app, row, now).await?;
+    metrics::counter!("sigilo_vault_swept_uploads_total").increment(1);
+    Ok(())
 }
 
 async fn sweep_spool(app: &App) -> Result<()> {

@@ -20,6 +20,8 @@ pub const LIFE: Duration = Duration::from_mins(5);
 pub struct Link {
     /// The device it is for.
     pub device: DeviceId,
+    /// Its login: which of the device's families of tokens.
+    pub login: TokenFamilyId,
     /// From when it is not good any more, in seconds since the Unix epoch.
     pub expires: i64,
     /// Over all of it, in base64url.
@@ -35,7 +37,9 @@ pub(super) async fn address(app: &App, ctx: &Ctx, file: FileId) -> Result<String
     let family = auth::family_of(app, device, ctx.now).await?.ok_or(Error::NotFound)?;
     let expires = (ctx.now + LIFE).seconds();
     let signature = URL_SAFE_NO_PAD.encode(mac(app, file, device, family, expires));
-    Ok(format!("/api/chat/files/{file}/content/?device={device}&expires={expires}&signature={signature}"))
+    Ok(format!(
+        "/api/chat/files/{file}/content/?device={device}&login={family}&expires={expires}&signature={signature}"
+    ))
 }
 
 /// Who an address of a file's content is for.
@@ -54,14 +58,18 @@ pub async fn open(
     if now >= Timestamp::from_micros(link.expires.saturating_mul(1_000_000)) {
         return Err(Error::NotFound);
     }
+    // First: whoever only guesses costs the database nothing.
+    let given = URL_SAFE_NO_PAD.decode(&link.signature).unwrap_or_default();
+    let good: bool = mac(app, file, link.device, link.login, link.expires).ct_eq(&given).into();
+    if !good {
+        return Err(Error::NotFound);
+    }
     let session =
         auth::session_of_device(app, link.device, request, address).await.map_err(|error| match error {
             Error::Unauthenticated(_) => Error::NotFound,
             error => error,
         })?;
-    let given = URL_SAFE_NO_PAD.decode(&link.signature).unwrap_or_default();
-    let good: bool = mac(app, file, link.device, session.family, link.expires).ct_eq(&given).into();
-    if good { Ok(session.ctx) } else { Err(Error::NotFound) }
+    if session.family == link.login { Ok(session.ctx) } else { Err(Error::NotFound) }
 }
 
 fn mac(app: &App, file: FileId, device: DeviceId, family: TokenFamilyId, expires: i64) -> Vec<u8> {

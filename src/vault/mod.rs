@@ -13,6 +13,7 @@
 mod announce;
 mod consent;
 pub(crate) mod destroy;
+mod downloads;
 pub(crate) mod files;
 mod finish;
 mod links;
@@ -26,6 +27,7 @@ pub(crate) mod store;
 
 pub use announce::{Begun, Upload, begin};
 pub use consent::{authorize_consent, consent};
+pub use downloads::{Download, Downloads};
 pub use finish::{keep_sweeping, sweep};
 pub use links::{Link, open as open_link};
 pub use objects::{Kept, Objects, Placed};

@@ -95,8 +95,9 @@ impl Objects {
         let transfers = Arc::new(Semaphore::new(config.vault.transfers));
         let Some(address) = &config.vault.object_store_url else {
             let folder = config.objects_dir()?;
+            let store = LocalFileSystem::new_with_prefix(&folder).map_err(Error::internal)?;
             // What is accepted is durable.
-            let store = LocalFileSystem::new_with_prefix(&folder).map_err(Error::internal)?.with_fsync(true);
+            let store = store.with_fsync(true).with_automatic_cleanup(true);
             let (store, prefix) = (Arc::new(store) as _, ObjectPath::default());
             return Ok(Self { store, prefix, folder: Some(folder), transfers });
         };
@@ -209,6 +210,9 @@ impl Objects {
     /// `unavailable` when the store is away.
     pub async fn delete_all(&self, tenant: TenantId, file: FileId, but: Option<&str>) -> Result<()> {
         let folder = self.path(&format!("{tenant}/{file}"))?;
+        if let Some(root) = &self.folder {
+            delete_staged(&root.join(tenant.to_string()).join(file.to_string())).await?;
+        }
         let but = but.map(|object| self.path(object)).transpose()?;
         let found: Vec<ObjectPath> =
             self.store.list(Some(&folder)).map_ok(|meta| meta.location).try_collect().await.map_err(away)?;
@@ -229,6 +233,25 @@ impl Objects {
         let whole = format!("{}/{object}", self.prefix);
         ObjectPath::parse(whole.trim_start_matches('/')).map_err(Error::internal)
     }
+}
+
+/// Deletes what broken transfers left in a folder of the store: beside `name` as `name#1`, which the store does not list.
+/// S3 and its like keep such parts to themselves: a rule of the bucket's life cycle deletes them (docs/OPERATIONS.md).
+async fn delete_staged(folder: &Path) -> Result<()> {
+    let mut entries = match tokio::fs::read_dir(folder).await {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(away(error)),
+    };
+    while let Some(entry) = entries.next_entry().await.map_err(away)? {
+        if entry.file_name().to_string_lossy().contains('#') {
+            match tokio::fs::remove_file(entry.path()).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(away(error)),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What is read of a blob.

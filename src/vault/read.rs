@@ -7,7 +7,7 @@
 use std::{ops::Range, time::Duration};
 
 use axum::body::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use serde_json::json;
 use sigilo_wire::{
     ErrorCode, FileId,
@@ -33,6 +33,8 @@ pub const GOES_ON: Duration = Duration::from_hours(1);
 #[derive(Debug)]
 pub struct Readable {
     file: File,
+    /// What it is a small picture of: it is given out while that is.
+    of: Option<File>,
     grant: Grant<ReadFile>,
     patient: Option<sigilo_wire::UserId>,
 }
@@ -44,16 +46,21 @@ pub struct Readable {
 pub async fn authorize_read(app: &App, ctx: &Ctx, id: FileId) -> Result<Readable> {
     let mut tx = app.db.read("file_get").await?;
     let file = files::get(&mut tx, ctx.tenant, id).await?;
+    let of = match file.row.thumbnail_of {
+        Some(of) => Some(files::get(&mut tx, ctx.tenant, of).await?),
+        None => None,
+    };
     drop(tx);
     let row = &file.row;
+    let agreed = |file: &File| !file.row.requires_consent || file.row.consent == Some(true);
     let facts = FileFacts {
         file: id,
         conversation: row.conversation_id,
         uploader: row.uploader_id,
-        agreed: !row.requires_consent || row.consent == Some(true),
+        agreed: agreed(&file) && of.as_ref().is_none_or(agreed),
     };
     let (grant, patient) = conversations::authorize_read_file(app, ctx, facts).await?;
-    Ok(Readable { file, grant, patient })
+    Ok(Readable { file, of, grant, patient })
 }
 
 /// What is known of a file, with an address of its content while it is given out.
@@ -62,7 +69,12 @@ pub async fn authorize_read(app: &App, ctx: &Ctx, id: FileId) -> Result<Readable
 /// `unavailable` when the database is away.
 pub async fn show(app: &App, ctx: &Ctx, readable: &Readable) -> Result<StoredFile> {
     let mut shown = readable.file.shown(ctx.now)?;
-    if readable.file.may_be_given_out(ctx.now).is_ok() {
+    if let Some(of) = &readable.of
+        && shown.status == FileStatus::Active
+    {
+        shown.status = of.status(ctx.now)?;
+    }
+    if readable.given_out(ctx).is_ok() {
         shown.content_url = Some(links::address(app, ctx, shown.file_id).await?);
     }
     Ok(shown)
@@ -88,14 +100,16 @@ impl Readable {
     /// # Errors
     /// `file_not_available` with the status.
     pub fn given_out(&self, ctx: &Ctx) -> Result<()> {
-        self.file.may_be_given_out(ctx.now)
+        self.file.may_be_given_out(ctx.now)?;
+        self.of.as_ref().map_or(Ok(()), |of| of.may_be_given_out(ctx.now))
     }
 }
 
 /// These bytes of a file's blob, counted as a download where they begin one.
 ///
 /// # Errors
-/// `file_not_available` with the status, also when the caller has downloaded it as often as they may; `unavailable`.
+/// `file_not_available` with the status, also when the caller has downloaded it as often as they may; `rate_limited` while
+/// they have as many downloads under way as they may; `unavailable`.
 pub async fn content(
     app: &App,
     ctx: &Ctx,
@@ -103,7 +117,7 @@ pub async fn content(
     wanted: Range<u64>,
 ) -> Result<impl Stream<Item = Result<Bytes>> + Send + 'static + use<>> {
     readable.given_out(ctx)?;
-    let Readable { file, grant, patient } = readable;
+    let Readable { file, grant, patient, .. } = readable;
     if *grant.resource() != file.row.file_id {
         return Err(Error::internal("a grant to read a file was used for another one"));
     }
@@ -111,6 +125,7 @@ pub async fn content(
     let key = app.keystore.get(file.row.data_key_id).await?;
     let blob = app.objects.open_range(&key, &file.kept()?, wanted.clone()).await?;
     let caller = ctx.caller()?;
+    let download = app.downloads.begin(caller.user_id, ctx.now)?;
     let conversation_key = app.conversation_key(ctx, file.row.conversation_id).await?;
     let mut tx = app.db.begin("file_download").await?;
     let goes_on = (wanted.start > 0).then(|| ctx.now - GOES_ON);
@@ -138,5 +153,6 @@ pub async fn content(
             anomalies::notice(app, ctx, kind, caller.user_id, Some(caller.device_id)).await;
         }
     }
-    Ok(blob)
+    let clock = std::sync::Arc::clone(&app.clock);
+    Ok(blob.map(move |piece| download.goes_on(clock.now()).and(piece)))
 }

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::fs::FlockOperation;
 use sigilo_wire::FileId;
 use tokio::{
     fs::{File, OpenOptions},
@@ -22,6 +23,8 @@ const BUFFER: usize = 128 * 1024;
 
 /// How long whoever comes next waits for the turn.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// How often is looked whether another server has left.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The folder of uploads that are not whole yet.
 #[derive(Debug)]
@@ -69,6 +72,8 @@ impl Drop for Share {
 #[derive(Debug)]
 pub struct Turn {
     hurried: watch::Receiver<u64>,
+    /// Against other servers that share the folder: the upload's file, locked.
+    _locked: File,
     // Before the share: whoever waits has a share of their own.
     _held: OwnedMutexGuard<()>,
     share: Share,
@@ -119,9 +124,23 @@ impl Spool {
             share.slot.hurried.send_modify(|count| *count += 1);
         }
         let held = tokio::time::timeout(PATIENCE, Arc::clone(&share.slot.free).lock_owned()).await;
-        let held = held.map_err(|_| Error::Unavailable("upload: another request writes to it".to_owned()))?;
+        let held = held.map_err(|_| busy())?;
         let hurried = share.slot.hurried.subscribe();
-        Ok(Turn { hurried, _held: held, share })
+        let locked = tokio::time::timeout(PATIENCE, self.lock(file)).await.map_err(|_| busy())??;
+        Ok(Turn { hurried, _locked: locked, _held: held, share })
+    }
+
+    /// Keeps other servers that share the folder from an upload. Nobody tells them that somebody waits: one that reads from
+    /// a dead line leaves when it has been silent for too long.
+    async fn lock(&self, file: FileId) -> Result<File> {
+        let locked = options().open(self.path(file)).await.map_err(away)?;
+        loop {
+            match rustix::fs::flock(&locked, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(locked),
+                Err(rustix::io::Errno::WOULDBLOCK) => tokio::time::sleep(LOOK).await,
+                Err(error) => return Err(away(error.into())),
+            }
+        }
     }
 
     /// The uploads that lie here.
@@ -160,9 +179,7 @@ impl Spool {
     /// # Errors
     /// When the disk does not answer.
     pub async fn write(&self, turn: &Turn, start: u64) -> Result<Writing> {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        let mut file = options.open(self.path(turn.share.file)).await.map_err(away)?;
+        let mut file = options().open(self.path(turn.share.file)).await.map_err(away)?;
         file.set_max_buf_size(BUFFER);
         file.set_len(start).await.map_err(away)?;
         file.seek(SeekFrom::Start(start)).await.map_err(away)?;
@@ -222,6 +239,16 @@ impl Writing {
         self.file.set_len(self.start).await.map_err(away)?;
         self.file.sync_all().await.map_err(away)
     }
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options
+}
+
+fn busy() -> Error {
+    Error::Unavailable("upload: another request writes to it".to_owned())
 }
 
 fn away(error: std::io::Error) -> Error {

@@ -34,7 +34,11 @@ statements! {
     DROP_SCANS = "DELETE FROM file_scans WHERE file_id IN (SELECT file_id FROM files WHERE file_id = $1 OR thumbnail_of = $1)";
     TO_DESTROY = concat!("SELECT ", file_columns!(), " FROM files WHERE destroyed_at IS NOT NULL AND object IS NOT NULL
         ORDER BY file_id LIMIT 100");
-    SET_DESTROYED = "UPDATE files SET object = NULL WHERE file_id = $1 AND destroyed_at IS NOT NULL";
+    SET_DESTROYED = "UPDATE files SET object = NULL WHERE file_id = $1 AND destroyed_at IS NOT NULL AND object IS NOT NULL";
+    COUNT_STORED = "INSERT INTO file_usage (tenant_id, files, bytes) VALUES ($1, 1, $2) ON CONFLICT (tenant_id) DO UPDATE
+        SET files = file_usage.files + 1, bytes = file_usage.bytes + excluded.bytes";
+    COUNT_DESTROYED = "UPDATE file_usage SET files = files - 1, bytes = bytes - $2 WHERE tenant_id = $1";
+    STORED_BYTES = "SELECT bytes FROM file_usage WHERE tenant_id = $1";
     INSERT_SCAN = "INSERT INTO file_scans (file_id, tenant_id, key_id, encapsulation, ciphertext, asked_by, tries, next_at,
         leased_until) VALUES ($1, $2, $3, $4, $5, NULL, 0, $6, NULL)";
 
@@ -42,15 +46,24 @@ statements! {
         FROM uploads WHERE user_id = $1 AND upload_id = $2";
     INSERT_UPLOAD = "INSERT INTO uploads (user_id, upload_id, tenant_id, device_id, conversation_id, file_id, length, request,
         created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
+    /// One after the other, before they are counted: SQLite has one writer.
+    LOCK_USER_POSTGRES = "SELECT user_id FROM users WHERE user_id = $1 FOR NO KEY UPDATE";
+    OPEN_OF_USER = "SELECT COUNT(*), CAST(COALESCE(SUM(length), 0) AS BIGINT) FROM uploads
+        WHERE user_id = $1 AND expires_at > $2";
+    OPEN_OF_CLINIC = "SELECT CAST(COALESCE(SUM(length), 0) AS BIGINT) FROM uploads WHERE tenant_id = $1 AND expires_at > $2";
     SET_REQUEST = "UPDATE uploads SET request = $3 WHERE user_id = $1 AND upload_id = $2";
     /// Held until the commit: an upload that is swept has no file, and one that has a file is not swept.
     CLAIM_UPLOAD = "UPDATE uploads SET expires_at = expires_at
         WHERE user_id = $1 AND upload_id = $2 AND file_id = $3 AND expires_at > $4";
+    SET_FINISHING = "UPDATE uploads SET finishing_until = $5
+        WHERE user_id = $1 AND upload_id = $2 AND file_id = $3 AND expires_at > $4";
     CLOSE_UPLOAD = "UPDATE uploads SET expires_at = 0 WHERE user_id = $1 AND upload_id = $2 AND file_id = $3";
     OF_FILE = "SELECT file_id FROM uploads WHERE file_id = $1";
-    DELETE_UPLOAD = "DELETE FROM uploads WHERE user_id = $1 AND upload_id = $2 AND file_id = $3";
+    DELETE_UPLOAD = "DELETE FROM uploads WHERE user_id = $1 AND upload_id = $2 AND file_id = $3
+        AND (finishing_until IS NULL OR finishing_until <= $4)";
     EXPIRED_UPLOADS = "SELECT tenant_id, user_id, upload_id, device_id, conversation_id, file_id, length, request, expires_at
-        FROM uploads WHERE expires_at <= $1 ORDER BY expires_at LIMIT 100";
+        FROM uploads WHERE expires_at <= $1 AND (finishing_until IS NULL OR finishing_until <= $2)
+        ORDER BY expires_at LIMIT 100";
 }
 
 /// A file of the vault.
@@ -152,6 +165,9 @@ pub(super) async fn insert(tx: &mut Tx, row: &FileRow) -> Result<bool> {
         row.ever_clean,
         row.uploaded_at
     )?;
+    if written == 1 {
+        execute!(tx, COUNT_STORED, row.tenant_id, row.length)?;
+    }
     Ok(written == 1)
 }
 
@@ -218,9 +234,26 @@ pub(super) async fn to_destroy(tx: &mut Tx) -> Result<Vec<FileRow>> {
 }
 
 /// Notes that nothing is left of a destroyed file.
-pub(super) async fn set_destroyed(tx: &mut Tx, file: FileId) -> Result<()> {
-    execute!(tx, SET_DESTROYED, file)?;
+pub(super) async fn set_destroyed(tx: &mut Tx, file: &FileRow) -> Result<()> {
+    if execute!(&mut *tx, SET_DESTROYED, file.file_id)? == 1 {
+        execute!(&mut *tx, COUNT_DESTROYED, file.tenant_id, file.length)?;
+    }
     Ok(())
+}
+
+/// What is kept for a clinic, and what is on its way, in bytes.
+pub(super) async fn bytes_of_clinic(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<i64> {
+    let stored = fetch_optional!(&mut *tx, (i64,), STORED_BYTES, tenant)?.map_or(0, |(bytes,)| bytes);
+    let open = fetch_optional!(&mut *tx, (i64,), OPEN_OF_CLINIC, tenant, now)?.map_or(0, |(bytes,)| bytes);
+    Ok(stored.saturating_add(open))
+}
+
+/// How many uploads of a person are on their way, and their lengths together in bytes. Nobody adds one before the commit.
+pub(super) async fn open_of_user(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<(i64, i64)> {
+    if let Tx::Postgres(_) = tx {
+        fetch_optional!(&mut *tx, (UserId,), LOCK_USER_POSTGRES, user)?;
+    }
+    Ok(fetch_optional!(&mut *tx, (i64, i64), OPEN_OF_USER, user, now)?.unwrap_or_default())
 }
 
 /// Who calls findings on a file false.
@@ -276,6 +309,16 @@ pub(super) async fn claim_upload(tx: &mut Tx, row: &UploadRow, after: Timestamp)
     Ok(execute!(tx, CLAIM_UPLOAD, row.user_id, row.upload_id, row.file_id, after)? == 1)
 }
 
+/// Notes that an upload is being made a file until then at the latest; `false` when it may not become one any more.
+pub(super) async fn set_finishing(
+    tx: &mut Tx,
+    row: &UploadRow,
+    after: Timestamp,
+    until: Timestamp,
+) -> Result<bool> {
+    Ok(execute!(tx, SET_FINISHING, row.user_id, row.upload_id, row.file_id, after, until)? == 1)
+}
+
 /// Has an upload become no file from the commit on, if it has not yet.
 pub(super) async fn close_upload(tx: &mut Tx, row: &UploadRow) -> Result<()> {
     execute!(tx, CLOSE_UPLOAD, row.user_id, row.upload_id, row.file_id)?;
@@ -287,12 +330,12 @@ pub(super) async fn is_upload(tx: &mut Tx, file: FileId) -> Result<bool> {
     Ok(fetch_optional!(tx, (FileId,), OF_FILE, file)?.is_some())
 }
 
-/// Forgets an upload.
-pub(super) async fn delete_upload(tx: &mut Tx, row: &UploadRow) -> Result<bool> {
-    Ok(execute!(tx, DELETE_UPLOAD, row.user_id, row.upload_id, row.file_id)? == 1)
+/// Forgets an upload that nobody has been finishing since `now`; `false` when there is none.
+pub(super) async fn delete_upload(tx: &mut Tx, row: &UploadRow, now: Timestamp) -> Result<bool> {
+    Ok(execute!(tx, DELETE_UPLOAD, row.user_id, row.upload_id, row.file_id, now)? == 1)
 }
 
-/// Uploads whose time is over.
-pub(super) async fn expired_uploads(tx: &mut Tx, now: Timestamp) -> Result<Vec<UploadRow>> {
-    fetch_all!(tx, UploadRow, EXPIRED_UPLOADS, now)
+/// Uploads whose time was over then, and that nobody is finishing now.
+pub(super) async fn expired_uploads(tx: &mut Tx, then: Timestamp, now: Timestamp) -> Result<Vec<UploadRow>> {
+    fetch_all!(tx, UploadRow, EXPIRED_UPLOADS, then, now)
 }

@@ -141,7 +141,7 @@ async fn details_say_what_the_caller_may_do() {
             (names, permissions)
         };
         let (hers, all) = permissions(ana).await;
-        assert_eq!(hers, ["block", "delete", "edit", "leave", "send"]);
+        assert_eq!(hers, ["block", "delete", "edit", "leave", "send", "upload"]);
         let close = json!({"allowed": false, "reason": "not_permitted", "policies": ["default-deny"],
                            "next_open_at": null});
         assert_eq!(all["close"], close);

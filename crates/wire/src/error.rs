@@ -136,6 +136,8 @@ codes! {
     TooLarge = "body_too_large";
     /// The file is larger than allowed.
     FileTooLarge = "file_too_large";
+    /// The clinic's share of the vault is used up.
+    StorageFull = "storage_full";
     /// Not JSON.
     UnsupportedMediaType = "unsupported_media_type";
     // 422

@@ -7,6 +7,7 @@ mod content;
 mod pieces;
 mod quarantine;
 mod remote;
+mod room;
 mod scanning;
 mod scans;
 mod upload;

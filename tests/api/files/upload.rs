@@ -220,6 +220,30 @@ async fn who_may_not_write_may_not_upload() {
 }
 
 #[tokio::test]
+async fn little_may_come_before_the_file() {
+    both_engines(async |server| {
+        let pair = Pair::create(server).await;
+        let blob = Blob::new(pair.conversation, 40, 1_000_000);
+        let send = async |body: Vec<u8>| {
+            let request = server.client.post(format!("{}{UPLOAD}", server.url)).bearer_auth(&pair.ana.token);
+            let request = request.header("content-type", "multipart/form-data; boundary=border");
+            Answer::of(request.body(body).send().await.unwrap()).await
+        };
+        let form = super::form(&blob.new, &blob.bytes);
+        let noise = vec![b'x'; 2_000_000];
+        let preamble = send([noise.as_slice(), b"\r\n", &form].concat()).await;
+        assert_eq!(preamble.expect_error(400, "invalid_field")["field"], "body");
+        let header = String::from_utf8_lossy(&noise);
+        let header =
+            format!("--border\r\nX: {header}\r\nContent-Disposition: form-data; name=\"upload\"\r\n\r\n");
+        let header = send([header.as_bytes(), &form].concat()).await;
+        assert_eq!(header.expect_error(400, "invalid_field")["field"], "body");
+        send(form).await.expect(201);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn ten_files_an_hour_are_taken_of_a_person() {
     both_engines_with(
         |config| config.limits.files_per_hour = 10,

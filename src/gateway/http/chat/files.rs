@@ -68,10 +68,11 @@ impl FromRequestParts<SharedApp> for Downloader {
 /// A file, encrypted as it was uploaded.
 ///
 /// One range of bytes may be asked for. A download that begins counts; one that goes on after a break does not. Without a
-/// token the three parts of `content_url` say who asks.
+/// token the four parts of `content_url` say who asks.
 #[utoipa::path(get, path = "/api/chat/files/{file_id}/content/", tag = "Files", security((), ("bearer" = [])),
     params(("file_id" = FileId, Path),
            ("device" = Option<String>, Query, description = "Of `content_url`."),
+           ("login" = Option<String>, Query, description = "Of `content_url`."),
            ("expires" = Option<i64>, Query, description = "Of `content_url`."),
            ("signature" = Option<String>, Query, description = "Of `content_url`."),
            ("Range" = Option<String>, Header, description = "`bytes=first-last`, one range."),

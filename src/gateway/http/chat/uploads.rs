@@ -2,6 +2,7 @@
 //! with upload, termination, checksum, expiration).
 
 use std::{
+    future::poll_fn,
     pin::Pin,
     sync::{
         Arc,
@@ -103,10 +104,10 @@ async fn upload_file(
 ) -> ApiResult<(StatusCode, Json<StoredFile>)> {
     let (mut form, room) = form(request)?;
     let patience = app.config.limits.body_timeout();
-    let in_time = tokio::time::timeout(patience, announcement(&mut form)).await;
-    let new = in_time.map_err(|_| Error::field("upload", "did not arrive in time"))??;
-    let in_time = tokio::time::timeout(patience, form.next_field()).await;
-    let part = in_time.map_err(|_| Error::field("file", "did not arrive in time"))?.map_err(broken)?;
+    let in_time = tokio::time::timeout(patience, room.enough_for(announcement(&mut form))).await;
+    let new = in_time.map_err(|_| Error::field("upload", "did not arrive in time"))???;
+    let in_time = tokio::time::timeout(patience, room.enough_for(form.next_field())).await;
+    let part = in_time.map_err(|_| Error::field("file", "did not arrive in time"))??.map_err(broken)?;
     let part = part.filter(|part| part.name() == Some("file"));
     let part = part.ok_or_else(|| Error::field("file", "is missing: it follows the part 'upload'"))?;
     room.lift();
@@ -130,6 +131,17 @@ fn form(request: Request) -> Result<(multer::Multipart<'static>, Room)> {
 struct Room(Arc<AtomicUsize>);
 
 impl Room {
+    /// What the future comes to, unless it waits for more bytes than may come.
+    async fn enough_for<T>(&self, future: impl Future<Output = T>) -> Result<T> {
+        let mut future = std::pin::pin!(future);
+        let enough = poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Pending if self.0.load(Ordering::Relaxed) == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+        });
+        enough.await.ok_or_else(|| Error::field("body", "has too much before the file"))
+    }
+
     /// The file has begun; its length is looked at where it is received.
     fn lift(&self) {
         self.0.store(usize::MAX, Ordering::Relaxed);
@@ -170,7 +182,8 @@ impl Stream for Paced {
         }
         let room = self.room.load(Ordering::Relaxed);
         if room == 0 {
-            return Poll::Ready(Some(Err(axum::Error::new("too much before the file"))));
+            // The last piece may have all that was to come, and more: whoever waits for another one is told by `Room`.
+            return Poll::Pending;
         }
         let next = self.body.poll_next_unpin(cx);
         if let (Poll::Ready(Some(Ok(piece))), true) = (&next, room != usize::MAX) {
