@@ -9,13 +9,10 @@
 //! exist, their sizes and their changes. Look-up by e-mail uses a keyed hash, so equal addresses of two clinics
 //! do not show as equal, and a guess needs the key.
 
-use aes_gcm::{
-    Aes256Gcm, KeyInit as _,
-    aead::{Aead as _, Payload},
-};
 use hkdf::Hkdf;
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
+use sigilo_seal::value::ValueCipher;
 use zeroize::Zeroizing;
 
 use crate::{Error, Result, rng::Entropy};
@@ -25,7 +22,7 @@ pub type Key = Zeroizing<[u8; 32]>;
 
 /// Encrypts with the first key, decrypts with any of them.
 pub struct Crypter {
-    keys: Vec<(u8, Aes256Gcm)>,
+    keys: Vec<(u8, ValueCipher)>,
     index_key: Key,
     place_key: Key,
     link_key: Key,
@@ -74,7 +71,7 @@ impl Crypter {
         Ok(Self {
             keys: masters
                 .iter()
-                .map(|(number, master)| (*number, cipher(&derive(master, b"sigilo/columns"))))
+                .map(|(number, master)| (*number, ValueCipher::new(&derive(master, b"sigilo/columns"))))
                 .collect(),
             index_key: derive(&oldest.1, b"sigilo/email-index"),
             place_key: derive(&oldest.1, b"sigilo/known-places"),
@@ -103,7 +100,7 @@ impl Crypter {
             || Error::internal(format!("a value of {}.{} does not decrypt", place.table, place.column));
         let (number, sealed) = sealed.split_first().ok_or_else(fault)?;
         let (_, cipher) = self.keys.iter().find(|(key, _)| key == number).ok_or_else(fault)?;
-        open(cipher, &place.aad(), sealed).ok_or_else(fault)
+        cipher.open(sealed, &place.aad()).ok_or_else(fault)
     }
 
     /// Decrypts a value that is text.
@@ -156,12 +153,6 @@ fn keyed_hash(key: &Key, parts: &[&[u8]]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// AES-256-GCM under this key.
-#[must_use]
-pub fn cipher(key: &Key) -> Aes256Gcm {
-    Aes256Gcm::new(&(**key).into())
-}
-
 /// HKDF-SHA256 of a key for one purpose (RFC 5869, empty salt).
 #[must_use]
 pub fn derive(key: &Key, info: &[u8]) -> Key {
@@ -175,19 +166,9 @@ pub fn derive(key: &Key, info: &[u8]) -> Key {
 ///
 /// # Errors
 /// Only when the value is too large for the cipher.
-pub fn seal(cipher: &Aes256Gcm, aad: &[u8], value: &[u8], entropy: &dyn Entropy) -> Result<Vec<u8>> {
-    let nonce: [u8; 12] = crate::rng::bytes(entropy);
-    let ciphertext = cipher
-        .encrypt(&nonce.into(), Payload { msg: value, aad })
-        .map_err(|_| Error::internal("a value is too large to encrypt"))?;
-    Ok([nonce.as_slice(), &ciphertext].concat())
-}
-
-/// Opens what [`seal`] made; `None` when it was altered or belongs elsewhere.
-#[must_use]
-pub fn open(cipher: &Aes256Gcm, aad: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let (nonce, ciphertext) = sealed.split_first_chunk::<12>()?;
-    cipher.decrypt(&(*nonce).into(), Payload { msg: ciphertext, aad }).ok().map(Zeroizing::new)
+pub fn seal(cipher: &ValueCipher, aad: &[u8], value: &[u8], entropy: &dyn Entropy) -> Result<Vec<u8>> {
+    let sealed = cipher.seal(crate::rng::bytes(entropy), value, aad);
+    sealed.ok_or_else(|| Error::internal("a value is too large to encrypt"))
 }
 
 #[cfg(test)]

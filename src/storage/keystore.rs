@@ -17,9 +17,8 @@ use std::{
     time::Duration,
 };
 
-use aes_gcm::Aes256Gcm;
 use moka::sync::Cache;
-use sigilo_seal::FileKey;
+use sigilo_seal::{FileKey, value::ValueCipher};
 use sigilo_wire::{DataKeyId, FileId, TenantId, Timestamp};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -65,7 +64,7 @@ pub struct KeyStore {
 pub struct DataKey {
     /// Its id, stored beside what is under it.
     pub id: DataKeyId,
-    cipher: Arc<Aes256Gcm>,
+    cipher: Arc<ValueCipher>,
     secret: Arc<Key>,
 }
 
@@ -108,7 +107,7 @@ impl DataKey {
     }
 
     fn new(id: DataKeyId, secret: Key) -> Self {
-        Self { id, cipher: Arc::new(crypter::cipher(&secret)), secret: Arc::new(secret) }
+        Self { id, cipher: Arc::new(ValueCipher::new(&secret)), secret: Arc::new(secret) }
     }
 
     /// The key that the object of this file is encrypted with: bound to the file's name, so that no object stands for
@@ -132,7 +131,8 @@ impl DataKey {
     /// # Errors
     /// When it was altered or belongs elsewhere.
     pub fn open(&self, column: &str, row: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-        crypter::open(&self.cipher, &aad(column, row), sealed)
+        self.cipher
+            .open(sealed, &aad(column, row))
             .ok_or_else(|| Error::internal(format!("a {column} does not decrypt under data key {}", self.id)))
     }
 }
@@ -184,7 +184,7 @@ impl KeyStore {
             let id = DataKeyId::new(now, rng::bytes(entropy));
             let key = rng::secret::<32>(entropy);
             let wrapped =
-                crypter::seal(&crypter::cipher(&tenant_key), id.as_bytes(), key.as_slice(), entropy)?;
+                crypter::seal(&ValueCipher::new(&tenant_key), id.as_bytes(), key.as_slice(), entropy)?;
             execute!(&mut tx, INSERT, id, tenant, subject, class, epoch, wrapped, now)?;
             // Another node may have been first: what is stored counts.
             row = fetch_optional!(&mut tx, DataKeyRow, CURRENT, subject, class)?;
@@ -268,7 +268,8 @@ impl KeyStore {
             fetch_optional!(tx, TenantKeyRow, TENANT_KEY_OF_EPOCH, row.tenant_id, row.tenant_epoch)?
                 .ok_or_else(|| Error::internal("a tenant key is missing from the key store"))?;
         let tenant_key = unwrap_tenant_key(&self.kek, row.tenant_id, &tenant_key)?;
-        let key = crypter::open(&crypter::cipher(&tenant_key), row.data_key_id.as_bytes(), &wrapped)
+        let key = ValueCipher::new(&tenant_key)
+            .open(&wrapped, row.data_key_id.as_bytes())
             .and_then(|key| <[u8; 32]>::try_from(key.as_slice()).ok().map(Zeroizing::new))
             .ok_or_else(|| Error::internal("a data key does not unwrap"))?;
         Ok(DataKey::new(row.data_key_id, key))
@@ -285,7 +286,7 @@ async fn tenant_key(
     let mut row = fetch_optional!(tx, TenantKeyRow, TENANT_KEY, tenant)?;
     if row.is_none() {
         let key = rng::secret::<32>(entropy);
-        let wrapped = crypter::seal(&crypter::cipher(kek), &tenant_aad(tenant, 1), key.as_slice(), entropy)?;
+        let wrapped = crypter::seal(&ValueCipher::new(kek), &tenant_aad(tenant, 1), key.as_slice(), entropy)?;
         execute!(tx, INSERT_TENANT_KEY, tenant, 1i64, wrapped, now)?;
         row = fetch_optional!(tx, TenantKeyRow, TENANT_KEY, tenant)?;
     }
@@ -294,7 +295,8 @@ async fn tenant_key(
 }
 
 fn unwrap_tenant_key(kek: &Key, tenant: TenantId, row: &TenantKeyRow) -> Result<Key> {
-    crypter::open(&crypter::cipher(kek), &tenant_aad(tenant, row.epoch), &row.wrapped)
+    ValueCipher::new(kek)
+        .open(&row.wrapped, &tenant_aad(tenant, row.epoch))
         .and_then(|key| <[u8; 32]>::try_from(key.as_slice()).ok().map(Zeroizing::new))
         .ok_or_else(|| Error::internal("a tenant key does not unwrap: is this the right key-encryption key?"))
 }

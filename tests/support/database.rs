@@ -97,7 +97,8 @@ impl Database {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     folders.push(path);
-                } else {
+                } else if path.is_file() {
+                    // The socket of the scan worker is the server's own.
                     let name = path.strip_prefix(self.folder.path()).unwrap().to_owned();
                     files.push((name, std::fs::read(path).unwrap()));
                 }

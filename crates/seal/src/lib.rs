@@ -40,6 +40,7 @@ pub mod rng09;
 pub mod root;
 pub mod scan;
 pub mod secret;
+pub mod value;
 pub mod verdict;
 pub mod wire;
 pub mod xwing;

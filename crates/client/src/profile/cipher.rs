@@ -10,20 +10,16 @@
 //!
 //! What it does not hide: how many rows a table has, which rows belong together, and their order.
 
-use aes_gcm::{
-    Aes256Gcm, KeyInit as _,
-    aead::{Aead as _, Payload},
-};
 use hkdf::Hkdf;
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use sigilo_seal::encode::Writer;
+use sigilo_seal::{
+    encode::Writer,
+    value::{NONCE_LENGTH, ValueCipher},
+};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::{Error, Result, env::Env};
-
-/// Length of an AES-GCM nonce.
-const NONCE: usize = 12;
 
 /// What opens a profile.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -69,7 +65,7 @@ pub(super) struct Header {
 
 /// The cipher of an open profile.
 pub(super) struct Cipher {
-    values: Aes256Gcm,
+    values: ValueCipher,
     lookups: Zeroizing<[u8; 32]>,
 }
 
@@ -96,14 +92,15 @@ impl Cipher {
         let salt = env.bytes::<16>();
         let master = env.secret::<32>();
         let kek = key_encryption_key(unlock, &salt)?;
-        let wrapped = encrypt(&aes(&kek), env.bytes(), master.as_slice(), &salt)?;
+        let wrapped = encrypt(&ValueCipher::new(&kek), env.bytes(), master.as_slice(), &salt)?;
         Ok((Self::of(&master), Header { salt: salt.to_vec(), wrapped }))
     }
 
     /// Opens the master key.
     pub(super) fn open(unlock: &Unlock, header: &Header) -> Result<Self> {
         let kek = key_encryption_key(unlock, &header.salt)?;
-        let master = decrypt(&aes(&kek), &header.wrapped, &header.salt).ok_or(Error::WrongPassphrase)?;
+        let master =
+            ValueCipher::new(&kek).open(&header.wrapped, &header.salt).ok_or(Error::WrongPassphrase)?;
         let master: Zeroizing<[u8; 32]> =
             Zeroizing::new(master.as_slice().try_into().map_err(|_| Error::WrongPassphrase)?);
         Ok(Self::of(&master))
@@ -111,7 +108,7 @@ impl Cipher {
 
     fn of(master: &[u8; 32]) -> Self {
         Self {
-            values: aes(&derive(master, b"sigilo/v1/profile-value")),
+            values: ValueCipher::new(&derive(master, b"sigilo/v1/profile-value")),
             lookups: derive(master, b"sigilo/v1/profile-lookup"),
         }
     }
@@ -126,12 +123,18 @@ impl Cipher {
         mac.finalize().into_bytes().into()
     }
 
-    pub(super) fn encrypt(&self, place: &Place<'_>, nonce: [u8; NONCE], value: &[u8]) -> Result<Vec<u8>> {
+    pub(super) fn encrypt(
+        &self,
+        place: &Place<'_>,
+        nonce: [u8; NONCE_LENGTH],
+        value: &[u8],
+    ) -> Result<Vec<u8>> {
         encrypt(&self.values, nonce, value, &place.aad())
     }
 
     pub(super) fn decrypt(&self, place: &Place<'_>, stored: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-        decrypt(&self.values, stored, &place.aad())
+        self.values
+            .open(stored, &place.aad())
             .ok_or_else(|| Error::Profile(format!("a row of {} was altered", place.table)))
     }
 }
@@ -158,18 +161,6 @@ fn derive(key: &[u8; 32], info: &[u8]) -> Zeroizing<[u8; 32]> {
     derived
 }
 
-fn aes(key: &[u8; 32]) -> Aes256Gcm {
-    Aes256Gcm::new(key.into())
-}
-
-fn encrypt(cipher: &Aes256Gcm, nonce: [u8; NONCE], plaintext: &[u8], aad: &[u8]) -> Result<Vec<u8>> {
-    let sealed = cipher
-        .encrypt(&nonce.into(), Payload { msg: plaintext, aad })
-        .map_err(|_| Error::internal("a value is too long to encrypt"))?;
-    Ok([nonce.as_slice(), &sealed].concat())
-}
-
-fn decrypt(cipher: &Aes256Gcm, stored: &[u8], aad: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let (nonce, sealed) = stored.split_first_chunk::<NONCE>()?;
-    cipher.decrypt(&(*nonce).into(), Payload { msg: sealed, aad }).ok().map(Zeroizing::new)
+fn encrypt(cipher: &ValueCipher, nonce: [u8; NONCE_LENGTH], plaintext: &[u8], aad: &[u8]) -> Result<Vec<u8>> {
+    cipher.seal(nonce, plaintext, aad).ok_or_else(|| Error::internal("a value is too long to encrypt"))
 }
