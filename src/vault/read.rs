@@ -139,7 +139,7 @@ pub async fn content(
             });
             return Err(Error::conflict(ErrorCode::FileNotAvailable, details));
         }
-        store::Counted::Counted => {
+        store::Counted::OneMore => {
             let act = Act::done("download_file")
                 .object("conversation", file.row.conversation_id)
                 .object("file", file.row.file_id)

@@ -180,7 +180,7 @@ pub(super) async fn thumbnails(tx: &mut Tx, file: FileId) -> Result<Vec<FileId>>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counted {
     /// It is one more download.
-    Counted,
+    OneMore,
     /// It goes on with one that was counted.
     GoesOn,
     /// There were as many as there may be.
@@ -208,7 +208,7 @@ pub(super) async fn count_download(
     }
     execute!(&mut *tx, COUNT_DOWNLOAD, file, user, now)?;
     execute!(&mut *tx, COUNT_ALL, file)?;
-    Ok(Counted::Counted)
+    Ok(Counted::OneMore)
 }
 
 /// Notes what the patient says.

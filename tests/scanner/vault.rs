@@ -224,8 +224,10 @@ impl Vault {
         let signed = self.until(|state| {
             state.outcomes.get(&file)?.iter().find_map(|outcome| match outcome {
                 Outcome::Verdict(signed) => Some(signed.clone()),
-                Outcome::Unavailable => None,
-                other => panic!("{other:?}"),
+                other => {
+                    assert!(matches!(other, Outcome::Unavailable), "{other:?}");
+                    None
+                }
             })
         });
         let signed = signed.await;
