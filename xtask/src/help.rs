@@ -53,8 +53,9 @@ Example:  cargo xtask test
 const DEMO: &str = "\
 cargo xtask demo [ARGUMENTS]
 
-Builds the server and runs `sigilo demo`: a patient and a doctor, two client processes, one server. Needs no
-database server. ARGUMENTS go to `sigilo demo`; `sigilo demo --help` lists them.
+Builds the server and runs `sigilo demo`: a patient and a doctor, two client processes, one server, and a
+private clamd that scans the files they send. Needs no database server. ARGUMENTS go to `sigilo demo`;
+`sigilo demo --help` lists them.
 
 ../shared/data/mts-dialog, when there, is what they say, unless --lines is among the arguments; otherwise the
 demo has lines of its own.

@@ -12,17 +12,17 @@ use crate::Result;
 
 const LINE: &str = "Puede escribirme también desde su tableta; llega igual.";
 
-/// Ana links a tablet; what her doctor says then reaches both.
+/// Ana links a tablet to the server as her phone knows it; what her doctor says then reaches both.
 pub(super) async fn second_device(
     stage: &Stage,
     narrator: &mut Narrator,
+    server: &str,
     ana: &mut Actor,
     maria: &mut Actor,
     said: &mut Vec<String>,
 ) -> Result<()> {
     narrator.chapter("Ana links her tablet");
-    let mut tablet =
-        Actor::launch(stage, "Ana's tablet", "tablet", &["--link", "--server", &stage.server()?.url])?;
+    let mut tablet = Actor::launch(stage, "Ana's tablet", "tablet", &["--link", "--server", server])?;
     let shown = tablet.wait("to show its code", |event| event["type"] == "link").await?;
     ana.types(&format!("/link {}", text(&shown, "text"))).await?;
     let asked = ana.wait("for the code", |event| event["type"] == "link_code").await?;

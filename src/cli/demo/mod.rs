@@ -6,12 +6,15 @@ mod bundle;
 pub(super) mod clock;
 mod devices;
 mod evening;
+mod files;
 mod glass;
 pub mod hunt;
 mod identity;
+mod line;
 mod lines;
 mod narrator;
 mod night;
+mod pdf;
 mod stage;
 pub(crate) mod store;
 mod story;
@@ -45,8 +48,8 @@ pub struct Demo {
 impl Demo {
     pub(super) async fn run(self) -> Result<Outcome> {
         let dialogue = Dialogue::of(self.lines.as_deref())?;
-        let mut narrator = Narrator::new(self.json);
         let mut stage = Stage::new()?;
+        let mut narrator = Narrator::new(self.json, stage.scans());
         let told = story::tell(&mut stage, &mut narrator, &dialogue).await;
         if let Err(error) = &told {
             narrator.failed(&error.to_string());

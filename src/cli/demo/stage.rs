@@ -27,6 +27,9 @@ use crate::{
 /// How long the demo waits for anything before it gives up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The variable that names the clamd of the demo: the path of its socket. `cargo xtask demo` sets it.
+pub(super) const CLAMD: &str = "SIGILO_TEST_CLAMD";
+
 /// In the server's environment, to prove that the memory hunt sees its memory.
 pub(super) const MARKER: &str = "SIGILO-DEMO-MARKER-IN-THE-SERVERS-MEMORY";
 
@@ -36,6 +39,9 @@ pub(super) struct Stage {
     root: PathBuf,
     executable: PathBuf,
     server: Option<Server>,
+    scanner: Option<Child>,
+    /// Where clamd listens, if one does.
+    clamd: Option<String>,
     /// How far the server's clock was turned ahead.
     ahead: Duration,
 }
@@ -59,7 +65,13 @@ impl Stage {
         std::fs::write(folder.path().join(clock::MARK), "").map_err(Error::internal)?;
         let executable = std::env::current_exe().map_err(Error::internal)?;
         let (root, ahead) = (folder.path().to_owned(), Duration::ZERO);
-        Ok(Self { root, folder: Some(folder), executable, server: None, ahead })
+        let clamd = std::env::var(CLAMD).ok();
+        Ok(Self { root, folder: Some(folder), executable, server: None, scanner: None, clamd, ahead })
+    }
+
+    /// Whether there is a clamd, so that files are scanned.
+    pub(super) const fn scans(&self) -> bool {
+        self.clamd.is_some()
     }
 
     /// A path in the demo's folder.
@@ -123,7 +135,7 @@ impl Stage {
     pub(super) async fn start_server(&mut self) -> Result<&Server> {
         let log = File::create(self.logs()?.join("server.log")).await.map_err(Error::internal)?;
         let mut child = self
-            .command()
+            .beside_scanner()
             .args(["serve", "--demo-clock", "--listen", "127.0.0.1:0", "--data"])
             .arg(self.data())
             .env("SIGILO__SERVER__METRICS_LISTEN", "127.0.0.1:0")
@@ -146,6 +158,35 @@ impl Stage {
             .and_then(std::result::Result::ok)
             .ok_or_else(|| Error::internal("the server did not start: see logs/server.log"))?;
         Ok(self.server.insert(Server { child, stdin, turns, pid, url: format!("http://{address}") }))
+    }
+
+    /// A command in which files are looked into by a process of its own: the server never has their content.
+    fn beside_scanner(&self) -> Command {
+        let nobody = || self.path("clamd.sock").display().to_string();
+        let mut command = self.command();
+        command
+            .env("SIGILO__SCANNER__MODE", "separate")
+            .env("SIGILO__SCANNER__CLAMD", self.clamd.clone().unwrap_or_else(nobody));
+        command
+    }
+
+    /// Starts the scanner of a server that runs.
+    pub(super) fn start_scanner(&mut self) -> Result<()> {
+        let log = std::fs::File::options().create(true).append(true).open(self.logs()?.join("scanner.log"));
+        let mut command = self.beside_scanner();
+        command.arg("scanner").env("SIGILO__STORAGE__DATA", self.data());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.map_err(Error::internal)?);
+        self.scanner = Some(command.spawn().map_err(Error::internal)?);
+        Ok(())
+    }
+
+    /// Asks it to stop.
+    pub(super) async fn stop_scanner(&mut self) -> Result<()> {
+        let Some(mut scanner) = self.scanner.take() else { return Ok(()) };
+        if ends(&mut scanner).await? {
+            return Ok(());
+        }
+        Err(Error::internal("the scanner did not stop cleanly: see logs/scanner.log"))
     }
 
     /// The running server.
@@ -189,10 +230,7 @@ impl Stage {
     /// Asks the server to stop, as an operator would; says whether it ended well.
     pub(super) async fn stop_server(&mut self) -> Result<bool> {
         let Some(mut server) = self.server.take() else { return Ok(true) };
-        let pid = server.pid.to_string();
-        let asked = Command::new("kill").args(["-TERM", &pid]).status().await.map_err(Error::internal)?;
-        let ended = timeout(PATIENCE, server.child.wait()).await;
-        Ok(asked.success() && matches!(ended, Ok(Ok(status)) if status.success()))
+        ends(&mut server.child).await
     }
 
     /// Ends what runs; removes the folder, or keeps it and says where.
@@ -200,9 +238,20 @@ impl Stage {
         if let Some(mut server) = self.server.take() {
             let _ = server.child.kill().await;
         }
+        if let Some(mut scanner) = self.scanner.take() {
+            let _ = scanner.kill().await;
+        }
         let folder = self.folder.take()?;
         keep.then(|| folder.keep())
     }
+}
+
+/// Asks a process to stop; says whether it ended well.
+async fn ends(child: &mut Child) -> Result<bool> {
+    let Some(pid) = child.id() else { return Ok(false) };
+    let asked = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await;
+    let ended = timeout(PATIENCE, child.wait()).await;
+    Ok(asked.map_err(Error::internal)?.success() && matches!(ended, Ok(Ok(status)) if status.success()))
 }
 
 /// Copies the server's log into a file; picks the address and the turns of the clock out of it.

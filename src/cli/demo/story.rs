@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use super::{
     actor::{Actor, text},
     bundle::{SYSTEM, bundle},
-    devices, evening, glass,
+    devices, evening, files, glass,
     hunt::{Hunt, Report},
     identity,
+    line::Line as PhoneLine,
     lines::{Dialogue, Line},
     narrator::Narrator,
     night,
@@ -32,15 +33,16 @@ struct Invitations {
 
 /// Tells it.
 pub(super) async fn tell(stage: &mut Stage, narrator: &mut Narrator, dialogue: &Dialogue) -> Result<()> {
-    let invitations = open_clinic(stage, narrator).await?;
+    let (invitations, line) = open_clinic(stage, narrator).await?;
     let (mut maria, mut ana, mut luis) = people_arrive(stage, narrator, &invitations).await?;
     rules_decide(narrator, &mut luis, &mut ana, &maria).await?;
     luis.leave().await?;
     let mut said = converse(narrator, dialogue, &mut ana, &mut maria).await?;
     let mut maria = while_away(stage, narrator, dialogue, &mut ana, maria, &mut said).await?;
     check(narrator, &mut ana, &mut maria).await?;
-    devices::second_device(stage, narrator, &mut ana, &mut maria, &mut said).await?;
+    devices::second_device(stage, narrator, &line.url, &mut ana, &mut maria, &mut said).await?;
     what_is_stored(stage, narrator, &said).await?;
+    let stored = files::tell(stage, narrator, &line, (&mut ana, &mut maria), &mut said).await?;
     let mut jorge = together::tell(stage, narrator, &invitations.jorge, &mut maria, &mut said).await?;
     evening::tell(stage, narrator, &mut ana, &mut said).await?;
     night::tell(stage, narrator, (&mut ana, &mut maria, &mut jorge), &mut said).await?;
@@ -52,7 +54,7 @@ pub(super) async fn tell(stage: &mut Stage, narrator: &mut Narrator, dialogue: &
     maria.leave().await?;
     jorge.leave().await?;
     let stopped = stage.stop_server().await?;
-    hunt_files(stage, narrator, &said)?;
+    hunt_files(stage, narrator, &said, stored)?;
     holds(stopped, "the server did not stop cleanly")?;
     narrator.claim("the server stops cleanly");
     Ok(())
@@ -62,7 +64,8 @@ pub(super) fn holds(condition: bool, otherwise: &str) -> Result<()> {
     if condition { Ok(()) } else { Err(Error::internal(otherwise)) }
 }
 
-async fn open_clinic(stage: &mut Stage, narrator: &mut Narrator) -> Result<Invitations> {
+/// Gives the line of Ana's phone too.
+async fn open_clinic(stage: &mut Stage, narrator: &mut Narrator) -> Result<(Invitations, PhoneLine)> {
     narrator.chapter("A clinic in Mexico City opens");
     let url = stage.start_server().await?.url.clone();
     narrator.tell(&format!("The server answers on {url}, with SQLite in a fresh folder."));
@@ -87,11 +90,13 @@ async fn open_clinic(stage: &mut Stage, narrator: &mut Narrator) -> Result<Invit
     std::fs::write(&file, bundle().to_string()).map_err(Error::internal)?;
     stage.operator(&["admin", "appointment", "import", "--clinic", SLUG, "appointments.json"], true).await?;
     narrator.tell("A FHIR bundle came from the records system: Ana has an appointment with Dr. Martínez. Luis has none.");
+    stage.start_scanner()?;
+    let line = PhoneLine::to(&url).await?;
     let maria = invite(stage, &url, "doctor", "maria").await?;
-    let ana = invite(stage, &url, "patient", "ana").await?;
+    let ana = invite(stage, &line.url, "patient", "ana").await?;
     let luis = invite(stage, &url, "patient", "luis").await?;
     let jorge = invite(stage, &url, "doctor", "jorge").await?;
-    Ok(Invitations { maria, ana, luis, jorge })
+    Ok((Invitations { maria, ana, luis, jorge }, line))
 }
 
 /// Invites somebody of the appointments.
@@ -230,14 +235,15 @@ pub(super) async fn accepted(from: &mut Actor, line: &str) -> Result<Value> {
 }
 
 /// The receiver's copy: from the sender, every check held, nothing missing before it.
-pub(super) async fn reads(to: &mut Actor, from: &Actor, line: &str) -> Result<()> {
+pub(super) async fn reads(to: &mut Actor, from: &Actor, line: &str) -> Result<Value> {
     let read = to.wait("for the message", |event| is_message(event, line)).await?;
     let good = read["verification"] == "verified"
         && read["seal"] == "good"
         && read["receipt"] == "verified"
         && read["chain"] == "continuous"
         && read["sender_id"] == from.user.as_str();
-    holds(good, &format!("what {} reads is not verified: {read}", to.name))
+    holds(good, &format!("what {} reads is not verified: {read}", to.name))?;
+    Ok(read)
 }
 
 async fn delivered(from: &mut Actor, sent: &Value) -> Result<()> {
@@ -344,18 +350,26 @@ fn hunt_memory(stage: &Stage, narrator: &mut Narrator, said: &[String]) -> Resul
     narrator.claim("the hunt finds what it is meant to find");
     tell_report(narrator, "the server's memory", &report)?;
     narrator.fact("memory_bytes", json!(report.bytes));
-    narrator.claim("no word of the conversation is in the server's memory");
+    narrator.claim("no word of the conversation, nor of a file, is in the server's memory");
     Ok(())
 }
 
-/// After the server has stopped: nothing is only in its buffers any more.
-fn hunt_files(stage: &Stage, narrator: &mut Narrator, said: &[String]) -> Result<()> {
+/// After the server has stopped: nothing is only in its buffers any more. `stored` bytes of files are among them.
+fn hunt_files(stage: &Stage, narrator: &mut Narrator, said: &[String], stored: u64) -> Result<()> {
     let hunt = Hunt::for_lines(said.iter().cloned())?;
-    let report = hunt.folder(&stage.data())?.and(hunt.file(&stage.logs()?.join("server.log"))?);
-    holds(!stage::read(&stage.logs()?.join("server.log"))?.is_empty(), "the server wrote no log")?;
+    let mut report = hunt.folder(&stage.data())?;
+    for log in ["server.log", "scanner.log"] {
+        let log = stage.logs()?.join(log);
+        holds(!stage::read(&log)?.is_empty(), "the server or its scanner wrote no log")?;
+        report = report.and(hunt.file(&log)?);
+    }
+    let objects = hunt.folder(&stage.data().join("objects"))?.bytes;
+    holds(objects > stored, "the object store does not hold the files that were sent")?;
     tell_report(narrator, "files", &report)?;
     narrator.fact("file_bytes", json!(report.bytes));
+    narrator.fact("object_bytes", json!(objects));
     narrator.claim("no word of the conversation is in database, journal, keys or logs");
+    narrator.claim("no line of a file is in object store, spool or database");
     Ok(())
 }
 
