@@ -1,6 +1,7 @@
 //! `sigilo doctor`: everything a server needs, looked at one by one, with what to do. Changes nothing.
 
 mod checks;
+mod vault;
 
 use clap::Args;
 use serde::Serialize;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use super::{ConfigArgs, Outcome, output};
 use crate::{Error, Result, clock::SystemClock};
 
-/// Checks configuration, databases, keys, clock and disk, and says what to do. Exit status 1 when something is
+/// Checks configuration, databases, keys, files, scanner, clock and disk, and says what to do. Exit status 1 when something is
 /// wrong.
 #[derive(Debug, Args)]
 pub struct Doctor {

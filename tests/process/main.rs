@@ -7,6 +7,7 @@ mod appointments;
 mod bench;
 mod clinics;
 mod commands;
+mod doctor;
 mod identity;
 mod logs;
 mod people;

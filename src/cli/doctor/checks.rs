@@ -11,7 +11,7 @@ use std::{
 use chrono::{Offset as _, TimeZone as _};
 use sigilo_wire::Timestamp;
 
-use super::Finding;
+use super::{Finding, vault};
 use crate::{
     Error, Result,
     clock::Clock,
@@ -41,6 +41,8 @@ pub(super) async fn all(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
         database(config).await,
         key_store(config).await,
         Finding::of("separation", separation(config)),
+        Finding::of("object_store", vault::object_store(config).await),
+        Finding::of("scanner", vault::scanner(config, clock.now()).await),
         Finding::of("policies", policies(config)),
         Finding::of("clock", time(clock, data)),
         Finding::of("time_zones", time_zones()),
@@ -50,11 +52,12 @@ pub(super) async fn all(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
     ]
 }
 
-fn fault(text: String) -> Error {
+pub(super) fn fault(text: String) -> Error {
     Error::internal(text)
 }
 
-fn folder(data: &Path) -> Result<String> {
+/// A folder of ours that only its owner may enter.
+pub(super) fn folder(data: &Path) -> Result<String> {
     let metadata = match fs::metadata(data) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -255,7 +258,13 @@ mod tests {
     }
 
     async fn failing(config: &Config) -> Vec<&'static str> {
-        let findings = all(config, &SystemClock).await;
+        // Whatever clamd this machine has, or has not.
+        let elsewhere = tempfile::tempdir().unwrap();
+        let clamd = elsewhere.path().join("clamd.sock");
+        vault::tests::answer(&clamd, vault::tests::current());
+        let mut config = config.clone();
+        config.scanner.clamd = Some(clamd.display().to_string());
+        let findings = all(&config, &SystemClock).await;
         findings.into_iter().filter(|finding| !finding.ok).map(|finding| finding.name).collect()
     }
 
