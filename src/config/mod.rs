@@ -5,6 +5,7 @@ mod limits;
 mod load;
 mod log;
 mod oidc;
+mod passwords;
 mod policy;
 mod relay;
 mod scanner;
@@ -24,6 +25,7 @@ pub use load::{Overrides, load};
 pub use log::{Log, LogFormat};
 pub use oidc::Oidc;
 pub(crate) use oidc::is_loopback;
+pub use passwords::Passwords;
 pub use policy::Policy;
 pub use relay::Relay;
 pub use scanner::{ClamdAddress, Mode as ScannerMode, Scanner};
@@ -55,6 +57,8 @@ pub struct Config {
     pub tls: Tls,
     /// Sizes and times a request may take.
     pub limits: Limits,
+    /// What it costs to guess a password.
+    pub passwords: Passwords,
     /// The relay's queues and its writer.
     pub relay: Relay,
     /// The clinic's own rules.
@@ -202,6 +206,7 @@ impl Config {
     pub fn check(&self) -> Result<()> {
         self.tls.check()?;
         self.limits.check()?;
+        self.passwords.check()?;
         self.relay.check()?;
         self.vault.check()?;
         self.scanner.check()?;

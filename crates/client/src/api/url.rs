@@ -29,6 +29,11 @@ impl ServerUrl {
         url.as_str().replacen("http", "ws", 1)
     }
 
+    /// Whether it is spoken to without TLS: only on this machine.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.0.scheme() == "http"
+    }
+
     fn is_loopback(url: &Url) -> bool {
         let host = url.host_str().unwrap_or_default();
         match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
