@@ -64,6 +64,7 @@ async fn no_word_of_a_conversation_is_anywhere_on_the_server() {
     assert_eq!(hunt.lines(), lines.len(), "every line is hunted");
     let core = server.core();
     none(&memory(&core, &lines), core.is());
+    sent.nowhere_where_it_was_scanned(&core);
     let running = hunt.folder(&server.root()).unwrap();
     assert!(
         finds_in(&server.data().join("sigilo.db-wal"), SECOND_CLINIC),
@@ -259,6 +260,7 @@ impl Server {
             .env("SIGILO__LOG__FORMAT", "json")
             .env("SIGILO__LOG__FILTER", "debug")
             .env("CANARY_MARKER", MARKER)
+            .env("SIGILO__SCANNER__CLAMD", files::clamd())
             // The two say in seconds what people say in an hour.
             .env("SIGILO__LIMITS__MESSAGES_PER_MINUTE", "100000")
             .env("SIGILO__LIMITS__CLINICIAN_MESSAGES_PER_MINUTE", "100000")

@@ -1,4 +1,5 @@
-//! A file goes through the server: neither what it says, nor its name, nor its key is anywhere there.
+//! A file goes through the server, whose scanner has looked into it: neither what it says, nor its name, nor its key is
+//! anywhere there afterwards, nor in the folder of the clamd that looked.
 
 use std::{
     fs,
@@ -8,9 +9,9 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use sigilo::cli::demo::hunt::Hunt;
 use sigilo_client::{ClientEvent, NewAttachment, SendOptions};
-use sigilo_wire::ConversationId;
+use sigilo_wire::{ConversationId, vault::ScanStatus};
 
-use super::{DEADLINE, Person, hunt_for, say};
+use super::{Core, DEADLINE, Person, hunt_for, say};
 
 const NAME: &str = "resultado de Ana del laboratorio.pdf";
 const SAID: &str = "Este es el resultado de la glucosa de esta mañana";
@@ -24,7 +25,12 @@ pub(super) struct SentFile {
     blob_sha256: [u8; 32],
 }
 
-/// Ana sends a file long enough to go in pieces.
+/// The socket of the clamd that looks into it.
+pub(super) fn clamd() -> PathBuf {
+    std::env::var_os("SIGILO_TEST_CLAMD").expect("run it by cargo xtask pg -- cargo test").into()
+}
+
+/// Ana sends a file long enough to go in pieces, and María hears that it is clean.
 pub(super) async fn send(
     ana: &mut Person,
     maria: &mut Person,
@@ -44,6 +50,13 @@ pub(super) async fn send(
             matches!(event, ClientEvent::Message(shown) if shown.is_verified() && shown.text() == Some(SAID))
         })
         .await;
+    let file = named.file_id;
+    maria
+        .wait("verdict", |event| {
+            matches!(event, ClientEvent::FileChanged { changed, .. }
+                if changed.file_id == file && changed.virus_scan == ScanStatus::Clean)
+        })
+        .await;
     SentFile {
         words: hunt_for([NAME, SAID, LINE].map(str::to_owned)),
         key: named.key.as_bytes().to_vec(),
@@ -56,8 +69,7 @@ impl SentFile {
     pub(super) fn nowhere_in(&self, folder: &Path, what: &str) {
         let found = self.words.folder(folder).unwrap();
         assert!(found.hits.is_empty(), "{what}: {:#?}", found.hits);
-        let spellings = [self.key.clone(), hex(&self.key).into_bytes(), base64(&self.key).into_bytes()];
-        let key = aho_corasick::AhoCorasick::new(spellings).unwrap();
+        let key = self.spellings_of_key();
         let mut bytes = 0;
         for file in files_below(folder) {
             let content = fs::read(&file).unwrap();
@@ -65,6 +77,29 @@ impl SentFile {
             assert!(!key.is_match(&content), "{what}: the file's key is in {}", file.display());
         }
         say(&format!("{what}: {bytes} bytes searched for a file's words and key"));
+    }
+
+    /// Hunts for them in the memory of the process that scanned the file, and in clamd's folder.
+    pub(super) fn nowhere_where_it_was_scanned(&self, core: &Core) {
+        let found = core.search(&self.words);
+        assert!(found.hits.is_empty(), "{}: {:#?}", core.is(), found.hits);
+        if let Core::Dump { file, .. } = core {
+            let dump = fs::File::open(file).unwrap();
+            let key = self.spellings_of_key();
+            let found = key.stream_find_iter(std::io::BufReader::with_capacity(1 << 20, dump)).count();
+            assert_eq!(found, 0, "{}: the file's key", core.is());
+        }
+        say(&format!("{}: {} bytes searched for a file's words and key", core.is(), found.bytes));
+        let socket = clamd();
+        // Where the daemon is somebody else's, so is its folder.
+        if socket.parent().is_some_and(|folder| folder.join("clamd.conf").is_file()) {
+            self.nowhere_in(socket.parent().unwrap(), "clamd's folder");
+        }
+    }
+
+    fn spellings_of_key(&self) -> aho_corasick::AhoCorasick {
+        let spellings = [self.key.clone(), hex(&self.key).into_bytes(), base64(&self.key).into_bytes()];
+        aho_corasick::AhoCorasick::new(spellings).unwrap()
     }
 
     /// The control: the file did come there, sealed once more, so that not even the blob lies there as it came.
