@@ -1,5 +1,5 @@
-//! The load tool: a short run over both transports, whose report must be whole and whose messages must all
-//! arrive.
+//! The load tool: short runs, whose reports must be whole, whose messages must all arrive and whose files must all be
+//! clean.
 
 use serde_json::Value;
 
@@ -88,6 +88,70 @@ fn a_short_run_delivers_every_message_once_and_reports_it() {
     assert!(report["echo_ceiling"]["echoes_per_s"].as_f64().unwrap() > 0.0);
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert!(left.is_empty(), "the run's data is gone: {left:?}");
+}
+
+#[test]
+fn a_short_run_has_files_scanned_and_downloaded_and_says_what_they_cost() {
+    let clamd = std::env::var("SIGILO_TEST_CLAMD").expect("run it by cargo xtask pg -- cargo test");
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = [
+        "bench",
+        "vault",
+        "--engine",
+        "sqlite",
+        "--files",
+        "3",
+        "--bytes",
+        "300000",
+        "--at-once",
+        "2",
+        "--rounds",
+        "2",
+        "--held",
+        "4",
+        "--downloads",
+        "3",
+        "--seed",
+        "7",
+        "--json",
+        "--data",
+        ".",
+    ];
+    let mut command = sigilo(folder.path(), &arguments);
+    let output = command.env("PATH", "/usr/bin:/bin").env("SIGILO_TEST_CLAMD", clamd).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("seed 7"), "the table is for people");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["settings"]["seed"], &report["settings"]["bytes"]), (&7.into(), &300_000.into()));
+    assert!(report["clamd"]["engine"].as_str().unwrap().starts_with("ClamAV"), "{report}");
+    let engine = &report["engines"][0];
+    assert_eq!(engine["engine"], "sqlite");
+    for compared in [&engine["scan"], &engine["without_engine"]] {
+        assert_eq!(compared["rounds"].as_array().unwrap().len(), 2);
+        for figure in ["bytes_per_s", "ceiling_bytes_per_s", "of_ceiling"] {
+            assert!(compared[figure].as_f64().unwrap() > 0.0, "{figure}: {compared}");
+        }
+    }
+    let memory = &engine["memory"];
+    let of = |what: &str| memory[what].as_i64().unwrap();
+    assert_eq!(of("uploads"), 4);
+    let grown = (of("rss_after_kib") - of("rss_before_kib")) * 1024;
+    assert!((grown / 4 - of("bytes_per_upload")).abs() < 1024, "{memory}");
+    assert!(of("peak_rss_kib") >= of("rss_after_kib"), "{memory}");
+    for times in ["first_byte", "bare_first_byte"] {
+        let of = |percentile: &str| engine["download"][times][percentile].as_f64().unwrap();
+        assert!(0.0 < of("p50_ms") && of("p50_ms") <= of("p99_ms"), "{engine}");
+    }
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert!(left.is_empty(), "the run's data is gone: {left:?}");
+}
+
+#[test]
+fn a_run_with_files_needs_to_know_where_clamd_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = sigilo(folder.path(), &["bench", "vault"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("SIGILO_TEST_CLAMD"), "{}", text(&output.stderr));
 }
 
 #[test]

@@ -8,7 +8,7 @@ The project's own commands.
     cargo xtask test [--durable]    every check and test, as continuous integration runs them
     cargo xtask setup               bring or install what the other commands need, and nothing else
     cargo xtask pg -- COMMAND       run a command beside a private PostgreSQL and clamd
-    cargo xtask bench [ARGUMENTS]   build for speed and run `sigilo bench` beside a private PostgreSQL
+    cargo xtask bench [ARGUMENTS]   build for speed and run `sigilo bench` beside a private PostgreSQL and clamd
     cargo xtask fuzz [TARGET ...]   feed the protocol's parsers to libFuzzer
     cargo xtask schemathesis        ask a real server what its OpenAPI document promises
 
@@ -67,7 +67,8 @@ const BENCH: &str = "\
 cargo xtask bench [ARGUMENTS]
 
 Builds with optimization and runs `sigilo bench` beside a private PostgreSQL that flushes to disk, named in
-SIGILO_TEST_POSTGRES. ARGUMENTS go to `sigilo bench`; `sigilo bench --help` lists them.
+SIGILO_TEST_POSTGRES, and a private clamd, named in SIGILO_TEST_CLAMD. A variable that is set already names the one to
+use. ARGUMENTS go to `sigilo bench`; `sigilo bench --help` lists them.
 
 Example:  cargo xtask bench relay
 ";

@@ -84,7 +84,7 @@ pub(super) async fn storage(
 
 /// Has frames of a size echoed for a time.
 pub(super) async fn echo(clients: usize, window: usize, frame_bytes: usize, time: Duration) -> Result<Echo> {
-    let server = process::Running::echo().await?;
+    let server = process::Running::echo(None).await?;
     let mut sockets = Vec::with_capacity(clients);
     for _ in 0..clients {
         sockets.push(Socket::open(&server.address, "/", None).await?);

@@ -112,7 +112,7 @@ impl Connections {
         };
         let people = (self.pairs, self.connections);
         let (made, mut pairs) = ground::prepare(stores, people, 2 * plan.messages, progress).await?;
-        let server = Running::serve(stores.folder.path(), &stores.url).await?;
+        let server = Running::serve(stores.folder.path(), &stores.url, &[]).await?;
         let mut phase = async |name: &str| {
             progress.say(&format!("{name}, {} s", self.seconds));
             let before = server.cpu_time()?;

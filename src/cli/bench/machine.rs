@@ -58,11 +58,20 @@ pub(super) fn cpu_time(pid: u32) -> Result<Duration> {
 
 /// The memory of a process that is in RAM, in bytes.
 pub(super) fn resident(pid: u32) -> Result<u64> {
+    memory(pid, "VmRSS")
+}
+
+/// The most memory of a process that ever was in RAM, in bytes.
+pub(super) fn peak(pid: u32) -> Result<u64> {
+    memory(pid, "VmHWM")
+}
+
+fn memory(pid: u32, name: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(Error::internal)?;
-    value(&status, "VmRSS")
+    value(&status, name)
         .and_then(kibibytes)
         .map(|kib| kib * 1024)
-        .ok_or_else(|| Error::internal("/proc/PID/status names no VmRSS"))
+        .ok_or_else(|| Error::internal(format!("/proc/PID/status names no {name}")))
 }
 
 /// How many files, sockets included, this process may open.
@@ -127,6 +136,9 @@ mod tests {
     fn this_process_has_memory_and_uses_time() {
         let pid = std::process::id();
         assert!(resident(pid).unwrap() > 1024 * 1024);
+        // Whatever was resident before counts in the peak that is read afterwards.
+        let resident = resident(pid).unwrap();
+        assert!(peak(pid).unwrap() >= resident);
         let before = cpu_time(pid).unwrap();
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         while cpu_time(pid).unwrap() <= before {

@@ -17,6 +17,7 @@ mod sign;
 mod socket;
 mod stats;
 pub(crate) mod store;
+mod vault;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
@@ -42,6 +43,9 @@ enum What {
     /// Asks the rules about thousands of conversations that are kept in memory, and says what of a send that is.
     #[command(after_help = "Example: sigilo bench policy --relationships 10000 --json")]
     Policy(policy::Policy),
+    /// Uploads files, has them scanned and downloads them, beside what clamd, the processor and the disk can do at best.
+    #[command(after_help = "Example: sigilo bench vault --engine sqlite --files 24 --json")]
+    Vault(vault::Vault),
     /// The echoing server of the socket ceiling.
     #[command(hide = true)]
     Echo(echo::Echo),
@@ -53,6 +57,7 @@ impl Bench {
             What::Relay(relay) => relay.run().await,
             What::Connections(connections) => connections.run().await,
             What::Policy(policy) => policy.run().await,
+            What::Vault(vault) => vault.run().await,
             What::Echo(echo) => echo.run().await,
         }
     }

@@ -31,25 +31,29 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// `sigilo serve` on a data folder and a database, on a free port.
+    /// `sigilo serve` on a data folder and a database, on a free port, with further settings as environment variables.
     ///
     /// What a small clinic is protected by is a setting; the load of hundreds of clients from one address is
     /// let in by settings, never around them.
-    pub(super) async fn serve(data: &Path, database_url: &str) -> Result<Self> {
+    pub(super) async fn serve(data: &Path, database_url: &str, settings: &[(&str, String)]) -> Result<Self> {
         let mut command = this_program()?;
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data);
         // Addresses may hold passwords: not on the command line.
         command.env("SIGILO__STORAGE__DATABASE_URL", database_url);
         command.env("SIGILO__SERVER__METRICS_LISTEN", "127.0.0.1:0");
         command.env("SIGILO__LOG__FORMAT", "json");
+        command.envs(settings.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         Self::start(command, listening).await
     }
 
-    /// The bare WebSocket server of [`super::echo`].
-    pub(super) async fn echo() -> Result<Self> {
+    /// The bare server of [`super::echo`], which gives out a file if there is one.
+    pub(super) async fn echo(file: Option<&Path>) -> Result<Self> {
         let mut command = this_program()?;
         command.args(["bench", "echo"]);
+        if let Some(file) = file {
+            command.arg("--file").arg(file);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         Self::start(command, |line| line.strip_prefix(super::echo::LISTENING).map(str::to_owned)).await
     }
@@ -86,6 +90,11 @@ impl Running {
     /// Its memory, in bytes.
     pub(super) fn resident(&self) -> Result<u64> {
         machine::resident(self.pid)
+    }
+
+    /// The most memory it ever had, in bytes.
+    pub(super) fn peak(&self) -> Result<u64> {
+        machine::peak(self.pid)
     }
 
     /// Ends it as an operator would, with SIGTERM.

@@ -122,7 +122,7 @@ impl Relay {
             ground::prepare(stores, (self.pairs, self.idle.into()), messages, progress).await?;
         let frame_bytes = pairs.first().and_then(|pair| pair.frames.first()).map_or(0, Frame::len);
 
-        let server = Running::serve(stores.folder.path(), &stores.url).await?;
+        let server = Running::serve(stores.folder.path(), &stores.url, &[]).await?;
         // The sockets are open until the server has ended.
         let (idle, _open) = ground::hold_idle(&server, &made, progress).await?.unzip();
         let mut phases = Vec::with_capacity(plans.len());
