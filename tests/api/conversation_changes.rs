@@ -150,7 +150,7 @@ async fn details_say_what_the_caller_may_do() {
         assert_eq!(all["send"], send);
         assert_eq!(
             permissions(maria).await.0,
-            ["add_participant", "block", "close", "delete", "edit", "remove_participant", "send"]
+            ["add_participant", "block", "close", "delete", "edit", "remove_participant", "send", "upload"]
         );
         assert_eq!(
             permissions(jorge).await.0,
