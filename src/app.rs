@@ -117,7 +117,7 @@ impl App {
             keystore: KeyStore::new(keys, &secrets.key_encryption_key),
             tokens: TokenKeys::open(&db, &crypter, &*entropy, clock.now()).await?,
             providers: Providers::new(&config.oidc)?,
-            passwords: Passwords::new(config.passwords, &*entropy)?,
+            passwords: Passwords::new(config.password_cost, &*entropy)?,
             known_devices: KnownDevices::default(),
             limits: Limiter::new(Arc::clone(&buckets) as _, &config.limits),
             objects: Objects::open(&config)?,

@@ -69,7 +69,8 @@ CREATE INDEX files_expiring ON files (expires_at) WHERE expires_at IS NOT NULL A
 CREATE INDEX files_destroying ON files (file_id) WHERE destroyed_at IS NOT NULL AND object IS NOT NULL;
 CREATE INDEX files_quarantined ON files (tenant_id, file_id) WHERE scan = 'infected' AND destroyed_at IS NULL;
 CREATE INDEX files_without_key ON files (tenant_id, file_id) WHERE rescan_key_needed AND destroyed_at IS NULL;
-CREATE INDEX files_thumbnails ON files (thumbnail_of) WHERE thumbnail_of IS NOT NULL;
+-- One small picture a file.
+CREATE UNIQUE INDEX files_thumbnails ON files (thumbnail_of) WHERE thumbnail_of IS NOT NULL;
 
 -- How often each person downloaded a file.
 CREATE TABLE file_downloads (
@@ -112,6 +113,7 @@ CREATE TABLE file_releases (
     signed_at INTEGER NOT NULL,
     PRIMARY KEY (file_id, signer_id, verdict_hash)
 ) STRICT;
+CREATE INDEX file_releases_by_signer ON file_releases (signer_id, file_id);
 
 -- The scan workers that were heard of. engine: what looks into files, with its version; null when it does not answer.
 -- official: its database knows the maker's signatures.

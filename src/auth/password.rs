@@ -1,4 +1,4 @@
-//! Passwords under argon2id (RFC 9106), by default with the least that OWASP recommends: 19 MiB, 2 passes, 1 lane.
+//! Passwords under argon2id (RFC 9106) with the parameters OWASP recommends: 19 MiB, 2 passes, 1 lane.
 //!
 //! Hashing runs beside the async threads, a few at a time: the memory it takes is bounded however many people
 //! log in at once, and a crowd beyond that is told to come back instead of waiting without end.
@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::store;
-use crate::{Error, Result, config, rng, rng::Entropy, storage::Tx};
+use crate::{Error, Result, config::PasswordCost, rng, rng::Entropy, storage::Tx};
 
 /// The fewest characters of a password.
 pub const MIN_CHARACTERS: usize = 12;
@@ -29,7 +29,7 @@ const ADMITTED: usize = 64;
 
 /// Hashes and verifies passwords.
 pub struct Passwords {
-    cost: config::Passwords,
+    cost: PasswordCost,
     computing: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
     /// The hash of a password nobody has: verifying against it takes as long as against a real one, so the
@@ -48,7 +48,7 @@ impl Passwords {
     ///
     /// # Errors
     /// Only when argon2 refuses its parameters.
-    pub fn new(cost: config::Passwords, entropy: &dyn Entropy) -> Result<Self> {
+    pub fn new(cost: PasswordCost, entropy: &dyn Entropy) -> Result<Self> {
         let nobody = hash(cost, rng::secret::<32>(entropy).as_slice(), rng::bytes(entropy))?;
         Ok(Self {
             cost,
@@ -114,7 +114,7 @@ pub(crate) async fn password_of(tx: &mut Tx, user: UserId) -> Result<Option<Stri
     store::password(tx, user).await
 }
 
-fn hash(cost: config::Passwords, password: &[u8], salt: [u8; 16]) -> Result<String> {
+fn hash(cost: PasswordCost, password: &[u8], salt: [u8; 16]) -> Result<String> {
     let params = Params::new(cost.memory_kib, cost.passes, 1, None).map_err(Error::internal)?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     let hash: PasswordHash = argon2.hash_password_with_salt(password, &salt).map_err(Error::internal)?;
@@ -138,7 +138,7 @@ mod tests {
     #[tokio::test]
     async fn the_right_password_verifies_and_others_do_not() {
         let entropy = SeededEntropy::new(4);
-        let passwords = Passwords::new(config::Passwords::default(), &*entropy).unwrap();
+        let passwords = Passwords::new(PasswordCost::default(), &*entropy).unwrap();
         let stored = passwords.hash("correct horse battery", &*entropy).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
         assert!(passwords.verify("correct horse battery", Some(&stored)).await.unwrap());
@@ -161,7 +161,7 @@ mod tests {
     #[tokio::test]
     async fn a_crowd_is_told_to_come_back() {
         let entropy = SeededEntropy::new(5);
-        let passwords = Passwords::new(config::Passwords::default(), &*entropy).unwrap();
+        let passwords = Passwords::new(PasswordCost::default(), &*entropy).unwrap();
         let _everybody = passwords.admitted.acquire_many(64).await.unwrap();
         let refused = passwords.verify("correct horse battery", None).await.unwrap_err();
         assert_eq!(refused.code(), ErrorCode::Unavailable);

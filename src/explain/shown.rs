@@ -6,7 +6,7 @@ use sigilo_wire::Role;
 use crate::policy::{Fact, Object, Question, Subject};
 
 /// Facts a person may see about their own acts. Everything else says something about others.
-const OWN: [&str; 15] = [
+const OWN: [&str; 16] = [
     "role",
     "device",
     "kind",
@@ -19,6 +19,7 @@ const OWN: [&str; 15] = [
     "open",
     "shares_conversation",
     "may_start",
+    "signed_release",
     "related",
     "people.count",
     "people.related",

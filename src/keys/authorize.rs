@@ -25,7 +25,7 @@ pub async fn authorize_own(app: &App, ctx: &Ctx) -> Result<Grant<PublishKeys>> {
 }
 
 /// The grant to fetch a person's keys: one's own, or those of somebody one shares an active conversation with
-/// or may start one with.
+/// or may start one with, or who called the finding on a file of one's conversation false.
 ///
 /// # Errors
 /// `not_found` when nobody of the clinic has this id; `forbidden`.
@@ -70,16 +70,36 @@ async fn facts(app: &App, ctx: &Ctx, caller: Person, target: UserId) -> Result<K
     let shares_conversation = store::share_conversation(&mut tx, caller.id, target).await?;
     let shares_team = start.people.blocked && store::share_team(&mut tx, caller.id, target).await?;
     let emergency = store::share_emergency(&mut tx, caller.id, target).await?;
+    let signed_release =
+        !shares_conversation && store::signed_release_for(&mut tx, caller.id, target).await?;
     drop(tx);
     let may_start = app.policy.decide::<StartConversation>(ctx, &start).is_ok();
     let target = start.targets.first().copied().ok_or(Error::NotFound)?;
-    Ok(Keys { caller, target, shares_conversation, shares_team, emergency, may_start, people: start.people })
+    let people = start.people;
+    Ok(Keys {
+        caller,
+        target,
+        shares_conversation,
+        shares_team,
+        emergency,
+        may_start,
+        signed_release,
+        people,
+    })
 }
 
 fn own_facts(caller: Person) -> Keys {
     let people = People::of(caller.id, &[caller], &Ties::default());
-    let (shares_conversation, shares_team, emergency, may_start) = (false, false, false, false);
-    Keys { caller, target: caller, shares_conversation, shares_team, emergency, may_start, people }
+    Keys {
+        caller,
+        target: caller,
+        shares_conversation: false,
+        shares_team: false,
+        emergency: false,
+        may_start: false,
+        signed_release: false,
+        people,
+    }
 }
 
 /// The patient among these people.

@@ -98,6 +98,11 @@ statements! {
         JOIN conversations c ON c.conversation_id = a.conversation_id AND c.type = 'emergency'
         WHERE a.user_id = $1 AND b.user_id = $2 AND a.status = 'active' AND b.status IN ('active', 'withheld')
         AND c.status = 'active'";
+    /// Words that a finding is false, of the second, about files of conversations the first takes part in.
+    SIGNED_RELEASES = "SELECT COUNT(*) FROM file_releases r
+        JOIN files f ON f.file_id = r.file_id
+        JOIN participants p ON p.conversation_id = f.conversation_id
+        WHERE r.signer_id = $2 AND p.user_id = $1 AND p.status = 'active'";
     CONTACT_DEVICES = contact_devices!();
     /// The manifest's own devices among them: their rows are changed before events are queued for all.
     LOCK_CONTACT_DEVICES_POSTGRES = concat!(contact_devices!(), " FOR NO KEY UPDATE OF d");
@@ -362,6 +367,11 @@ pub(super) async fn contact_devices(tx: &mut Tx, user: UserId, except: DeviceId)
 /// Whether both take part in one active conversation.
 pub(super) async fn share_conversation(tx: &mut Tx, a: UserId, b: UserId) -> Result<bool> {
     Ok(fetch_one!(tx, (i64,), SHARED_CONVERSATIONS, a, b)?.0 > 0)
+}
+
+/// Whether `signer` called the finding on a file false in whose conversation `reader` takes part.
+pub(super) async fn signed_release_for(tx: &mut Tx, reader: UserId, signer: UserId) -> Result<bool> {
+    Ok(fetch_one!(tx, (i64,), SIGNED_RELEASES, reader, signer)?.0 > 0)
 }
 
 pub(super) async fn share_team(tx: &mut Tx, a: UserId, b: UserId) -> Result<bool> {

@@ -141,13 +141,15 @@ impl Clinics {
         Ok(is)
     }
 
-    /// Counts a file of a person, on whichever device.
+    /// Counts a file of a person, on whichever device; a small picture apart from them.
     ///
     /// # Errors
     /// As [`Clinics::message`].
-    pub(crate) async fn file(&self, db: &Db, ctx: &Ctx) -> Result<()> {
+    pub(crate) async fn file(&self, db: &Db, ctx: &Ctx, small: bool) -> Result<()> {
         let (kept, caller) = (self.rates(db, ctx).await?, ctx.caller()?);
-        kept.of(ctx, caller.user_id).files.take(ctx, &Key::one(*caller.user_id.as_bytes())).await
+        let user = *caller.user_id.as_bytes();
+        let key = if small { Key::pair(user, *b"a small picture.") } else { Key::one(user) };
+        kept.of(ctx, caller.user_id).files.take(ctx, &key).await
     }
 
     /// Counts a refusal at a door that counts nothing else: each writes an entry that stays, also in an emergency.

@@ -185,7 +185,8 @@ impl Case {
             }
         }
         if self.action == FetchKeys::NAME {
-            complete(&mut context, &[("shares_team", Fact::Bool(false)), ("emergency", Fact::Bool(false))]);
+            let usual = ["shares_team", "emergency", "signed_release"].map(|name| (name, Fact::Bool(false)));
+            complete(&mut context, &usual);
         }
         Ok(Question { principal, action: &self.action, resource, context })
     }

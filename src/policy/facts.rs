@@ -275,6 +275,8 @@ pub struct Keys {
     pub emergency: bool,
     /// Whether the caller may start a direct conversation with them.
     pub may_start: bool,
+    /// Whether the other one called the finding on a file of a conversation of the caller's false.
+    pub signed_release: bool,
     /// The two of them.
     pub people: People,
 }
@@ -648,6 +650,7 @@ impl Decide for FetchKeys {
                 ("shares_team", Fact::Bool(facts.shares_team)),
                 ("emergency", Fact::Bool(facts.emergency)),
                 ("may_start", Fact::Bool(facts.may_start)),
+                ("signed_release", Fact::Bool(facts.signed_release)),
                 ("people", facts.people.fact()),
             ],
         }])

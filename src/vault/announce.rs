@@ -107,12 +107,15 @@ pub async fn begin(app: &App, ctx: &Ctx, new: &NewFile) -> Result<Begun> {
         tx.commit().await?;
         return Ok(Begun::Going(Box::new(known)));
     }
+    let length = i64::try_from(new.length).map_err(Error::internal)?;
     let mut tx = app.db.read("upload_relations").await?;
     check_relations(&mut tx, ctx, new, patient).await?;
+    // Before it is counted: what there is no room for is tried again.
+    check_room(&mut tx, &app.config.vault, ctx, (1, length, emergency)).await?;
     drop(tx);
-    // A small picture comes with a file that was counted, once.
-    if !emergency && new.thumbnail_of.is_none() {
-        app.limits.clinics.file(&app.db, ctx).await?;
+    if !emergency {
+        // A small picture comes with a file that was counted: they are counted apart.
+        app.limits.clinics.file(&app.db, ctx, new.thumbnail_of.is_some()).await?;
     }
     let row = UploadRow {
         tenant_id: ctx.tenant,
@@ -121,13 +124,17 @@ pub async fn begin(app: &App, ctx: &Ctx, new: &NewFile) -> Result<Begun> {
         device_id: caller.device_id,
         conversation_id: new.conversation_id,
         file_id: FileId::new(ctx.now, rng::bytes(&*app.entropy)),
-        length: i64::try_from(new.length).map_err(Error::internal)?,
+        length,
         request: serde_json::to_string(new).map_err(Error::internal)?,
         expires_at: ctx.now + std::time::Duration::from_secs(app.config.vault.upload_life_s),
     };
     let mut tx = app.db.begin("upload_begin").await?;
-    check_room(&mut tx, &app.config.vault, ctx, &row).await?;
+    // Others of the person, and where its share is counted of the clinic, wait until this one counts.
+    store::lock_room(&mut tx, (row.user_id, app.config.vault.max_clinic_bytes.map(|_| ctx.tenant))).await?;
     let written = store::insert_upload(&mut tx, &row, ctx.now).await?;
+    if written {
+        check_room(&mut tx, &app.config.vault, ctx, (0, 0, emergency)).await?;
+    }
     // The same announcement may have come twice at once: what is stored counts.
     let row = if written { Some(row) } else { store::upload(&mut tx, caller.user_id, new.upload_id).await? };
     tx.commit().await?;
@@ -143,17 +150,24 @@ async fn looked_up(app: &App, ctx: &Ctx, new: &NewFile) -> Result<(Option<Stored
     Ok((first, store::upload(&mut tx, user, new.upload_id).await?))
 }
 
-/// Whether there is room for one more upload: of the person's that are on their way, and in the clinic's share of the vault.
-async fn check_room(tx: &mut Tx, config: &Vault, ctx: &Ctx, row: &UploadRow) -> Result<()> {
-    let (uploads, bytes) = store::open_of_user(tx, row.user_id, ctx.now).await?;
+/// Whether there is room for so many more uploads and bytes: of the person's that are on their way, and in the clinic's share
+/// of the vault. An emergency has no limit of uploads, but of what they take.
+async fn check_room(
+    tx: &mut Tx,
+    config: &Vault,
+    ctx: &Ctx,
+    (more, length, emergency): (i64, i64, bool),
+) -> Result<()> {
+    let (uploads, bytes) = store::open_of_user(tx, ctx.caller()?.user_id, ctx.now).await?;
     let above =
-        |bytes: i64, limit: u64| u64::try_from(bytes.saturating_add(row.length)).is_ok_and(|sum| sum > limit);
-    if uploads >= i64::from(config.max_open_uploads) || above(bytes, config.max_open_bytes) {
+        |bytes: i64, limit: u64| u64::try_from(bytes.saturating_add(length)).is_ok_and(|sum| sum > limit);
+    let many = uploads.saturating_add(more) > i64::from(config.max_open_uploads);
+    if (many && !emergency) || above(bytes, config.max_open_bytes) {
         let details = json!({"limit": config.max_open_uploads, "max_bytes": config.max_open_bytes});
         return Err(Error::RateLimited { retry_after_s: ROOM_RETRY_S, details });
     }
     let Some(limit) = config.max_clinic_bytes else { return Ok(()) };
-    if above(store::bytes_of_clinic(tx, row.tenant_id, ctx.now).await?, limit) {
+    if above(store::bytes_of_clinic(tx, ctx.tenant, ctx.now).await?, limit) {
         return Err(Error::invalid(ErrorCode::StorageFull, json!({"max_size": limit})));
     }
     Ok(())
@@ -235,6 +249,10 @@ fn check(config: &Vault, ctx: &Ctx, new: &NewFile) -> Result<()> {
     }
     if new.handling.expires_at.is_some_and(|ends| ends <= ctx.now) {
         return Err(Error::field("handling.expires_at", "is over"));
+    }
+    // A recording is one of a call, with everybody's consent.
+    if new.document_type == DocumentType::CallRecording {
+        return Err(Error::field("document_type", "is of a recorded call, and there was none"));
     }
     if new.scan_key.as_ref().is_some_and(|key| key.encapsulation.len() != ENCAPSULATION) {
         return Err(Error::field("scan_key.encapsulation", "has 1,120 bytes"));

@@ -226,7 +226,11 @@ async fn write(app: &App, ctx: &Ctx, upload: &Upload, file: FileRow) -> Result<S
             drop(tx);
             // Another server was first, or swept it.
             let mut tx = app.db.read("upload_known").await?;
-            return stored(&mut tx, ctx, file.uploader_id, new).await?.ok_or(Error::NotFound);
+            let first = stored(&mut tx, ctx, file.uploader_id, new).await?;
+            return first.ok_or_else(|| match new.thumbnail_of {
+                Some(_) => Error::field("thumbnail_of", "has a small picture already"),
+                None => Error::NotFound,
+            });
         }
         if let Some(scan_key) = &new.scan_key {
             store::insert_scan(&mut tx, (file.tenant_id, file.file_id), scan_key, ctx.now).await?;

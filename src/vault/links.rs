@@ -31,7 +31,7 @@ pub struct Link {
 /// The address of a file's content for the calling device.
 ///
 /// # Errors
-/// `unavailable` when the database is away; 401 when the device's tokens ended meanwhile.
+/// `unavailable` when the database is away; `not_found` when the device's tokens ended meanwhile.
 pub(super) async fn address(app: &App, ctx: &Ctx, file: FileId) -> Result<String> {
     let device = ctx.caller()?.device_id;
     let family = auth::family_of(app, device, ctx.now).await?.ok_or(Error::NotFound)?;

@@ -27,7 +27,7 @@ pub(crate) mod store;
 
 pub use announce::{Begun, Upload, begin};
 pub use consent::{authorize_consent, consent};
-pub use downloads::{Download, Downloads};
+pub use downloads::{Download, Downloads, Way};
 pub use finish::{keep_sweeping, sweep};
 pub use links::{Link, open as open_link};
 pub use objects::{Kept, Objects, Placed};

@@ -16,6 +16,7 @@ use sigilo_wire::{
 };
 
 use super::{
+    downloads::Way,
     files::{self, File},
     links, store,
 };
@@ -114,7 +115,7 @@ pub async fn content(
     app: &App,
     ctx: &Ctx,
     readable: Readable,
-    wanted: Range<u64>,
+    (way, wanted): (Way, Range<u64>),
 ) -> Result<impl Stream<Item = Result<Bytes>> + Send + 'static + use<>> {
     readable.given_out(ctx)?;
     let Readable { file, grant, patient, .. } = readable;
@@ -125,7 +126,7 @@ pub async fn content(
     let key = app.keystore.get(file.row.data_key_id).await?;
     let blob = app.objects.open_range(&key, &file.kept()?, wanted.clone()).await?;
     let caller = ctx.caller()?;
-    let download = app.downloads.begin(caller.user_id, ctx.now)?;
+    let download = app.downloads.begin((caller.user_id, way), ctx.now)?;
     let conversation_key = app.conversation_key(ctx, file.row.conversation_id).await?;
     let mut tx = app.db.begin("file_download").await?;
     let goes_on = (wanted.start > 0).then(|| ctx.now - GOES_ON);

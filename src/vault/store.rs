@@ -46,7 +46,8 @@ statements! {
         FROM uploads WHERE user_id = $1 AND upload_id = $2";
     INSERT_UPLOAD = "INSERT INTO uploads (user_id, upload_id, tenant_id, device_id, conversation_id, file_id, length, request,
         created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
-    /// One after the other, before they are counted: SQLite has one writer.
+    /// One after the other, before they are counted.
+    LOCK_CLINIC_POSTGRES = "SELECT tenant_id FROM tenants WHERE tenant_id = $1 FOR NO KEY UPDATE";
     LOCK_USER_POSTGRES = "SELECT user_id FROM users WHERE user_id = $1 FOR NO KEY UPDATE";
     OPEN_OF_USER = "SELECT COUNT(*), CAST(COALESCE(SUM(length), 0) AS BIGINT) FROM uploads
         WHERE user_id = $1 AND expires_at > $2";
@@ -248,11 +249,19 @@ pub(super) async fn bytes_of_clinic(tx: &mut Tx, tenant: TenantId, now: Timestam
     Ok(stored.saturating_add(open))
 }
 
-/// How many uploads of a person are on their way, and their lengths together in bytes. Nobody adds one before the commit.
-pub(super) async fn open_of_user(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<(i64, i64)> {
+/// Has others who begin an upload of this person, or in this clinic, wait until the commit: SQLite has one writer.
+pub(super) async fn lock_room(tx: &mut Tx, (user, clinic): (UserId, Option<TenantId>)) -> Result<()> {
     if let Tx::Postgres(_) = tx {
         fetch_optional!(&mut *tx, (UserId,), LOCK_USER_POSTGRES, user)?;
+        if let Some(clinic) = clinic {
+            fetch_optional!(&mut *tx, (TenantId,), LOCK_CLINIC_POSTGRES, clinic)?;
+        }
     }
+    Ok(())
+}
+
+/// How many uploads of a person are on their way, and their lengths together in bytes.
+pub(super) async fn open_of_user(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<(i64, i64)> {
     Ok(fetch_optional!(&mut *tx, (i64, i64), OPEN_OF_USER, user, now)?.unwrap_or_default())
 }
 

@@ -11,7 +11,7 @@ use sigilo::cli::demo::hunt::Hunt;
 use sigilo_client::{ClientEvent, NewAttachment, SendOptions};
 use sigilo_wire::{ConversationId, vault::ScanStatus};
 
-use super::{Core, DEADLINE, Person, hunt_for, say};
+use super::{Core, DEADLINE, MARKER, Person, hunt_for, say};
 
 const NAME: &str = "resultado de Ana del laboratorio.pdf";
 const SAID: &str = "Este es el resultado de la glucosa de esta mañana";
@@ -69,7 +69,7 @@ impl SentFile {
     pub(super) fn nowhere_in(&self, folder: &Path, what: &str) {
         let found = self.words.folder(folder).unwrap();
         assert!(found.hits.is_empty(), "{what}: {:#?}", found.hits);
-        let key = self.spellings_of_key();
+        let key = aho_corasick::AhoCorasick::new(self.spellings_of_key()).unwrap();
         let mut bytes = 0;
         for file in files_below(folder) {
             let content = fs::read(&file).unwrap();
@@ -83,13 +83,18 @@ impl SentFile {
     pub(super) fn nowhere_where_it_was_scanned(&self, core: &Core) {
         let found = core.search(&self.words);
         assert!(found.hits.is_empty(), "{}: {:#?}", core.is(), found.hits);
+        say(&format!("{}: {} bytes searched for a file's words", core.is(), found.bytes));
         if let Core::Dump { file, .. } = core {
             let dump = fs::File::open(file).unwrap();
-            let key = self.spellings_of_key();
-            let found = key.stream_find_iter(std::io::BufReader::with_capacity(1 << 20, dump)).count();
-            assert_eq!(found, 0, "{}: the file's key", core.is());
+            let mut sought = self.spellings_of_key().to_vec();
+            sought.push(MARKER.as_bytes().to_vec());
+            let sought = aho_corasick::AhoCorasick::new(sought).unwrap();
+            let found = sought.stream_find_iter(std::io::BufReader::with_capacity(1 << 20, dump));
+            let found: Vec<usize> = found.map(|found| found.unwrap().pattern().as_usize()).collect();
+            assert!(found.contains(&3), "{}: the hunt does not see the server's memory", core.is());
+            assert!(found.iter().all(|which| *which == 3), "{}: the file's key", core.is());
+            say(&format!("{}: searched for a file's key", core.is()));
         }
-        say(&format!("{}: {} bytes searched for a file's words and key", core.is(), found.bytes));
         let socket = clamd();
         // Where the daemon is somebody else's, so is its folder.
         if socket.parent().is_some_and(|folder| folder.join("clamd.conf").is_file()) {
@@ -97,9 +102,8 @@ impl SentFile {
         }
     }
 
-    fn spellings_of_key(&self) -> aho_corasick::AhoCorasick {
-        let spellings = [self.key.clone(), hex(&self.key).into_bytes(), base64(&self.key).into_bytes()];
-        aho_corasick::AhoCorasick::new(spellings).unwrap()
+    fn spellings_of_key(&self) -> [Vec<u8>; 3] {
+        [self.key.clone(), hex(&self.key).into_bytes(), base64(&self.key).into_bytes()]
     }
 
     /// The control: the file did come there, sealed once more, so that not even the blob lies there as it came.

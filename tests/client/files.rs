@@ -404,3 +404,34 @@ async fn a_server_that_swaps_what_it_says_of_files_is_noticed() {
     phones.end().await;
     server.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_moderators_release_opens_for_those_who_take_part_and_says_so() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let world = World::new(&server).await;
+    let mut phones = Phones::start(&world, world.ana().await, world.maria().await).await;
+    let scanner = Scanner::start(&world).await;
+    let (mo, eva) = (world.moderator("mo").await, world.moderator("eva").await);
+    let content = bytes(5_000, 9);
+    let file = phones.sends(phones.file("false.pdf", &content)).await;
+    scanner.finds(file, infected()).await;
+    phones.arrives().await;
+    let why = refused(phones.saves(file, "infected").await);
+    assert!(why.contains("Pdf.Exploit-1"), "{why}");
+    mo.client.release_file(file).await.unwrap();
+    let why = refused(phones.saves(file, "one").await);
+    assert!(why.contains("Pdf.Exploit-1"), "one moderator is not two: {why}");
+    eva.client.release_file(file).await.unwrap();
+    assert!(phones.saves(file, "released").await.unwrap() == content);
+    let details = phones.maria.client.file(file).await.unwrap();
+    let by: Vec<_> = details.released.iter().map(|released| released.user).collect();
+    assert!(by.len() == 2 && by.contains(&mo.user) && by.contains(&eva.user), "{by:?}");
+    assert_eq!((details.found, details.problem), (Some(infected()), None));
+    // Their keys are for checking their word: nobody writes to them for that.
+    let started = phones.ana.client.start_conversation(mo.user, NewConversation::default()).await;
+    assert!(started.is_err());
+    phones.end().await;
+    mo.end().await;
+    eva.end().await;
+    server.finish().await;
+}

@@ -82,6 +82,13 @@ impl<'a> World<'a> {
         self.activated(name, &invitation.uri(&self.server.url)).await
     }
 
+    /// Somebody who looks after the quarantine.
+    pub async fn moderator(&self, name: &str) -> Device {
+        let email = format!("{name}@example.org");
+        let invitation = self.clinic.invite(self.server, Role::Moderator, &email).await;
+        self.activated(name, &invitation.uri(&self.server.url)).await
+    }
+
     /// The invitation's text.
     pub async fn invitation(&self, role: Role, name: &str, identifier: (&str, &str)) -> String {
         self.invitation_to(&self.server.url, role, name, identifier).await

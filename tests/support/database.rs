@@ -9,7 +9,7 @@ use std::{
 };
 
 use sigilo::{
-    config::{Config, Limits, Passwords, ScannerMode},
+    config::{Config, Limits, PasswordCost, ScannerMode},
     storage::{
         Db,
         gate::{self, Store},
@@ -114,7 +114,7 @@ impl Database {
         config.server.metrics_listen.set_port(0);
         config.limits = unhurried(config.limits);
         // Nobody guesses passwords here.
-        config.passwords = Passwords { memory_kib: 64, passes: 1 };
+        config.password_cost = PasswordCost { memory_kib: 64, passes: 1 };
         // No file is looked into unless a test has it so.
         config.scanner.mode = ScannerMode::Separate;
         if let (Some(url), [main, keys]) = (&self.postgres, self.names.as_slice()) {

@@ -1,4 +1,5 @@
-//! Secret 32-byte keys: wiped when dropped, compared in constant time, never printed.
+//! Secret 32-byte keys: wiped when dropped, compared in constant time, never printed. The bytes have one place on the heap:
+//! a key that is moved leaves no copy behind.
 
 use rand_core::CryptoRng;
 use subtle::{Choice, ConstantTimeEq};
@@ -19,21 +20,21 @@ pub(crate) use opaque_debug;
 macro_rules! secret_keys {
     ($($(#[$meta:meta])* $name:ident),* $(,)?) => { $(
         $(#[$meta])*
-        #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-        pub struct $name([u8; 32]);
+        #[derive(Clone)]
+        pub struct $name(Box<[u8; 32]>);
 
         impl $name {
             /// A fresh key.
             pub fn generate<R: CryptoRng + ?Sized>(rng: &mut R) -> Self {
-                let mut key = Self([0; 32]);
-                rng.fill_bytes(&mut key.0);
+                let mut key = Self(Box::new([0; 32]));
+                rng.fill_bytes(key.0.as_mut_slice());
                 key
             }
 
-            /// The key with these bytes.
+            /// The key with these bytes. Whoever has them wipes them.
             #[must_use]
-            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-                Self(bytes)
+            pub fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(Box::new(bytes))
             }
 
             /// The bytes. Whoever copies them wipes them.
@@ -46,13 +47,30 @@ macro_rules! secret_keys {
         impl TryFrom<&[u8]> for $name {
             type Error = std::array::TryFromSliceError;
             fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
-                bytes.try_into().map(Self)
+                let bytes: &[u8; 32] = bytes.try_into()?;
+                let mut key = Self(Box::new([0; 32]));
+                key.0.copy_from_slice(bytes);
+                Ok(key)
             }
         }
 
+        impl Zeroize for $name {
+            fn zeroize(&mut self) {
+                self.0.as_mut_slice().zeroize();
+            }
+        }
+
+        impl Drop for $name {
+            fn drop(&mut self) {
+                self.zeroize();
+            }
+        }
+
+        impl ZeroizeOnDrop for $name {}
+
         impl ConstantTimeEq for $name {
             fn ct_eq(&self, other: &Self) -> Choice {
-                self.0.ct_eq(&other.0)
+                self.0.as_slice().ct_eq(other.0.as_slice())
             }
         }
 

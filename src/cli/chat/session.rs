@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use sigilo_client::{
     Client, ClientEvent, DecisionVerdict, Error as ClientError, LinkText, Proof, ReceiptVerdict,
     SafetyNumber, SendOptions, ShownMessage, TimelineNote, review,
@@ -127,6 +128,10 @@ pub(super) async fn run(
             Some(news) = news.recv() => session.tell_restoring(news).await,
             Some(news) = transferred.recv() => session.tell_transfer(news).await,
         }
+    }
+    // What came before the last command was obeyed is told.
+    while let Some(Some(event)) = events.next().now_or_never() {
+        session.tell(event).await;
     }
     session.screen.show(&Output::Bye);
     session.client.shutdown().await.map_err(Error::internal)?;

@@ -84,6 +84,7 @@ impl Fetching {
                 ("shares_team", shares(TEAM)),
                 ("may_start", shares(START)),
                 ("emergency", shares(EMERGENCY)),
+                ("signed_release", Fact::Bool(false)),
                 ("people", Fact::Record(people)),
             ],
         })

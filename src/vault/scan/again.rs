@@ -80,7 +80,7 @@ pub async fn hand_over(
 /// `invalid_field` for a key that is not in use; `rate_limited`.
 pub async fn rescan(app: &App, ctx: &Ctx, grant: Grant<RescanFile>, key: &SealedScanKey) -> Result<()> {
     let file = *grant.resource();
-    app.limits.clinics.file(&app.db, ctx).await?;
+    app.limits.clinics.file(&app.db, ctx, false).await?;
     let row = find(app, ctx, file).await?.row;
     let audit_key = app.conversation_key(ctx, row.conversation_id).await?;
     let patient = conversations::patient_of(app, ctx, row.conversation_id).await?;

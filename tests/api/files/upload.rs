@@ -104,13 +104,13 @@ async fn what_is_not_taken_is_refused_before_its_bytes() {
         let long = |new: &mut NewFile| new.length = sigilo_seal::file::sealed_len(over).unwrap();
         let details = refused(&long, 413, "file_too_large").await;
         assert_eq!(details, json!({"file_size": over, "max_size": limit}));
-        // A recording may be longer: what is short of what was announced is refused for that.
+        // A recording may be longer, but there is no call it could be of.
         let recording = |new: &mut NewFile| {
             long(new);
             new.upload_id = UploadId::from_bytes([9; 16]);
             (new.mime_type, new.document_type) = ("video/webm".to_owned(), DocumentType::CallRecording);
         };
-        refused(&recording, 409, "checksum_mismatch").await;
+        assert_eq!(refused(&recording, 400, "invalid_field").await["field"], "document_type");
         let impossible = |new: &mut NewFile| new.length = 64;
         assert_eq!(refused(&impossible, 400, "invalid_field").await["field"], "length");
         let over = |new: &mut NewFile| new.handling.expires_at = Some(server.app.clock.now());

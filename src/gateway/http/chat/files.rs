@@ -21,7 +21,7 @@ use crate::{
         error::{ApiError, ApiResult},
         extract::{ApiJson, ApiPath, ApiQuery, Authenticated, address, arrival},
     },
-    vault::{self, Link},
+    vault::{self, Link, Way},
 };
 
 /// Routes of this file.
@@ -46,14 +46,16 @@ async fn get_file(
 }
 
 /// The caller: by a token, or by an address that was given for this file.
-struct Downloader(Ctx);
+struct Downloader(Ctx, Way);
 
 impl FromRequestParts<SharedApp> for Downloader {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
         if parts.uri.query().is_none_or(str::is_empty) {
-            return Authenticated::from_request_parts(parts, app).await.map(|Authenticated(ctx)| Self(ctx));
+            return Authenticated::from_request_parts(parts, app)
+                .await
+                .map(|Authenticated(ctx)| Self(ctx, Way::Token));
         }
         let ApiQuery(link) = ApiQuery::<Link>::from_request_parts(parts, app).await?;
         let Ok(Path(file)) = Path::<FileId>::from_request_parts(parts, app).await else {
@@ -61,7 +63,7 @@ impl FromRequestParts<SharedApp> for Downloader {
         };
         let ctx = vault::open_link(app, file, &link, arrival(parts)?.request, address(parts, app)).await?;
         app.limits.clinics.request(&app.db, &ctx).await?;
-        Ok(Self(ctx))
+        Ok(Self(ctx, Way::Link))
     }
 }
 
@@ -90,7 +92,7 @@ impl FromRequestParts<SharedApp> for Downloader {
               (status = 429, body = ErrorBody)))]
 async fn get_content(
     State(app): State<SharedApp>,
-    Downloader(ctx): Downloader,
+    Downloader(ctx, way): Downloader,
     ApiPath(file): ApiPath<FileId>,
     method: Method,
     headers: HeaderMap,
@@ -111,7 +113,7 @@ async fn get_content(
     let body = if method == Method::HEAD {
         Body::empty()
     } else {
-        Body::from_stream(vault::content(&app, &ctx, readable, wanted.clone()).await?)
+        Body::from_stream(vault::content(&app, &ctx, readable, (way, wanted.clone())).await?)
     };
     let mut response = of_content(status, &tag, body)?;
     let answer = response.headers_mut();

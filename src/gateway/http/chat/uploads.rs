@@ -96,7 +96,8 @@ struct UploadForm {
               (status = 409, description = "`idempotency_conflict`, `checksum_mismatch`", body = ErrorBody),
               (status = 413, description = "`file_too_large` with the sizes", body = ErrorBody),
               (status = 415, description = "Not `multipart/form-data`.", body = ErrorBody),
-              (status = 429, body = ErrorBody)))]
+              (status = 429, body = ErrorBody),
+              (status = 507, description = "`storage_full`", body = ErrorBody)))]
 async fn upload_file(
     State(app): State<SharedApp>,
     Authenticated(ctx): Authenticated,
@@ -279,7 +280,8 @@ impl Tus {
               (status = 412, description = "Another version of tus."),
               (status = 413, description = "`file_too_large` with the sizes", body = ErrorBody),
               (status = 429, body = ErrorBody),
-              (status = 460, description = "`checksum_mismatch`", body = ErrorBody)))]
+              (status = 460, description = "`checksum_mismatch`", body = ErrorBody),
+              (status = 507, description = "`storage_full`", body = ErrorBody)))]
 async fn create_upload(
     State(app): State<SharedApp>,
     Authenticated(ctx): Authenticated,
