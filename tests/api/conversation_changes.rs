@@ -154,7 +154,17 @@ async fn details_say_what_the_caller_may_do() {
         );
         assert_eq!(
             permissions(jorge).await.0,
-            ["add_participant", "block", "close", "delete", "edit", "leave", "remove_participant", "send"]
+            [
+                "add_participant",
+                "block",
+                "close",
+                "delete",
+                "edit",
+                "leave",
+                "remove_participant",
+                "send",
+                "upload"
+            ]
         );
         put(server, id, maria, json!({"status": "closed"})).await.expect(200);
         let (hers, all) = permissions(maria).await;

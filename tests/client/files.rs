@@ -409,7 +409,9 @@ async fn a_server_that_swaps_what_it_says_of_files_is_noticed() {
 async fn what_two_moderators_release_opens_for_those_who_take_part_and_says_so() {
     let server = TestServer::start(Engine::Sqlite).await;
     let world = World::new(&server).await;
-    let mut phones = Phones::start(&world, world.ana().await, world.maria().await).await;
+    let (ana, mut maria) = (world.ana().await, world.maria().await);
+    maria.connected().await;
+    let mut phones = Phones::start(&world, ana, maria).await;
     let scanner = Scanner::start(&world).await;
     let (mo, eva) = (world.moderator("mo").await, world.moderator("eva").await);
     let content = bytes(5_000, 9);
