@@ -55,7 +55,7 @@ pub struct Download {
 impl Downloads {
     /// None yet; `most` of each person at once. Of those that have not gone on for `idle` some are given up when there are too
     /// many: until they end, which is when their line does, each still holds its piece, and there are never more than
-    /// [`HELD`] times as many.
+    /// four times as many.
     #[must_use]
     pub fn new(most: usize, idle: Duration) -> Self {
         Self { most, idle, going: Arc::default() }
