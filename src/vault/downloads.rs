@@ -54,8 +54,8 @@ pub struct Download {
 
 impl Downloads {
     /// None yet; `most` of each person at once. Of those that have not gone on for `idle` some are given up when there are too
-    /// many: until they end, which is when their line does, each still holds its piece, and there are never more than
-    /// four times as many.
+    /// many: until they end, which is when their line does, each still holds its piece, and of those and the others together
+    /// there are never more than four times `most`.
     #[must_use]
     pub fn new(most: usize, idle: Duration) -> Self {
         Self { most, idle, going: Arc::default() }
