@@ -429,6 +429,8 @@ async fn what_two_moderators_release_opens_for_those_who_take_part_and_says_so()
     let by: Vec<_> = details.released.iter().map(|released| released.user).collect();
     assert!(by.len() == 2 && by.contains(&mo.user) && by.contains(&eva.user), "{by:?}");
     assert_eq!((details.found, details.problem), (Some(infected()), None));
+    let history = phones.maria.client.history(phones.conversation, 10).await.unwrap();
+    assert_eq!(history.last().unwrap().attachments[0].status, ScanStatus::Infected, "as it is by now");
     // Their keys are for checking their word: nobody writes to them for that.
     let started = phones.ana.client.start_conversation(mo.user, NewConversation::default()).await;
     assert!(started.is_err());

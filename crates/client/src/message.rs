@@ -185,7 +185,7 @@ pub struct ShownMessage {
     pub urgent: bool,
     /// What it says; absent when it is not authentic, not understood or expired.
     pub content: Option<Content>,
-    /// The files it names, with what the scan said of each when the server last showed it.
+    /// The files it names, with what the scan says of each, as last heard.
     pub attachments: Vec<Attachment>,
     /// When it disappears for participants: the official time plus the seconds the sender signed. Absent when
     /// never, and while the message waits.

@@ -162,6 +162,7 @@ impl Engine {
             _ => Vec::new(),
         };
         let mut shown = self.shown(stored.clone())?;
+        self.update_scans(&mut shown.attachments).await?;
         shown.target_seq = self.place_of(shown.target).await?;
         shown.reply_to_seq = self.place_of(shown.reply_to).await?;
         for revision in revisions.iter().filter(|r| stored.obeys(r.kind, r.message.sender)) {

@@ -56,9 +56,9 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
          clinicians open it; \"quote\" a name, and what follows is said about it; alone, send the text you were just warned about",
     ),
     ("/files", "", "the files of this conversation"),
-    ("/save", "NUMBER or ID, PATH", "check a file and save it"),
+    ("/save", "NUMBER|ID PATH", "check a file and save it at a new path"),
     ("/file", "NUMBER or ID", "what the scan says of a file, and who released it"),
-    ("/consent", "NUMBER or ID, yes|no", "as a patient: whether other clinicians may open it"),
+    ("/consent", "NUMBER|ID yes|no", "as a patient: whether other clinicians may open it"),
     ("/rescan", "NUMBER or ID", "have a file scanned again"),
     ("/quarantine", "", "as a moderator: the files in quarantine"),
     (

@@ -35,7 +35,7 @@ use sigilo_wire::{
     vault::{Consent, StoredFile},
 };
 
-use self::records::FileMention;
+use self::records::{FileMention, FileNews};
 pub(crate) use self::{blobs::Blobs, transfers::Transfers};
 pub use self::{
     download::SavedFile,
@@ -196,6 +196,20 @@ impl Engine {
                 conversation_seq: stored.message.conversation_seq,
                 message: crate::profile::records::MessageKey::of(&stored.message),
             })?;
+        }
+        Ok(())
+    }
+
+    /// Puts what was heard since of files' scans in place of what was said when their message came.
+    pub(crate) async fn update_scans(
+        &self,
+        attachments: &mut [sigilo_wire::message::Attachment],
+    ) -> Result<()> {
+        for attachment in attachments {
+            let news: Option<FileNews> = self.profile.get(attachment.file_id.as_bytes()).await?;
+            if let Some(news) = news {
+                attachment.status = news.scan;
+            }
         }
         Ok(())
     }

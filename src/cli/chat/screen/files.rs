@@ -125,7 +125,13 @@ impl Screen {
 
 /// A file of a message.
 pub(super) fn of_message(file: &MessageFile) -> String {
-    format!("▤ {} ({}), {}; /save {}", shown(&file.name), bytes(file.size), said(file.scan), file.file_id)
+    format!(
+        "▤ {} ({}), {}; /save {} PATH",
+        shown(&file.name),
+        bytes(file.size),
+        said(file.scan),
+        file.file_id
+    )
 }
 
 const fn style(scan: ScanStatus) -> Style {
