@@ -35,6 +35,9 @@ use crate::{
 
 /// How long a client may take to send a request's headers.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(15);
+/// What a connection holds of what has come and was not read, in bytes: twice what headers may have. An upload passes through
+/// it some times over.
+const CONNECTION_BUFFER: usize = 128 * 1024;
 
 /// A server that answers.
 pub struct Running {
@@ -144,7 +147,8 @@ fn serve(
 ) -> Result<JoinHandle<io::Result<()>>> {
     let mut server = axum_server::from_tcp(listener).map_err(Error::internal)?.handle(handle);
     // A client that never finishes its headers holds nothing for long.
-    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_TIMEOUT);
+    let mut http = server.http_builder().http1();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADERS_TIMEOUT).max_buf_size(CONNECTION_BUFFER);
     server.http_builder().http2().timer(TokioTimer::new()).keep_alive_interval(HEADERS_TIMEOUT);
     Ok(match tls {
         None => tokio::spawn(server.acceptor(NoDelayAcceptor::new()).serve(service)),
