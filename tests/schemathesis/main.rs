@@ -10,12 +10,14 @@ mod support;
 
 use std::{path::PathBuf, process::Stdio};
 
+use sigilo::config::ScannerMode;
 use sigilo_wire::{Role, account::DeviceKind};
 
 use support::{
     Engine, TestServer,
     clinic::Clinic,
     device::{Device, relate},
+    socket::eventually,
 };
 
 /// What is checked of every answer. Whether a request that the schema allows is *accepted* is left out: rules,
@@ -29,18 +31,34 @@ const ROLES: [Role; 4] = [Role::Patient, Role::Doctor, Role::Admin, Role::Compli
 #[tokio::test(flavor = "multi_thread")]
 async fn the_document_tells_the_truth() {
     let program = PathBuf::from(std::env::var_os("SIGILO_SCHEMATHESIS").expect("cargo xtask schemathesis"));
+    let clamd = std::env::var("SIGILO_TEST_CLAMD").expect("cargo xtask schemathesis");
     let seconds: u64 = number("SIGILO_SCHEMATHESIS_SECONDS").expect("seconds, above 0");
     let seed: u64 = number("SIGILO_SCHEMATHESIS_SEED").unwrap_or(1);
     let turn = seconds.div_ceil(2 * ROLES.len() as u64);
     let mut refuted = Vec::new();
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        let server = TestServer::start(engine).await;
+        let server = TestServer::start_with(engine, &|config| {
+            config.scanner.mode = ScannerMode::InProcess;
+            config.scanner.clamd = Some(clamd.clone());
+        })
+        .await;
         let clinic = Clinic::create(&server, "clinica").await;
         for role in ROLES {
             let token = caller(&server, &clinic, role).await;
+            // Until then there is none, and the answer is 503.
+            eventually("the worker's scan key", async || {
+                let answer = server.get("/api/chat/vault/scan-key/", Some(&token)).await;
+                (answer.status != 503).then_some(())
+            })
+            .await;
             println!("{engine:?}, {role:?}, {turn} s, seed {seed}");
             let status = tokio::process::Command::new(&program)
                 .current_dir(env!("CARGO_TARGET_TMPDIR"))
+                .env(
+                    "SCHEMATHESIS_HOOKS",
+                    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/schemathesis/media_types.py"),
+                )
+                .env("PYTHONDONTWRITEBYTECODE", "1")
                 .arg("run")
                 .arg(format!("{}/api/openapi.json", server.url))
                 .args(["--header", &format!("Authorization: Bearer {token}")])

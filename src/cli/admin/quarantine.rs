@@ -102,7 +102,9 @@ impl Which {
         quarantine::destroy(&beside.app, &ctx, &grant, id).await?;
         Ok(Answer {
             json: json!({"file_id": id, "destroyed": true}),
-            text: format!("{id} is destroyed. Those who take part were told."),
+            text: format!(
+                "{id} is destroyed. Those who take part are told when their devices next hear from the server."
+            ),
         })
     }
 }
